@@ -1,0 +1,361 @@
+//! What happens in a run, as values: the only way a run speaks to whoever shows or stores it.
+//!
+//! Everything in an event has been redacted already, where it came from Terraform or from an error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Action, Deployment, RunId};
+
+/// How one deployment of a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did what was asked, and there was something to do.
+    Succeeded,
+    /// It did what was asked: there was nothing to change.
+    NoChanges,
+    /// It did not. Nothing was changed, or what was changed is recorded in the state.
+    Failed,
+    /// It did not, and the real infrastructure was put back.
+    RolledBack,
+    /// Something could not be put back or is not known. The failure says what, and how a person goes on.
+    NeedsOperator,
+    /// It was stopped before its end by a signal.
+    Cancelled,
+    /// It was never started. The failure names why.
+    Skipped,
+}
+
+impl Outcome {
+    /// The word of it, as reports and JSON have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::NoChanges => "no_changes",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled_back",
+            Self::NeedsOperator => "needs_operator",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// Whether the deployment did what was asked of it. A rollback that worked is not a success.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Succeeded | Self::NoChanges)
+    }
+}
+
+/// How many resources are (to be) added, changed and destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ChangeCounts {
+    /// Created, also as the second half of a replacement.
+    pub add: u64,
+    /// Changed in place.
+    pub change: u64,
+    /// Destroyed, also as the first half of a replacement.
+    pub destroy: u64,
+}
+
+impl ChangeCounts {
+    /// Whether there is any.
+    #[must_use]
+    pub const fn any(&self) -> bool {
+        self.add + self.change + self.destroy > 0
+    }
+}
+
+/// An error in the form that people get: what failed, why, what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Failure {
+    /// What failed, with the thing and the place in it.
+    pub what: String,
+    /// Why, outermost cause first.
+    pub causes: Vec<String>,
+    /// What to do next, one step each.
+    pub next: Vec<String>,
+}
+
+impl Failure {
+    /// A failure of `what`, its causes taken from the chain of `error`.
+    #[must_use]
+    pub fn caused_by(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = Vec::new();
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if causes.last() != Some(&text) {
+                causes.push(text);
+            }
+            next = error.source();
+        }
+        Self { what: what.into(), causes, next: Vec::new() }
+    }
+
+    /// A failure without a cause of its own.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), ..Self::default() }
+    }
+
+    /// Adds a next step.
+    #[must_use]
+    pub fn next(mut self, step: impl Into<String>) -> Self {
+        self.next.push(step.into());
+        self
+    }
+
+    /// Adds a cause.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// `what: cause: cause`, on one line.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        let mut line = self.what.clone();
+        for cause in &self.causes {
+            line.push_str(": ");
+            line.push_str(cause.lines().next().unwrap_or_default());
+        }
+        line
+    }
+}
+
+/// What became of one resource object, told from the states before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceFate {
+    /// In the state after, not in the one before.
+    Created,
+    /// In both, and different.
+    Changed,
+    /// In the state before, not in the one after.
+    Removed,
+    /// Terraform said that it began with it and never said that it ended.
+    Unknown,
+}
+
+/// One resource that a failed action touched.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct TouchedResource {
+    /// What became of it.
+    pub fate: ResourceFate,
+    /// Its address, with the deposed key behind it where there is one.
+    pub address: String,
+    /// Its `id` attribute, where the state has one. Redacted like everything that came from Terraform.
+    pub id: Option<String>,
+}
+
+/// How one deployment ended, with all that a report needs.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeploymentResult {
+    /// The deployment.
+    pub deployment: Arc<Deployment>,
+    /// What was done with it.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it changed, or would change.
+    pub changes: ChangeCounts,
+    /// Whether there is a difference at all (an output alone counts, and no resource with it).
+    pub has_changes: bool,
+    /// Why it did not succeed.
+    pub error: Option<Failure>,
+    /// What the failed action created, changed or removed all the same.
+    pub touched: Vec<TouchedResource>,
+    /// The last 64 KiB of what Terraform printed, redacted.
+    pub output: String,
+    /// The whole log, redacted.
+    pub log: Option<Utf8PathBuf>,
+    /// Where the backup of the state lies.
+    pub backup_key: Option<String>,
+    /// Where the audit record lies: a key of the store, or a path where it could not be written there.
+    pub audit_key: Option<String>,
+    /// Where the whole unredacted output lies, if it is too long for the audit record.
+    pub output_key: Option<String>,
+    /// From the first step to the last.
+    pub duration: Duration,
+}
+
+impl DeploymentResult {
+    /// A result without anything in it yet.
+    #[must_use]
+    pub fn new(deployment: Arc<Deployment>, action: Action, outcome: Outcome) -> Self {
+        Self {
+            deployment,
+            action,
+            outcome,
+            changes: ChangeCounts::default(),
+            has_changes: false,
+            error: None,
+            touched: Vec::new(),
+            output: String::new(),
+            log: None,
+            backup_key: None,
+            audit_key: None,
+            output_key: None,
+            duration: Duration::ZERO,
+        }
+    }
+}
+
+/// How a whole run ended: every selected deployment once, in the order of discovery.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// The run.
+    pub run_id: RunId,
+    /// What was done.
+    pub action: Action,
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// How each deployment ended.
+    pub results: Vec<Arc<DeploymentResult>>,
+}
+
+/// A step of one deployment, for the display.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Getting credentials for the account.
+    Lease,
+    /// Building the workspace.
+    Workspace,
+    /// Fetching providers and modules of a root module that was not prepared yet.
+    Prepare,
+    /// `terraform init`.
+    Init,
+    /// Taking tfleet's own lock.
+    Lock,
+    /// Copying the state aside.
+    Backup,
+    /// `terraform plan`.
+    Plan,
+    /// `terraform apply`.
+    Apply,
+    /// `terraform apply -destroy`.
+    Destroy,
+    /// Finding out what a failure left, and putting it right.
+    Recover,
+    /// Writing the ownership record and the audit record.
+    Record,
+}
+
+impl Step {
+    /// What the display says while it runs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lease => "credentials",
+            Self::Workspace => "workspace",
+            Self::Prepare => "providers and modules",
+            Self::Init => "init",
+            Self::Lock => "lock",
+            Self::Backup => "backup",
+            Self::Plan => "plan",
+            Self::Apply => "apply",
+            Self::Destroy => "destroy",
+            Self::Recover => "recover",
+            Self::Record => "record",
+        }
+    }
+}
+
+/// How far Terraform is with one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Begun.
+    Started,
+    /// Still at it.
+    Running,
+    /// Done.
+    Done,
+    /// Failed.
+    Failed,
+}
+
+/// One thing that happened in a run.
+#[derive(Debug, Clone)]
+pub enum RunEvent {
+    /// The run begins.
+    Started {
+        /// Its id.
+        run_id: RunId,
+        /// What is done.
+        action: Action,
+        /// Over how many deployments.
+        total: usize,
+        /// How many at a time.
+        workers: usize,
+        /// With which Terraform: `Terraform 1.11.4`.
+        terraform: String,
+    },
+    /// Something a person should know that is not an error.
+    Notice {
+        /// The deployment it concerns, or the whole run.
+        deployment: Option<String>,
+        /// One sentence.
+        text: String,
+    },
+    /// A worker took a deployment.
+    DeploymentStarted {
+        /// Its name.
+        deployment: String,
+    },
+    /// A deployment reached a step.
+    StepStarted {
+        /// Its name.
+        deployment: String,
+        /// The step.
+        step: Step,
+    },
+    /// Terraform said something of one resource.
+    Resource {
+        /// The deployment's name.
+        deployment: String,
+        /// The resource's address.
+        address: String,
+        /// Terraform's word: `create`, `update`, `delete`, `read`, …
+        verb: String,
+        /// How far it is.
+        progress: Progress,
+    },
+    /// A deployment ended.
+    DeploymentFinished {
+        /// How.
+        result: Arc<DeploymentResult>,
+    },
+    /// A signal asked the run to stop.
+    Cancelling {
+        /// How many Terraform processes were asked to stop.
+        running: usize,
+        /// What a person should know: how long it may take, what another signal does.
+        text: String,
+    },
+    /// The run ended.
+    Finished {
+        /// How.
+        report: Arc<RunReport>,
+    },
+}
+
+/// Whoever shows or stores what happens. Called from one place, in the order of events.
+pub trait EventSink: Send {
+    /// Takes one event.
+    fn event(&mut self, at: Timestamp, event: &RunEvent);
+
+    /// Called about once a second, so that elapsed times move and heartbeats are sent.
+    fn tick(&mut self, _at: Timestamp) {}
+}

@@ -1,0 +1,100 @@
+//! Files that only we may read, and files that appear whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// Makes a directory (and those above it) that only the owner may enter.
+pub fn private_dir(path: &Utf8Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Opens a new file, or empties an old one, that only the owner may read and write.
+pub fn private_file(path: &Utf8Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Writes a file that only the owner may read.
+pub fn write_private(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    private_file(path)?.write_all(bytes)
+}
+
+/// Writes a file so that it is there whole or not at all, whenever the machine stops.
+///
+/// Only the owner may read it.
+pub fn write_atomic(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_str().is_empty() => parent,
+        _ => Utf8Path::new("."),
+    };
+    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
+}
+
+/// `path` without `.` and with `..` taken back by words alone; `None` if it would leave its beginning.
+#[must_use]
+pub fn normalize(path: &Utf8Path) -> Option<Utf8PathBuf> {
+    let mut clean = Utf8PathBuf::new();
+    for part in path.components() {
+        match part {
+            camino::Utf8Component::CurDir => {}
+            camino::Utf8Component::ParentDir => {
+                if !clean.pop() {
+                    return None;
+                }
+            }
+            part => clean.push(part.as_str()),
+        }
+    }
+    Some(clean)
+}
+
+/// The way from the folder `base` to `path`, both absolute: `..` as often as needed, then down.
+#[must_use]
+pub fn relative(base: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
+    let (base, path): (Vec<_>, Vec<_>) = (base.components().collect(), path.components().collect());
+    let shared = base.iter().zip(&path).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n("..", base.len() - shared);
+    let way: Utf8PathBuf = up.chain(path[shared..].iter().map(camino::Utf8Component::as_str)).collect();
+    if way.as_str().is_empty() { Utf8PathBuf::from(".") } else { way }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn private_files_are_private() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(temp.path()).unwrap();
+        let mode = |path: &Utf8Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        private_dir(&dir.join("a/b")).unwrap();
+        assert_eq!(mode(&dir.join("a")), 0o700);
+        write_private(&dir.join("a/x"), b"1").unwrap();
+        write_atomic(&dir.join("a/y"), b"2").unwrap();
+        assert_eq!((mode(&dir.join("a/x")), mode(&dir.join("a/y"))), (0o600, 0o600));
+        assert_eq!(fs::read(dir.join("a/y")).unwrap(), b"2");
+    }
+
+    #[test]
+    fn relative_paths_go_up_and_down() {
+        let way = |a: &str, b: &str| relative(Utf8Path::new(a), Utf8Path::new(b)).into_string();
+        assert_eq!(way("/a/b", "/a/b/c/d"), "c/d");
+        assert_eq!(way("/a/b", "/a/x"), "../x");
+        assert_eq!(way("/a/b", "/a/b"), ".");
+    }
+
+    #[test]
+    fn normalizing_never_leaves_the_beginning() {
+        let clean = |p: &str| normalize(Utf8Path::new(p)).map(Utf8PathBuf::into_string);
+        assert_eq!(clean("a/./b/../c"), Some("a/c".to_owned()));
+        assert_eq!(clean("a/../../b"), None);
+    }
+}

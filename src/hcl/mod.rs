@@ -1,0 +1,73 @@
+//! Reading HCL: what tfvars files and Terraform modules say, always through a parser, never by patterns over text.
+
+mod module;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use hcl_edit::Span;
+use hcl_edit::expr::Expression;
+use hcl_edit::structure::Body;
+
+pub use module::{BackendBlock, ModuleDir, ModuleError, ProviderBlock, RootModule, Setting, VersionConstraint};
+
+/// A file that is not what it should be, with the place and the line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}:{line}:{column}: {message}")]
+pub struct SourceError {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// The line, from 1; 1 where only the file is known.
+    pub line: usize,
+    /// The column, from 1.
+    pub column: usize,
+    /// What is wrong with it, a lowercase fragment.
+    pub message: String,
+    /// The text of the line, without its end.
+    pub source_line: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.path, self.line)
+    }
+}
+
+/// Parses the text of a file as a body of attributes and blocks.
+pub fn parse_body(path: &Utf8Path, text: &str) -> Result<Body, SourceError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    hcl_edit::parser::parse_body(text).map_err(|error| SourceError {
+        path: path.to_owned(),
+        line: error.location().line(),
+        column: error.location().column(),
+        message: error.message().trim().replace('\n', ", "),
+        source_line: error.line().to_owned(),
+        hint: None,
+    })
+}
+
+/// The line, from 1, on which a parsed thing begins.
+#[must_use]
+pub fn line_of(text: &str, thing: &impl Span) -> usize {
+    let at = thing.span().map_or(0, |span| span.start).min(text.len());
+    text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1
+}
+
+/// The text of an expression if it is a literal string (a template without interpolation counts).
+#[must_use]
+pub fn literal_str(expression: &Expression) -> Option<&str> {
+    match expression {
+        Expression::String(text) => Some(text.as_str()),
+        Expression::Parenthesis(inner) => literal_str(inner.inner()),
+        _ => None,
+    }
+}

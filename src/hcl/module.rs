@@ -1,0 +1,595 @@
+//! What the `*.tf` files of a root module and of its local modules say about backend, providers and versions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use hcl_edit::expr::{Expression, ObjectKey};
+use hcl_edit::structure::{Block, Body};
+
+use super::{Position, SourceError, line_of, literal_str, parse_body};
+
+/// Why a module could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// A folder or file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The path.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not HCL.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A local module's folder does not exist.
+    #[error("{position}: the module `{name}` is at {source_dir}, and there is no such folder")]
+    MissingModule {
+        /// Where it is called.
+        position: Position,
+        /// The name of the call.
+        name: String,
+        /// The folder it names.
+        source_dir: Utf8PathBuf,
+    },
+}
+
+/// The value of an argument, as far as it can be known without evaluating anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Setting {
+    /// A literal string, number or bool, as text.
+    Literal(String),
+    /// A list of literal strings.
+    List(Vec<String>),
+    /// Anything else: a reference, a function call, a nested block or object.
+    Dynamic,
+}
+
+impl Setting {
+    fn of(expression: &Expression) -> Self {
+        match expression {
+            Expression::Bool(value) => Self::Literal(value.to_string()),
+            Expression::Number(value) => Self::Literal(value.to_string()),
+            Expression::Array(array) => array
+                .iter()
+                .map(|item| literal_str(item).map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
+                .map_or(Self::Dynamic, Self::List),
+            other => literal_str(other).map_or(Self::Dynamic, |text| Self::Literal(text.to_owned())),
+        }
+    }
+
+    /// The literal text, if that is what it is.
+    #[must_use]
+    pub fn literal(&self) -> Option<&str> {
+        match self {
+            Self::Literal(text) => Some(text),
+            Self::List(_) | Self::Dynamic => None,
+        }
+    }
+}
+
+/// `backend "s3" { … }`, or a `cloud` block (as kind `cloud`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendBlock {
+    /// `s3`, `local`, `remote`, `cloud`, …
+    pub kind: String,
+    /// Its arguments; nested blocks stand as [`Setting::Dynamic`] under their name.
+    pub settings: BTreeMap<String, Setting>,
+    /// Where it is.
+    pub position: Position,
+}
+
+/// `provider "aws" { … }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderBlock {
+    /// The local name of the provider.
+    pub name: String,
+    /// The `alias`, if it has one.
+    pub alias: Option<String>,
+    /// Its arguments; nested blocks stand as [`Setting::Dynamic`] under their name.
+    pub settings: BTreeMap<String, Setting>,
+    /// The `role_arn` settings of its `assume_role` blocks or attribute: empty without any.
+    pub assumes: Vec<Setting>,
+    /// Where it is.
+    pub position: Position,
+}
+
+/// `required_version = "…"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionConstraint {
+    /// The constraint: `>= 1.5, < 2.0`.
+    pub text: String,
+    /// Where it is.
+    pub position: Position,
+}
+
+/// One folder of Terraform files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleDir {
+    /// The folder, absolute, without `..` or links.
+    pub dir: Utf8PathBuf,
+    /// Its `*.tf`, `*.tf.json` and `*.tofu` files, sorted by name.
+    pub files: Vec<Utf8PathBuf>,
+    /// Its provider blocks.
+    pub providers: Vec<ProviderBlock>,
+    /// The local names under which `required_providers` has hashicorp/aws; `aws` where it says nothing of it.
+    pub aws_names: BTreeSet<String>,
+    /// Whether a block in it uses the AWS provider.
+    pub uses_aws: bool,
+    /// The variables it declares.
+    pub variables: BTreeSet<String>,
+    /// Its calls of modules that are not local folders: their sources.
+    pub remote_sources: Vec<String>,
+}
+
+/// A root module with the local modules that it calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootModule {
+    /// The root folder first, then each local module once.
+    pub dirs: Vec<ModuleDir>,
+    /// The backend, if the root declares one.
+    pub backend: Option<BackendBlock>,
+    /// All `required_version` settings of all folders.
+    pub required_versions: Vec<VersionConstraint>,
+}
+
+impl RootModule {
+    /// Reads the module in `dir` and, transitively, the modules it calls by `./` and `../` paths.
+    pub fn read(dir: &Utf8Path) -> Result<Self, ModuleError> {
+        let root = canonical(dir)?;
+        let mut module = Self { dirs: Vec::new(), backend: None, required_versions: Vec::new() };
+        let mut pending = vec![root.clone()];
+        while let Some(dir) = pending.pop() {
+            if module.dirs.iter().any(|known| known.dir == dir) {
+                continue;
+            }
+            let mut reader = Reader::new(&dir);
+            for file in module_files(&dir)? {
+                reader.file(&file)?;
+            }
+            if dir == root {
+                module.backend = reader.backend.take();
+            }
+            module.required_versions.append(&mut reader.required_versions);
+            for call in std::mem::take(&mut reader.local_calls) {
+                let source_dir = dir.join(&call.source);
+                pending.push(canonical(&source_dir).map_err(|_| ModuleError::MissingModule {
+                    position: call.position,
+                    name: call.name,
+                    source_dir,
+                })?);
+            }
+            module.dirs.push(reader.finish());
+        }
+        Ok(module)
+    }
+
+    /// The root folder.
+    #[must_use]
+    pub fn dir(&self) -> &Utf8Path {
+        &self.dirs[0].dir
+    }
+
+    /// Whether AWS is used by it, or may be by a module that is not here yet.
+    #[must_use]
+    pub fn may_use_aws(&self) -> bool {
+        self.dirs.iter().any(|dir| dir.uses_aws || !dir.remote_sources.is_empty())
+    }
+
+    /// All provider blocks of hashicorp/aws, with the folder they are in.
+    pub fn aws_providers(&self) -> impl Iterator<Item = (&ModuleDir, &ProviderBlock)> {
+        self.dirs.iter().flat_map(|dir| {
+            dir.providers.iter().filter(|p| dir.aws_names.contains(&p.name)).map(move |provider| (dir, provider))
+        })
+    }
+}
+
+/// The Terraform files directly in a folder, sorted by name; none where it is no module.
+pub(super) fn module_files(dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, ModuleError> {
+    let read = |source| ModuleError::Read { path: dir.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in dir.read_dir_utf8().map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let name = entry.file_name();
+        let is_module_file = [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end));
+        if is_module_file && !name.starts_with('.') && entry.path().is_file() {
+            files.push(entry.into_path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn canonical(dir: &Utf8Path) -> Result<Utf8PathBuf, ModuleError> {
+    dir.canonicalize_utf8().map_err(|source| ModuleError::Read { path: dir.to_owned(), source })
+}
+
+struct LocalCall {
+    name: String,
+    source: String,
+    position: Position,
+}
+
+/// Gathers what the files of one folder say.
+struct Reader {
+    dir: ModuleDir,
+    declared_aws_names: BTreeSet<String>,
+    aws_name_taken: bool,
+    used_providers: BTreeSet<String>,
+    backend: Option<BackendBlock>,
+    required_versions: Vec<VersionConstraint>,
+    local_calls: Vec<LocalCall>,
+}
+
+impl Reader {
+    fn new(dir: &Utf8Path) -> Self {
+        Self {
+            dir: ModuleDir {
+                dir: dir.to_owned(),
+                files: Vec::new(),
+                providers: Vec::new(),
+                aws_names: BTreeSet::new(),
+                uses_aws: false,
+                variables: BTreeSet::new(),
+                remote_sources: Vec::new(),
+            },
+            declared_aws_names: BTreeSet::new(),
+            aws_name_taken: false,
+            used_providers: BTreeSet::new(),
+            backend: None,
+            required_versions: Vec::new(),
+            local_calls: Vec::new(),
+        }
+    }
+
+    fn file(&mut self, path: &Utf8Path) -> Result<(), ModuleError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ModuleError::Read { path: path.to_owned(), source })?;
+        self.dir.files.push(path.to_owned());
+        if path.as_str().ends_with(".json") {
+            return self.json_file(path, &text);
+        }
+        let body = parse_body(path, &text)?;
+        for block in body.blocks() {
+            let position = Position { path: path.to_owned(), line: line_of(&text, block) };
+            self.block(block, &position);
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, block: &Block, position: &Position) {
+        let label = |index: usize| block.labels.get(index).map(|label| label.as_str().to_owned());
+        match (block.ident.as_str(), label(0)) {
+            ("terraform", _) => self.terraform_block(&block.body, position),
+            ("provider", Some(name)) => self.dir.providers.push(provider_block(name, &block.body, position)),
+            ("variable", Some(name)) => {
+                self.dir.variables.insert(name);
+            }
+            ("module", Some(name)) => {
+                if let Some(source) = block.body.get_attribute("source").and_then(|a| literal_str(&a.value)) {
+                    self.module_call(name, source.to_owned(), position);
+                }
+            }
+            ("resource" | "data" | "ephemeral" | "list", Some(kind)) => {
+                let provider = block.body.get_attribute("provider").and_then(|a| provider_reference(&a.value));
+                let implied = kind.split('_').next().unwrap_or_default().to_owned();
+                self.used_providers.insert(provider.unwrap_or(implied));
+            }
+            _ => {}
+        }
+    }
+
+    fn module_call(&mut self, name: String, source: String, position: &Position) {
+        if source.starts_with("./") || source.starts_with("../") {
+            self.local_calls.push(LocalCall { name, source, position: position.clone() });
+        } else {
+            self.dir.remote_sources.push(source);
+        }
+    }
+
+    fn terraform_block(&mut self, body: &Body, position: &Position) {
+        if let Some(version) = body.get_attribute("required_version").and_then(|a| literal_str(&a.value)) {
+            self.required_versions.push(VersionConstraint { text: version.to_owned(), position: position.clone() });
+        }
+        for block in body.blocks() {
+            match block.ident.as_str() {
+                "backend" => {
+                    let kind = block.labels.first().map_or_else(String::new, |label| label.as_str().to_owned());
+                    self.backend =
+                        Some(BackendBlock { kind, settings: settings_of(&block.body), position: position.clone() });
+                }
+                "cloud" => {
+                    self.backend = Some(BackendBlock {
+                        kind: "cloud".to_owned(),
+                        settings: settings_of(&block.body),
+                        position: position.clone(),
+                    });
+                }
+                "required_providers" => {
+                    for attribute in block.body.attributes() {
+                        let source = attribute.value.as_object().and_then(|object| {
+                            object.iter().find_map(|(key, value)| {
+                                (object_key(key) == Some("source")).then(|| literal_str(value.expr()))?
+                            })
+                        });
+                        self.required_provider(attribute.key.as_str(), source);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn required_provider(&mut self, name: &str, source: Option<&str>) {
+        let is_aws = source.map_or(name == "aws", is_aws_source);
+        if is_aws {
+            self.declared_aws_names.insert(name.to_owned());
+            self.used_providers.insert(name.to_owned());
+        } else if name == "aws" {
+            self.aws_name_taken = true;
+        }
+    }
+
+    fn json_file(&mut self, path: &Utf8Path, text: &str) -> Result<(), ModuleError> {
+        let json: serde_json::Value = serde_json::from_str(text).map_err(|error| SourceError {
+            path: path.to_owned(),
+            line: error.line(),
+            column: error.column(),
+            message: format!("not valid JSON: {error}"),
+            source_line: text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().to_owned(),
+            hint: None,
+        })?;
+        let position = Position { path: path.to_owned(), line: 1 };
+        for terraform in objects(&json["terraform"]) {
+            if let Some(text) = terraform.get("required_version").and_then(|v| v.as_str()) {
+                self.required_versions.push(VersionConstraint { text: text.to_owned(), position: position.clone() });
+            }
+            for backend in terraform.get("backend").map(objects).unwrap_or_default() {
+                for (kind, body) in backend {
+                    let settings = objects(body).first().map(|o| json_settings(o)).unwrap_or_default();
+                    self.backend = Some(BackendBlock { kind: kind.clone(), settings, position: position.clone() });
+                }
+            }
+            if terraform.contains_key("cloud") {
+                self.backend = Some(BackendBlock {
+                    kind: "cloud".to_owned(),
+                    settings: BTreeMap::new(),
+                    position: position.clone(),
+                });
+            }
+            for required in terraform.get("required_providers").map(objects).unwrap_or_default() {
+                for (name, value) in required {
+                    self.required_provider(name, value["source"].as_str());
+                }
+            }
+        }
+        for group in objects(&json["provider"]) {
+            for (name, bodies) in group {
+                for body in objects(bodies) {
+                    let settings = json_settings(body);
+                    let assumes = body
+                        .get("assume_role")
+                        .map(objects)
+                        .unwrap_or_default()
+                        .iter()
+                        .map(|role| role.get("role_arn").map_or(Setting::Dynamic, json_setting))
+                        .collect();
+                    let alias = settings.get("alias").and_then(Setting::literal).map(str::to_owned);
+                    let provider =
+                        ProviderBlock { name: name.clone(), alias, settings, assumes, position: position.clone() };
+                    self.dir.providers.push(provider);
+                }
+            }
+        }
+        for group in objects(&json["variable"]) {
+            self.dir.variables.extend(group.keys().cloned());
+        }
+        for group in objects(&json["module"]) {
+            for (name, bodies) in group {
+                for body in objects(bodies) {
+                    if let Some(source) = body.get("source").and_then(|s| s.as_str()) {
+                        self.module_call(name.clone(), source.to_owned(), &position);
+                    }
+                }
+            }
+        }
+        for kind in ["resource", "data", "ephemeral"] {
+            for group in objects(&json[kind]) {
+                let implied = group.keys().map(|kind| kind.split('_').next().unwrap_or_default().to_owned());
+                self.used_providers.extend(implied);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> ModuleDir {
+        if self.declared_aws_names.is_empty() && !self.aws_name_taken {
+            self.declared_aws_names.insert("aws".to_owned());
+        }
+        self.used_providers.extend(self.dir.providers.iter().map(|p| p.name.clone()));
+        self.dir.uses_aws = self.declared_aws_names.iter().any(|name| self.used_providers.contains(name));
+        self.dir.aws_names = self.declared_aws_names;
+        self.dir
+    }
+}
+
+fn is_aws_source(source: &str) -> bool {
+    let parts: Vec<&str> = source.split('/').collect();
+    matches!(parts[..], ["hashicorp", "aws"] | [_, "hashicorp", "aws"])
+}
+
+fn provider_block(name: String, body: &Body, position: &Position) -> ProviderBlock {
+    let settings = settings_of(body);
+    let role_of = |body: &Body| body.get_attribute("role_arn").map_or(Setting::Dynamic, |a| Setting::of(&a.value));
+    let mut assumes: Vec<Setting> = body
+        .blocks()
+        .filter(|b| matches!(b.ident.as_str(), "assume_role" | "assume_role_with_web_identity"))
+        .map(|b| role_of(&b.body))
+        .collect();
+    if body.has_attribute("assume_role") || body.get_blocks("dynamic").any(|b| b.has_labels(&["assume_role"])) {
+        assumes.push(Setting::Dynamic);
+    }
+    let alias = settings.get("alias").and_then(Setting::literal).map(str::to_owned);
+    ProviderBlock { name, alias, settings, assumes, position: position.clone() }
+}
+
+fn settings_of(body: &Body) -> BTreeMap<String, Setting> {
+    let attributes = body.attributes().map(|a| (a.key.as_str().to_owned(), Setting::of(&a.value)));
+    let blocks = body.blocks().map(|b| (b.ident.as_str().to_owned(), Setting::Dynamic));
+    attributes.chain(blocks).collect()
+}
+
+/// The key of an object item, where it is a word or a string.
+pub(super) fn object_key(key: &ObjectKey) -> Option<&str> {
+    match key {
+        ObjectKey::Ident(ident) => Some(ident.as_str()),
+        ObjectKey::Expression(expression) => {
+            literal_str(expression).or_else(|| expression.as_variable().map(hcl_edit::Ident::as_str))
+        }
+    }
+}
+
+/// The local name in `provider = aws.alias` or `provider = aws`.
+fn provider_reference(expression: &Expression) -> Option<String> {
+    match expression {
+        Expression::Variable(name) => Some(name.as_str().to_owned()),
+        Expression::Traversal(traversal) => traversal.expr.as_variable().map(|name| name.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// JSON configuration allows one object or a list of objects wherever a block may be repeated.
+fn objects(value: &serde_json::Value) -> Vec<&serde_json::Map<String, serde_json::Value>> {
+    match value {
+        serde_json::Value::Object(object) => vec![object],
+        serde_json::Value::Array(items) => items.iter().filter_map(|item| item.as_object()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn json_settings(object: &serde_json::Map<String, serde_json::Value>) -> BTreeMap<String, Setting> {
+    object.iter().map(|(key, value)| (key.clone(), json_setting(value))).collect()
+}
+
+fn json_setting(value: &serde_json::Value) -> Setting {
+    match value {
+        serde_json::Value::String(text) if !text.contains("${") && !text.contains("%{") => {
+            Setting::Literal(text.clone())
+        }
+        serde_json::Value::Bool(value) => Setting::Literal(value.to_string()),
+        serde_json::Value::Number(value) => Setting::Literal(value.to_string()),
+        serde_json::Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().filter(|t| !t.contains("${")).map(str::to_owned))
+            .collect::<Option<Vec<_>>>()
+            .map_or(Setting::Dynamic, Setting::List),
+        _ => Setting::Dynamic,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Utf8Path, name: &str, text: &str) {
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
+        let temp = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(temp.path().canonicalize().unwrap()).unwrap();
+        (temp, path)
+    }
+
+    #[test]
+    fn reads_backend_providers_and_local_modules() {
+        let (_temp, dir) = temp();
+        write(
+            &dir,
+            "root/main.tf",
+            r#"
+terraform {
+  required_version = ">= 1.5"
+  required_providers {
+    amazon = { source = "hashicorp/aws", version = "~> 5.0" }
+  }
+  backend "s3" {
+    bucket = "states"
+    key    = "x/terraform.tfstate"
+    encrypt = true
+    assume_role = { role_arn = "arn:aws:iam::111111111111:role/x" }
+  }
+}
+provider "amazon" {
+  region = var.region
+}
+provider "amazon" {
+  alias = "other"
+  assume_role { role_arn = "arn:aws:iam::222222222222:role/y" }
+}
+variable "region" {}
+module "net" { source = "../modules/net" }
+module "reg" { source = "terraform-aws-modules/vpc/aws" }
+"#,
+        );
+        write(&dir, "modules/net/main.tf", "# provider \"aws\" {}\nresource \"aws_vpc\" \"x\" {}\n");
+        let module = RootModule::read(&dir.join("root")).unwrap();
+        let backend = module.backend.as_ref().unwrap();
+        assert_eq!(backend.kind, "s3");
+        assert_eq!(backend.settings["bucket"], Setting::Literal("states".to_owned()));
+        assert_eq!(backend.settings["encrypt"], Setting::Literal("true".to_owned()));
+        assert_eq!(backend.settings["assume_role"], Setting::Dynamic);
+        assert_eq!(backend.position.to_string(), format!("{dir}/root/main.tf:2"));
+        let providers: Vec<_> = module.aws_providers().map(|(_, p)| (p.alias.as_deref(), p.assumes.len())).collect();
+        assert_eq!(providers, [(None, 0), (Some("other"), 1)]);
+        assert_eq!(module.dirs[0].remote_sources, ["terraform-aws-modules/vpc/aws"]);
+        assert_eq!(module.dirs[1].dir, dir.join("modules/net"));
+        assert!(module.dirs[1].uses_aws, "by the type of a resource");
+        assert!(module.dirs[1].providers.is_empty(), "a comment is no block");
+    }
+
+    #[test]
+    fn a_provider_called_aws_from_elsewhere_is_not_aws() {
+        let (_temp, dir) = temp();
+        write(
+            &dir,
+            "main.tf",
+            "terraform {\n required_providers {\n aws = { source = \"acme/aws\" }\n }\n}\nprovider \"aws\" {}\n",
+        );
+        let module = RootModule::read(&dir).unwrap();
+        assert_eq!(module.aws_providers().count(), 0);
+        assert!(!module.may_use_aws());
+    }
+
+    #[test]
+    fn json_configuration_is_read_too() {
+        let (_temp, dir) = temp();
+        write(
+            &dir,
+            "main.tf.json",
+            r#"{"terraform": {"backend": {"s3": {"bucket": "b"}}},
+                "provider": {"aws": [{"alias": "a", "region": "${var.r}"}]},
+                "variable": {"r": {}}, "module": {"m": {"source": "./m"}}}"#,
+        );
+        write(&dir, "m/main.tf", "");
+        let module = RootModule::read(&dir).unwrap();
+        assert_eq!(module.backend.as_ref().unwrap().settings["bucket"].literal(), Some("b"));
+        let (_, provider) = module.aws_providers().next().unwrap();
+        assert_eq!((provider.alias.as_deref(), &provider.settings["region"]), (Some("a"), &Setting::Dynamic));
+        assert_eq!(module.dirs.len(), 2);
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let (_temp, dir) = temp();
+        write(&dir, "main.tf", "\nmodule \"gone\" {\n  source = \"./gone\"\n}\n");
+        let error = RootModule::read(&dir).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{dir}/main.tf:2: the module `gone`")), "{error}");
+        write(&dir, "main.tf", "a = {\n");
+        assert!(RootModule::read(&dir).unwrap_err().to_string().contains("main.tf:"));
+    }
+}

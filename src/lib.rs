@@ -1,0 +1,24 @@
+//! tfleet runs Terraform over many AWS accounts and regions: it finds the deployments of a repository, runs each one
+//! with the right credentials and the right state, and, when something fails, says exactly what happened.
+//!
+//! # The way of a run
+//!
+//! ```text
+//! discover -> select -> graph -> run ( per deployment: lease -> workspace -> init -> lock -> backup
+//!                                      -> plan|apply|destroy -> on failure: recover -> audit ) -> report
+//! ```
+//!
+//! # Who may import whom
+//!
+//! Modules import only to the left of this line; siblings in braces never import each other. `tests/structure.rs`
+//! holds this.
+//!
+//! ```text
+//! model <- {hcl, files} <- event <- {config, discover, lease, store, workspace, execute, redact}
+//!       <- saga <- run <- {report, cli} <- main
+//! ```
+
+pub mod event;
+pub mod files;
+pub mod hcl;
+pub mod model;

@@ -1,0 +1,2 @@
+//! The `tfleet` binary.
+fn main() {}

@@ -1,0 +1,11 @@
+//! The words of tfleet as types: validated when they are made, free of I/O.
+
+mod deployment;
+mod ids;
+mod key;
+mod secret;
+
+pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
+pub use ids::{AccountId, AccountName, IdError, Project, Region, RoleArn, RunId};
+pub use key::{BackendKey, KeyError, KeyParts, KeyTemplate};
+pub use secret::Secret;
