@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Action, Deployment, RunId};
 
+pub use crate::tfstate::{ResourceFate, TouchedResource};
+
 /// How one deployment of a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,31 +131,6 @@ impl Failure {
         }
         line
     }
-}
-
-/// What became of one resource object, told from the states before and after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ResourceFate {
-    /// In the state after, not in the one before.
-    Created,
-    /// In both, and different.
-    Changed,
-    /// In the state before, not in the one after.
-    Removed,
-    /// Terraform said that it began with it and never said that it ended.
-    Unknown,
-}
-
-/// One resource that a failed action touched.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct TouchedResource {
-    /// What became of it.
-    pub fate: ResourceFate,
-    /// Its address, with the deposed key behind it where there is one.
-    pub address: String,
-    /// Its `id` attribute, where the state has one. Redacted like everything that came from Terraform.
-    pub id: Option<String>,
 }
 
 /// How one deployment ended, with all that a report needs.

@@ -14,11 +14,13 @@
 //! holds this.
 //!
 //! ```text
-//! model <- {hcl, files} <- event <- {config, discover, lease, store, workspace, execute, redact}
+//! model <- {hcl, files, tfstate} <- event <- {config, discover, lease, store, workspace, execute, redact}
 //!       <- saga <- run <- {report, cli} <- main
 //! ```
 
 pub mod event;
+pub mod execute;
 pub mod files;
 pub mod hcl;
 pub mod model;
+pub mod tfstate;

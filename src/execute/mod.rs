@@ -1,0 +1,11 @@
+//! Running Terraform and OpenTofu: which arguments, in which environment, how their output is read and how they end.
+
+mod environment;
+mod output;
+mod process;
+mod terraform;
+
+pub use environment::{Environment, dropped_names};
+pub use output::{ApplyRecord, UiMessage, plan_counts};
+pub use process::{Exit, ProcessError, Spec, Stop, run, run_to_file};
+pub use terraform::{Product, Terraform, TerraformError, args};
