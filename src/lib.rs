@@ -18,6 +18,7 @@
 //!       <- saga <- run <- {report, cli} <- main
 //! ```
 
+pub mod config;
 pub mod event;
 pub mod execute;
 pub mod files;
