@@ -6,6 +6,6 @@ mod process;
 mod terraform;
 
 pub use environment::{Environment, dropped_names};
-pub use output::{ApplyRecord, UiMessage, plan_counts};
-pub use process::{Exit, ProcessError, Spec, Stop, run, run_to_file};
+pub use output::{ApplyRecord, ErrorText, UiMessage, plan_counts};
+pub use process::{Exit, Output, ProcessError, Spec, Stop, run, run_to_file};
 pub use terraform::{Product, Terraform, TerraformError, args};

@@ -191,6 +191,8 @@ pub struct ApplyRecord {
     pub has_changes: bool,
     /// Addresses that Terraform began with and has not ended yet.
     pub open: BTreeSet<String>,
+    /// Addresses whose creation ended well.
+    pub created: BTreeSet<String>,
     /// The errors, in order.
     pub errors: Vec<String>,
     /// Whether an action on a resource has begun: from here on the state is being written.
@@ -244,7 +246,10 @@ impl ApplyRecord {
         }
         if progress == Progress::Done {
             match verb {
-                "create" => self.done.add += 1,
+                "create" => {
+                    self.done.add += 1;
+                    self.created.insert(address.to_owned());
+                }
                 "update" => self.done.change += 1,
                 "delete" => self.done.destroy += 1,
                 _ => {}
@@ -270,6 +275,35 @@ pub fn plan_counts(line: &str) -> Option<ChangeCounts> {
         }
     }
     Some(counts)
+}
+
+/// Gathers the errors of a command that prints text: from the first `Error:` on.
+#[derive(Debug, Default)]
+pub struct ErrorText {
+    text: Option<String>,
+}
+
+impl ErrorText {
+    /// More than this of an error helps nobody; the log has the rest. In bytes.
+    const LONGEST: usize = 8 * 1024;
+
+    /// Takes a line.
+    pub fn take(&mut self, line: &str) {
+        match &mut self.text {
+            None => self.text = line.strip_prefix("Error: ").map(str::to_owned),
+            Some(text) if text.len() + line.len() < Self::LONGEST => {
+                text.push('\n');
+                text.push_str(line);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The errors, if there were any.
+    #[must_use]
+    pub fn finish(self) -> Option<String> {
+        self.text.map(|text| text.trim_end().to_owned())
+    }
 }
 
 #[cfg(test)]

@@ -98,29 +98,40 @@ const READ_SIZE: usize = 64 * 1024;
 /// How long output may still come after the process itself has ended: grandchildren can hold the pipe open.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Runs a process to its end. `on_line` gets each line of its standard output and standard error, without the end of
+/// Where a process's output goes.
+pub trait Output: Send {
+    /// Takes a line without its end.
+    fn line(&mut self, line: &str);
+
+    /// Everything that has been printed up to now was given on: a good moment to write it out.
+    fn pause(&mut self) {}
+}
+
+impl<F: FnMut(&str) + Send> Output for F {
+    fn line(&mut self, line: &str) {
+        self(line);
+    }
+}
+
+/// Runs a process to its end. `output` gets each line of its standard output and standard error, without the end of
 /// line, in the order they were written.
-pub async fn run(
-    spec: &Spec,
-    stop: watch::Receiver<Stop>,
-    on_line: &mut (dyn FnMut(&str) + Send),
-) -> Result<Exit, ProcessError> {
+pub async fn run(spec: &Spec, stop: watch::Receiver<Stop>, output: &mut dyn Output) -> Result<Exit, ProcessError> {
     let (reader, writer) = io::pipe().map_err(|source| spawn_error(spec, source))?;
     let second = writer.try_clone().map_err(|source| spawn_error(spec, source))?;
     let child = start(spec, Stdio::from(writer), Stdio::from(second))?;
-    supervise(spec, child, reader.into(), stop, on_line).await
+    supervise(spec, child, reader.into(), stop, output).await
 }
 
-/// Runs a process to its end with its standard output going to `file`; `on_line` gets its standard error.
+/// Runs a process to its end with its standard output going to `file`; `output` gets its standard error.
 pub async fn run_to_file(
     spec: &Spec,
     file: File,
     stop: watch::Receiver<Stop>,
-    on_line: &mut (dyn FnMut(&str) + Send),
+    output: &mut dyn Output,
 ) -> Result<Exit, ProcessError> {
     let (reader, writer) = io::pipe().map_err(|source| spawn_error(spec, source))?;
     let child = start(spec, Stdio::from(file), Stdio::from(writer))?;
-    supervise(spec, child, reader.into(), stop, on_line).await
+    supervise(spec, child, reader.into(), stop, output).await
 }
 
 fn spawn_error(spec: &Spec, source: io::Error) -> ProcessError {
@@ -157,7 +168,7 @@ async fn supervise(
     mut child: Child,
     reader: OwnedFd,
     mut stop: watch::Receiver<Stop>,
-    on_line: &mut (dyn FnMut(&str) + Send),
+    output: &mut dyn Output,
 ) -> Result<Exit, ProcessError> {
     let lost = |source| ProcessError::Lost { program: spec.program.clone(), source };
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
@@ -206,15 +217,15 @@ async fn supervise(
             },
             read = reader.read_buf(&mut lines.buffer), if open => match read {
                 Ok(0) => open = false,
-                Ok(_) => lines.take(on_line),
+                Ok(_) => lines.take(output),
                 Err(error) => return Err(lost(error)),
             },
         }
     };
     if open {
-        drain(&mut reader, &mut lines, on_line).await;
+        drain(&mut reader, &mut lines, output).await;
     }
-    lines.finish(on_line);
+    lines.finish(output);
     // Providers and provisioners of a Terraform that did not end in order would run on unseen. After an orderly end
     // they are left alone, as plain Terraform leaves them.
     if ending.is_some() || status.code().is_none() {
@@ -232,7 +243,7 @@ fn asked(ending: Option<&Ending>) -> Stop {
     }
 }
 
-async fn drain(reader: &mut Receiver, lines: &mut Lines, on_line: &mut (dyn FnMut(&str) + Send)) {
+async fn drain(reader: &mut Receiver, lines: &mut Lines, output: &mut dyn Output) {
     let end = Instant::now() + DRAIN;
     while let Ok(Ok(read)) =
         timeout(end.saturating_duration_since(Instant::now()), reader.read_buf(&mut lines.buffer)).await
@@ -240,7 +251,7 @@ async fn drain(reader: &mut Receiver, lines: &mut Lines, on_line: &mut (dyn FnMu
         if read == 0 {
             return;
         }
-        lines.take(on_line);
+        lines.take(output);
     }
 }
 
@@ -269,32 +280,37 @@ struct Lines {
 
 impl Lines {
     /// Gives on every whole line that the buffer holds.
-    fn take(&mut self, on_line: &mut (dyn FnMut(&str) + Send)) {
+    fn take(&mut self, output: &mut dyn Output) {
+        self.give_whole_lines(output);
+        output.pause();
+    }
+
+    fn give_whole_lines(&mut self, output: &mut dyn Output) {
         let mut start = 0;
         while let Some(end) = self.buffer[start..].iter().position(|b| *b == b'\n') {
-            give(&self.buffer[start..start + end], on_line);
+            give(&self.buffer[start..start + end], output);
             start += end + 1;
         }
         self.buffer.drain(..start);
         while self.buffer.len() > LONGEST_LINE {
             let white = self.buffer[..LONGEST_LINE].iter().rposition(u8::is_ascii_whitespace);
             let cut = white.filter(|at| *at > LONGEST_LINE / 2).unwrap_or(LONGEST_LINE);
-            give(&self.buffer[..cut], on_line);
+            give(&self.buffer[..cut], output);
             self.buffer.drain(..cut);
         }
     }
 
-    fn finish(&mut self, on_line: &mut (dyn FnMut(&str) + Send)) {
+    fn finish(&mut self, output: &mut dyn Output) {
         if !self.buffer.is_empty() {
-            give(&self.buffer, on_line);
+            give(&self.buffer, output);
             self.buffer.clear();
         }
     }
 }
 
-fn give(line: &[u8], on_line: &mut (dyn FnMut(&str) + Send)) {
+fn give(line: &[u8], output: &mut dyn Output) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    on_line(&String::from_utf8_lossy(line));
+    output.line(&String::from_utf8_lossy(line));
 }
 
 #[cfg(test)]
