@@ -332,7 +332,7 @@ mod tests {
 
     async fn output(spec: &Spec, stop: watch::Receiver<Stop>) -> (Exit, Vec<String>) {
         let mut lines = Vec::new();
-        let exit = run(spec, stop, &mut |line| lines.push(line.to_owned())).await.unwrap();
+        let exit = run(spec, stop, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
         (exit, lines)
     }
 
@@ -375,7 +375,7 @@ mod tests {
         let (ask, stop) = watch::channel(Stop::No);
         let spec = shell("trap 'echo once' INT; tail -f /dev/null & echo ready; while :; do wait $!; done");
         let mut lines = Vec::new();
-        let exit = run(&spec, stop, &mut |line| {
+        let exit = run(&spec, stop, &mut |line: &str| {
             lines.push(line.to_owned());
             ask.send_replace(if line == "ready" { Stop::Interrupt } else { Stop::Kill });
         })
@@ -402,7 +402,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let mut lines = Vec::new();
         let writer = file.reopen().unwrap();
-        run_to_file(&shell("echo out; echo err >&2"), writer, stop, &mut |line| lines.push(line.to_owned()))
+        run_to_file(&shell("echo out; echo err >&2"), writer, stop, &mut |line: &str| lines.push(line.to_owned()))
             .await
             .unwrap();
         let mut text = String::new();
@@ -414,7 +414,7 @@ mod tests {
     async fn a_missing_program_is_named() {
         let (_keep, stop) = watch::channel(Stop::No);
         let spec = Spec { program: "/nonexistent/terraform".into(), ..shell("") };
-        let error = run(&spec, stop, &mut |_| {}).await.unwrap_err();
+        let error = run(&spec, stop, &mut |_: &str| {}).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot start /nonexistent/terraform");
     }
 
@@ -423,8 +423,8 @@ mod tests {
         let mut lines = Lines::default();
         let mut got = Vec::new();
         lines.buffer = [vec![b'a'; LONGEST_LINE - 10], b" secretsecretsecret".to_vec()].concat();
-        lines.take(&mut |line| got.push(line.to_owned()));
-        lines.finish(&mut |line| got.push(line.to_owned()));
+        lines.take(&mut |line: &str| got.push(line.to_owned()));
+        lines.finish(&mut |line: &str| got.push(line.to_owned()));
         assert_eq!(got.len(), 2);
         assert_eq!(got[1], " secretsecretsecret");
     }
