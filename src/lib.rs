@@ -18,6 +18,7 @@
 //!       <- saga <- run <- {report, cli} <- main
 //! ```
 
+pub mod discover;
 pub mod event;
 pub mod files;
 pub mod hcl;
