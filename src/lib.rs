@@ -19,6 +19,7 @@
 //! ```
 
 pub mod config;
+pub mod discover;
 pub mod event;
 pub mod execute;
 pub mod files;

@@ -186,15 +186,19 @@ impl RootModule {
     }
 }
 
+/// Whether Terraform or `OpenTofu` reads a file of this name as a part of a module.
+#[must_use]
+pub fn is_module_file(name: &str) -> bool {
+    !name.starts_with('.') && [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end))
+}
+
 /// The Terraform files directly in a folder, sorted by name; none where it is no module.
 pub(super) fn module_files(dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, ModuleError> {
     let read = |source| ModuleError::Read { path: dir.to_owned(), source };
     let mut files = Vec::new();
     for entry in dir.read_dir_utf8().map_err(read)? {
         let entry = entry.map_err(read)?;
-        let name = entry.file_name();
-        let is_module_file = [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end));
-        if is_module_file && !name.starts_with('.') && entry.path().is_file() {
+        if is_module_file(entry.file_name()) && entry.path().is_file() {
             files.push(entry.into_path());
         }
     }
@@ -442,7 +446,8 @@ fn settings_of(body: &Body) -> BTreeMap<String, Setting> {
 }
 
 /// The key of an object item, where it is a word or a string.
-pub(super) fn object_key(key: &ObjectKey) -> Option<&str> {
+#[must_use]
+pub fn object_key(key: &ObjectKey) -> Option<&str> {
     match key {
         ObjectKey::Ident(ident) => Some(ident.as_str()),
         ObjectKey::Expression(expression) => {

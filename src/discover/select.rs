@@ -1,0 +1,316 @@
+//! Taking, of what was discovered, what is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::changes::Changes;
+use super::problem::Problem;
+use super::roots::{Fixed, folder_of, read, root_of};
+use super::tfvars::Draft;
+use super::touched::Touched;
+use super::{Discovery, walk};
+use crate::hcl::is_module_file;
+use crate::model::{Deployment, StateAddress};
+
+/// What is asked for. Values of one kind are alternatives; different kinds must all fit.
+#[derive(Debug, Clone, Default)]
+pub struct Filters {
+    /// Account names or ids.
+    pub accounts: Vec<String>,
+    /// Regions.
+    pub regions: Vec<String>,
+    /// Environments.
+    pub environments: Vec<String>,
+    /// Projects.
+    pub projects: Vec<String>,
+    /// Services.
+    pub services: Vec<String>,
+}
+
+/// One kind of filter: the values asked for, and what a deployment has of it.
+struct Filter<'a> {
+    flag: &'static str,
+    asked: &'a [String],
+    has: fn(&Deployment) -> Vec<&str>,
+}
+
+impl Filters {
+    /// Whether nothing is asked for, and so everything is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.each().iter().all(|filter| filter.asked.is_empty())
+    }
+
+    /// Whether a deployment is asked for.
+    #[must_use]
+    pub fn take(&self, deployment: &Deployment) -> bool {
+        self.each().iter().all(|filter| {
+            filter.asked.is_empty() || (filter.has)(deployment).iter().any(|has| filter.asked.iter().any(|a| a == has))
+        })
+    }
+
+    fn each(&self) -> [Filter<'_>; 5] {
+        [
+            Filter {
+                flag: "--account",
+                asked: &self.accounts,
+                has: |d| vec![d.account_name.as_str(), d.account_id.as_str()],
+            },
+            Filter { flag: "--region", asked: &self.regions, has: |d| vec![d.region.as_str()] },
+            Filter {
+                flag: "--environment",
+                asked: &self.environments,
+                has: |d| d.environment.as_deref().into_iter().collect(),
+            },
+            Filter { flag: "--project", asked: &self.projects, has: |d| vec![d.project.as_str()] },
+            Filter {
+                flag: "--service",
+                asked: &self.services,
+                has: |d| d.services.iter().map(String::as_str).collect(),
+            },
+        ]
+    }
+}
+
+impl fmt::Display for Filters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<String> = self
+            .each()
+            .iter()
+            .flat_map(|filter| filter.asked.iter().map(|value| format!("{} {value}", filter.flag)))
+            .collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// Why a selection is a mistake.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// A value fits nothing that was discovered: perhaps a slip of the pen, which must not pass as success.
+    #[error("{flag} {value} matches none of the {discovered} discovered deployments")]
+    Unknown {
+        /// The flag.
+        flag: &'static str,
+        /// The value asked for.
+        value: String,
+        /// The values that are most alike, or some of those there are.
+        near: Vec<String>,
+        /// How many deployments there are.
+        discovered: usize,
+        /// How many problems there are: what is asked for may be in one of those files.
+        problems: usize,
+    },
+    /// Each value fits something, but nothing fits all.
+    #[error("no deployment matches all of {filters}")]
+    Nothing {
+        /// What was asked for.
+        filters: String,
+    },
+}
+
+impl SelectError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { near, problems, .. } => {
+                let near = (!near.is_empty()).then(|| format!("did you mean {}?", near.join(", ")));
+                let files =
+                    (*problems > 0).then(|| format!("{problems} problems keep other files from being deployments"));
+                let parts: Vec<String> = near.into_iter().chain(files).collect();
+                Some(if parts.is_empty() { "see `tfleet discover`".to_owned() } else { parts.join("; ") })
+            }
+            Self::Nothing { .. } => Some("see `tfleet discover`; different filters must all match".to_owned()),
+        }
+    }
+}
+
+/// A tfvars file that is gone, and the state that it leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedSource {
+    /// The file, relative to the working directory.
+    pub file: Utf8PathBuf,
+    /// Where its state is, as its last committed content has it.
+    pub state: Result<StateAddress, String>,
+}
+
+impl fmt::Display for DeletedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.state {
+            Ok(state) => write!(
+                f,
+                "{} is deleted; its state stays at {state}, and so do its resources: `tfleet destroy --key {}` removes \
+                 them",
+                self.file, state.key
+            ),
+            Err(why) => write!(f, "{} is deleted; where its state is, is not known: {why}", self.file),
+        }
+    }
+}
+
+/// What is to be run.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// The deployments, sorted by file.
+    pub deployments: Vec<Deployment>,
+    /// Problems of files that count as selected.
+    pub problems: Vec<Problem>,
+    /// What changed files no longer describe.
+    pub deleted: Vec<DeletedSource>,
+    /// What a person should know.
+    pub notices: Vec<String>,
+}
+
+/// Takes what the filters and the changes ask for. A file with a problem counts as selected unless changes are given
+/// and none of them concerns it.
+pub fn select(discovery: &Discovery, filters: &Filters, changes: Option<&Changes>) -> Result<Selection, SelectError> {
+    check(discovery, filters)?;
+    let mut selection = Selection::default();
+    let touched = changes.map(|changes| Touched::new(discovery, changes));
+    let wanted = discovery.deployments.iter().filter(|d| filters.take(d));
+    let chosen = wanted.filter(|d| touched.as_ref().is_none_or(|touched| touched.deployment(d)));
+    selection.deployments = chosen.cloned().collect();
+    let problems = discovery.problems.iter();
+    selection.problems =
+        problems.filter(|p| touched.as_ref().is_none_or(|touched| touched.problem(p))).cloned().collect();
+    let Some(changes) = changes else {
+        if selection.deployments.is_empty() && selection.problems.is_empty() && !filters.is_empty() {
+            return Err(SelectError::Nothing { filters: filters.to_string() });
+        }
+        return Ok(selection);
+    };
+    selection.notices.extend(changes.notices.iter().cloned());
+    deleted(discovery, filters, changes, &mut selection);
+    if selection.deployments.is_empty() && selection.problems.is_empty() {
+        selection.notices.push(match changes.files.len() {
+            0 => "no file has changed, so no deployment is selected".to_owned(),
+            1 => "the changed file concerns no deployment that is asked for".to_owned(),
+            n => format!("none of the {n} changed files concerns a deployment that is asked for"),
+        });
+    }
+    Ok(selection)
+}
+
+/// A value that matches nothing at all is an error.
+fn check(discovery: &Discovery, filters: &Filters) -> Result<(), SelectError> {
+    for filter in filters.each().iter().filter(|filter| !filter.asked.is_empty()) {
+        let known: BTreeSet<&str> = discovery.deployments.iter().flat_map(|d| (filter.has)(d)).collect();
+        for value in filter.asked {
+            if !known.contains(value.as_str()) {
+                return Err(SelectError::Unknown {
+                    flag: filter.flag,
+                    value: value.clone(),
+                    near: near(value, &known),
+                    discovered: discovery.deployments.len(),
+                    problems: discovery.problems.len(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The known values that are most alike; a few of them if none is.
+fn near(value: &str, known: &BTreeSet<&str>) -> Vec<String> {
+    const MOST: usize = 3;
+    let lower = value.to_lowercase();
+    let mut scored: Vec<(f64, &str)> = known
+        .iter()
+        .map(|k| {
+            let contained = k.to_lowercase().contains(&lower) && lower.len() > 2;
+            (if contained { 1.0 } else { strsim::normalized_damerau_levenshtein(&lower, &k.to_lowercase()) }, *k)
+        })
+        .filter(|(score, _)| *score >= 0.6)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    if scored.is_empty() && known.len() <= 2 * MOST {
+        return known.iter().map(|k| (*k).to_owned()).collect();
+    }
+    scored.into_iter().take(MOST).map(|(_, k)| k.to_owned()).collect()
+}
+
+/// Reports deleted files whose state nothing else describes now.
+fn deleted(discovery: &Discovery, filters: &Filters, changes: &Changes, selection: &mut Selection) {
+    let inputs = &discovery.inputs;
+    let claimed: BTreeMap<&StateAddress, &Deployment> = discovery.deployments.iter().map(|d| (&d.state, d)).collect();
+    for (file, content) in &changes.deleted {
+        if !walk::is_candidate(inputs, file) {
+            continue;
+        }
+        let deployment = last_known(discovery, changes, file, content.as_ref());
+        let state = match deployment {
+            Ok(deployment) if !filters.take(&deployment) => continue,
+            Ok(deployment) => Ok(deployment.state),
+            Err(why) => Err(why),
+        };
+        match state.as_ref().ok().and_then(|state| claimed.get(state)) {
+            Some(heir) => selection
+                .notices
+                .push(format!("{file} is deleted, and {} goes on with its state {}", heir.file, heir.state)),
+            None => selection.deleted.push(DeletedSource { file: file.clone(), state }),
+        }
+    }
+}
+
+/// The deployment that a deleted file was.
+fn last_known(
+    discovery: &Discovery,
+    changes: &Changes,
+    file: &Utf8Path,
+    content: Option<&Vec<u8>>,
+) -> Result<Deployment, String> {
+    let inputs = &discovery.inputs;
+    let content = content.ok_or("git has no earlier content of it")?.clone();
+    let context = inputs.context(file).ok_or("no rule reads files of this name")?;
+    let draft = Draft::parse(context, file, content, None)
+        .map_err(|problems| problems.first().map_or_else(String::new, |p| format!("{}: {}", p.path, p.message)))?;
+    let folder = folder_of(file);
+    let had_own_root = |path: &&Utf8PathBuf| folder_of(path) == folder && path.file_name().is_some_and(is_module_file);
+    if changes.deleted.keys().any(|path| had_own_root(&path)) {
+        return Err("its root module, whose backend block may name the key, is deleted too".to_owned());
+    }
+    let root = root_of(inputs, file);
+    let module = match discovery.roots.get(&root) {
+        Some(module) => module.clone(),
+        None => read(inputs, &root).map_err(|problem| problem.message)?.into(),
+    };
+    let state = inputs.state(&draft, &Fixed::of(&module, inputs.options.local_state)).map_err(|p| p.message)?;
+    Ok(draft.finish(root, state))
+}
+
+/// Deployments that would write one state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} have one state, {state}: each would destroy the other's resources", .files.iter().map(|f| f.as_str()).collect::<Vec<_>>().join(" and "))]
+pub struct DuplicateKey {
+    /// The state.
+    pub state: StateAddress,
+    /// The files, sorted.
+    pub files: Vec<Utf8PathBuf>,
+}
+
+impl DuplicateKey {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        "give them different projects (`project` in the file, or their folders), regions or accounts, or select only one"
+    }
+}
+
+/// The states that two or more of these deployments would write, sorted.
+#[must_use]
+pub fn duplicate_keys(deployments: &[Deployment]) -> Vec<DuplicateKey> {
+    let mut files: BTreeMap<&StateAddress, Vec<Utf8PathBuf>> = BTreeMap::new();
+    for deployment in deployments {
+        files.entry(&deployment.state).or_default().push(deployment.file.clone());
+    }
+    files
+        .into_iter()
+        .filter(|(_, files)| files.len() > 1)
+        .map(|(state, mut files)| {
+            files.sort();
+            DuplicateKey { state: state.clone(), files }
+        })
+        .collect()
+}

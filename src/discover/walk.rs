@@ -1,0 +1,208 @@
+//! Finding the files of a repository and reading them as they are found, on all cores.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::{DirEntry, WalkBuilder, WalkState};
+
+use super::git::tracked_but_ignored;
+use super::problem::Problem;
+use super::references::Tree;
+use super::tfvars::Draft;
+use super::{DiscoverError, Inputs};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    pub drafts: Vec<Draft>,
+    pub problems: Vec<Problem>,
+    pub notices: Vec<String>,
+}
+
+impl Walked {
+    fn add(&mut self, read: Result<Draft, Vec<Problem>>) {
+        match read {
+            Ok(draft) => self.drafts.push(draft),
+            Err(problems) => self.problems.extend(problems),
+        }
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.drafts.append(&mut other.drafts);
+        self.problems.append(&mut other.problems);
+        self.notices.append(&mut other.notices);
+    }
+}
+
+/// The configured exclusions, in the words of `.gitignore`.
+pub(super) fn excluded(working_dir: &Utf8Path, globs: &[String]) -> Result<Gitignore, DiscoverError> {
+    let mut builder = GitignoreBuilder::new(working_dir);
+    for glob in globs {
+        let exclude = |source| DiscoverError::Exclude { glob: glob.clone(), source };
+        builder.add_line(None, glob).map_err(exclude)?;
+    }
+    builder.build().map_err(|source| DiscoverError::Exclude { glob: globs.join(" "), source })
+}
+
+/// Whether a file of this path, relative to the working directory, may be a deployment.
+pub(super) fn is_candidate(inputs: &Inputs, file: &Utf8Path) -> bool {
+    file.file_name().is_some_and(|name| inputs.layout.rule_for(name).is_some())
+        && !file.components().any(|part| part.as_str().starts_with('.'))
+        && !inputs.excluded.matched_path_or_any_parents(file, false).is_ignore()
+}
+
+/// Reads every deployment file below the working directory.
+pub(super) fn read_all(inputs: &Inputs, top: Option<&Utf8Path>) -> Walked {
+    thread::scope(|scope| {
+        // git is asked meanwhile.
+        let tracked = top.map(|_| scope.spawn(|| tracked_but_ignored(&inputs.options.working_dir)));
+        let mut walked = walk(inputs, top.is_some());
+        match tracked.map(thread::ScopedJoinHandle::join) {
+            Some(Ok(Ok(files))) => walked.append(read_tracked(inputs, &files)),
+            Some(Ok(Err(error))) => walked.notices.push(format!(
+                "files that git tracks although .gitignore names them are not found, because git cannot be asked: {error}"
+            )),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => {}
+        }
+        walked
+    })
+}
+
+fn walk(inputs: &Inputs, in_repository: bool) -> Walked {
+    let working_dir = &inputs.options.working_dir;
+    let excluded = inputs.excluded.clone();
+    let walker = WalkBuilder::new(working_dir)
+        // Files for other tools; git does not know them.
+        .ignore(false)
+        // A checkout without `.git`, as CodeBuild makes it, has its `.gitignore` files all the same. What is above it
+        // is then nobody's business: a `.gitignore` of `*` in a home directory would hide everything.
+        .require_git(in_repository)
+        .parents(in_repository)
+        .filter_entry(move |entry| {
+            let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
+            entry.depth() == 0 || !excluded.matched(entry.path(), is_dir).is_ignore()
+        })
+        .build_parallel();
+    let all = Mutex::new(Walked::default());
+    walker.run(|| {
+        let mut mine = Collector { all: &all, walked: Walked::default(), tree: Tree::new(working_dir) };
+        Box::new(move |entry| {
+            mine.visit(inputs, entry);
+            WalkState::Continue
+        })
+    });
+    all.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What one thread finds; handed over when the thread is done.
+struct Collector<'a> {
+    all: &'a Mutex<Walked>,
+    walked: Walked,
+    tree: Tree<'a>,
+}
+
+impl Collector<'_> {
+    fn visit(&mut self, inputs: &Inputs, entry: Result<DirEntry, ignore::Error>) {
+        let working_dir = &inputs.options.working_dir;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return self.walked.problems.push(unreadable(working_dir, &error)),
+        };
+        let name = entry.file_name().to_string_lossy();
+        if inputs.layout.rule_for(&name).is_none() {
+            return;
+        }
+        let Some(path) = Utf8Path::from_path(entry.path()) else {
+            let shown = Utf8PathBuf::from(entry.path().to_string_lossy().into_owned());
+            let file = shown.strip_prefix(working_dir).unwrap_or(&shown);
+            let problem = Problem::of_file(file, "its path is not UTF-8").hint("rename the file or its folder");
+            return self.walked.problems.push(problem);
+        };
+        let file = path.strip_prefix(working_dir).unwrap_or(path);
+        let kind = entry.file_type();
+        if kind.is_some_and(|kind| kind.is_symlink()) {
+            match link(working_dir, path, file) {
+                Ok(true) => self.walked.add(inputs.read(file, &mut self.tree)),
+                Ok(false) => {}
+                Err(problem) => self.walked.problems.push(*problem),
+            }
+        } else if kind.is_some_and(|kind| kind.is_file()) {
+            self.walked.add(inputs.read(file, &mut self.tree));
+        }
+    }
+}
+
+impl Drop for Collector<'_> {
+    fn drop(&mut self) {
+        let walked = std::mem::take(&mut self.walked);
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).append(walked);
+    }
+}
+
+/// Whether a link is to a file; one that leaves the working directory is refused.
+fn link(working_dir: &Utf8Path, path: &Utf8Path, file: &Utf8Path) -> Result<bool, Box<Problem>> {
+    match path.canonicalize_utf8() {
+        Ok(target) if !target.starts_with(working_dir) => {
+            let problem = Problem::of_file(file, format!("it is a link to {target}, outside the working directory"));
+            Err(Box::new(problem.hint("copy the file into the working directory")))
+        }
+        // A pipe of that name would block for ever.
+        Ok(target) => Ok(target.is_file()),
+        Err(error) => {
+            let problem = Problem::of_file(file, format!("it is a link to nothing: {error}"));
+            Err(Box::new(problem.hint("remove the link, or make its target")))
+        }
+    }
+}
+
+/// A folder that cannot be listed may hide deployments.
+fn unreadable(working_dir: &Utf8Path, error: &ignore::Error) -> Problem {
+    let mut inner = error;
+    let mut path = Utf8PathBuf::from(".");
+    loop {
+        inner = match inner {
+            ignore::Error::WithPath { path: at, err } => {
+                let at = Utf8PathBuf::from(at.to_string_lossy().into_owned());
+                path = at.strip_prefix(working_dir).map(Utf8Path::to_owned).unwrap_or(at);
+                err
+            }
+            ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => err,
+            _ => break,
+        };
+    }
+    let problem = Problem::of_file(&path, format!("cannot read it: {inner}"));
+    problem.hint("make it readable for this user, or add it to the exclusions")
+}
+
+/// Files that the walk left out because a pattern ignores them, although git tracks them.
+fn read_tracked(inputs: &Inputs, files: &[Utf8PathBuf]) -> Walked {
+    let working_dir = &inputs.options.working_dir;
+    let files: Vec<&Utf8PathBuf> = files.iter().filter(|file| is_candidate(inputs, file)).collect();
+    let mut walked = Walked::default();
+    let read = |files: &[&Utf8PathBuf]| {
+        let mut tree = Tree::new(working_dir);
+        let present = files.iter().filter(|file| working_dir.join(file).is_file());
+        present.map(|file| inputs.read(file, &mut tree)).collect()
+    };
+    for read in parallel(&files, read) {
+        walked.add(read);
+    }
+    walked
+}
+
+/// Runs `work` over parts of `items`, one for each core, and puts the results together in order.
+pub(super) fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> Vec<R> + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let size = items.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let work = &work;
+        let parts: Vec<_> = items.chunks(size).map(|part| scope.spawn(move || work(part))).collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
