@@ -21,4 +21,5 @@
 pub mod event;
 pub mod files;
 pub mod hcl;
+pub mod lease;
 pub mod model;
