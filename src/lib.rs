@@ -24,5 +24,6 @@ pub mod event;
 pub mod execute;
 pub mod files;
 pub mod hcl;
+pub mod lease;
 pub mod model;
 pub mod tfstate;
