@@ -15,6 +15,7 @@
 mod conformance;
 mod error;
 mod local;
+mod lock;
 #[cfg(test)]
 pub(crate) mod memory;
 mod readonly;
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 
 pub use error::StoreError;
 pub use local::LocalStore;
+pub use lock::{HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire, acquire_at_pace, lock_key};
 pub use readonly::ReadOnlyState;
 pub use s3::{Encryption, S3Store};
 
