@@ -26,4 +26,5 @@ pub mod files;
 pub mod hcl;
 pub mod lease;
 pub mod model;
+pub mod store;
 pub mod tfstate;

@@ -1,0 +1,226 @@
+//! Where states live, and what tfleet keeps beside them: locks, backups, ownership records, audit records.
+//!
+//! | prefix | what | module |
+//! |---|---|---|
+//! | `locks/{key}.json` | tfleet's own lock of a key | [`lock`] |
+//! | `backups/{key}.{time}-{run}.backup` | the state before an apply or destroy | [`backup`] |
+//! | `owners/{key}.json` | which source a key belongs to | [`owners`] |
+//! | `audit-logs/{account}/{project}/…` | who did what, with which result | [`audit`] |
+//! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | [`recovered`] |
+//!
+//! Reading and writing are two traits, so that what only reads can say so; [`ReadOnlyState`] turns every store into one that
+//! refuses to change state, for plan and dry runs.
+
+#[cfg(test)]
+mod conformance;
+mod error;
+mod local;
+mod lock;
+#[cfg(test)]
+pub(crate) mod memory;
+mod readonly;
+mod s3;
+mod s3_error;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+
+pub use error::StoreError;
+pub use local::LocalStore;
+pub use lock::{HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire, acquire_at_pace, lock_key};
+pub use readonly::ReadOnlyState;
+pub use s3::{Encryption, S3Store};
+
+/// An object, read whole.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// The tag that [`Precondition::Matches`] takes, as the store gave it.
+    pub etag: String,
+    /// Its version, where the store keeps versions.
+    pub version: Option<String>,
+}
+
+impl std::fmt::Debug for Object {
+    /// Without the content: states hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Object")
+            .field("bytes", &self.bytes.len())
+            .field("etag", &self.etag)
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: Timestamp,
+}
+
+/// What is written.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// Bytes in memory.
+    Bytes(Vec<u8>),
+    /// A file, which is streamed.
+    File(Utf8PathBuf),
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// Under which condition something is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Whatever is there.
+    Always,
+    /// Only where nothing is.
+    Absent,
+    /// Only over the object with this etag.
+    Matches(String),
+}
+
+/// Reading.
+#[async_trait]
+pub trait ReadStore: Send + Sync {
+    /// What people call the store: `s3://bucket`, or a path.
+    fn describe(&self) -> String;
+
+    /// Reads an object whole; `None` if there is none.
+    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError>;
+
+    /// All objects whose key starts with `prefix`, sorted by key.
+    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError>;
+
+    /// The folders right below `prefix` (which is empty or ends with `/`) that have an object in them, sorted, each with
+    /// the prefix before it and a `/` behind it: `s3/`, `combined/`.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+}
+
+/// Writing.
+#[async_trait]
+pub trait StateStore: ReadStore {
+    /// Writes an object, whole or not at all, encrypted where the store encrypts. Returns its etag.
+    ///
+    /// A condition that does not hold is [`StoreError::Precondition`]. Where a store retries by itself, that error may also
+    /// mean that the first try arrived and its answer did not: who must know reads what is there.
+    async fn put(&self, key: &str, body: Body, when: Precondition) -> Result<String, StoreError>;
+
+    /// Copies an object inside the store to a key where nothing is, if the source still has the etag `if_match`.
+    async fn copy(&self, from: &str, to: &str, if_match: Option<&str>) -> Result<(), StoreError>;
+
+    /// Deletes an object if it still has the etag `if_match`. Without one, deleting what is not there is no error.
+    async fn delete(&self, key: &str, if_match: Option<&str>) -> Result<(), StoreError>;
+}
+
+#[async_trait]
+impl<T: ReadStore + ?Sized> ReadStore for Arc<T> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        (**self).get(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        (**self).list(prefix).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        (**self).folders(prefix).await
+    }
+}
+
+#[async_trait]
+impl<T: StateStore + ?Sized> StateStore for Arc<T> {
+    async fn put(&self, key: &str, body: Body, when: Precondition) -> Result<String, StoreError> {
+        (**self).put(key, body, when).await
+    }
+
+    async fn copy(&self, from: &str, to: &str, if_match: Option<&str>) -> Result<(), StoreError> {
+        (**self).copy(from, to, if_match).await
+    }
+
+    async fn delete(&self, key: &str, if_match: Option<&str>) -> Result<(), StoreError> {
+        (**self).delete(key, if_match).await
+    }
+}
+
+/// The longest key that S3 takes, in bytes of UTF-8 (Amazon S3 user guide, "Naming Amazon S3 objects").
+const LONGEST_KEY: usize = 1024;
+
+/// The folder in which a local store keeps what is no object.
+const INTERNAL: &str = ".tfleet";
+
+/// Refuses a key that could leave the store's folder, or that only some stores could hold.
+fn check_key(key: &str) -> Result<(), StoreError> {
+    let why = if key.is_empty() {
+        "it is empty"
+    } else if key.len() > LONGEST_KEY {
+        "it is longer than 1024 bytes"
+    } else if key.chars().any(|c| c.is_control() || c == '\\') {
+        "it has a control character or a backslash"
+    } else if key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        "it is absolute, or has an empty part, `.` or `..`"
+    } else if key.split('/').next() == Some(INTERNAL) {
+        "it is in the folder that tfleet keeps for itself"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::BadKey { key: key.to_owned(), why })
+}
+
+/// The time in a key, in UTC: `20250131-235959`.
+fn stamp(time: Timestamp) -> String {
+    time.strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_stay_inside_the_store() {
+        for bad in ["", "/a", "a//b", "a/", "../a", "a/./b", "a\\b", "a\nb", ".tfleet/x", &"a".repeat(1025)] {
+            assert!(check_key(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "s3/prod/us-east-1/p/terraform.tfstate", "a/.tfleet", "ä/b c"] {
+            assert!(check_key(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_does_not_show_its_content() {
+        let object = Object { bytes: b"password".to_vec(), etag: "e".to_owned(), version: None };
+        assert_eq!(format!("{object:?}"), r#"Object { bytes: 8, etag: "e", version: None }"#);
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_that_passes_is_below_every_folder(key in "[a./\\\\]{0,12}") {
+            if check_key(&key).is_ok() {
+                let path = camino::Utf8Path::new("/store").join(&key);
+                let plain = path.components().skip(1).all(|c| matches!(c, camino::Utf8Component::Normal(_)));
+                prop_assert!(plain && path.starts_with("/store") && path.as_str() != "/store");
+            }
+        }
+    }
+}
