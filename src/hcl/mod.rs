@@ -7,7 +7,9 @@ use hcl_edit::Span;
 use hcl_edit::expr::Expression;
 use hcl_edit::structure::Body;
 
-pub use module::{BackendBlock, ModuleDir, ModuleError, ProviderBlock, RootModule, Setting, VersionConstraint};
+pub use module::{
+    AssumesRole, BackendBlock, ModuleDir, ModuleError, ProviderBlock, RootModule, Setting, VersionConstraint,
+};
 
 /// A file that is not what it should be, with the place and the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
