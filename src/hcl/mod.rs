@@ -8,8 +8,8 @@ use hcl_edit::expr::Expression;
 use hcl_edit::structure::Body;
 
 pub use module::{
-    BackendBlock, ModuleDir, ModuleError, ProviderBlock, RootModule, Setting, VersionConstraint, is_module_file,
-    object_key,
+    AssumesRole, BackendBlock, ModuleDir, ModuleError, ProviderBlock, RootModule, Setting, VersionConstraint,
+    is_module_file, object_key,
 };
 
 /// A file that is not what it should be, with the place and the line.

@@ -1,5 +1,7 @@
 //! What the `*.tf` files of a root module and of its local modules say about backend, providers and versions.
 
+mod json;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -81,6 +83,28 @@ pub struct BackendBlock {
     pub position: Position,
 }
 
+/// Whether a provider block takes on a role of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AssumesRole {
+    /// Nothing in it says so.
+    No,
+    /// It has an `assume_role` whose role is a text that cannot be empty.
+    Yes,
+    /// That depends on values: a `dynamic` block, a role that is a bare variable (and may be null), a condition.
+    Unknown,
+}
+
+impl AssumesRole {
+    /// What holds if both were found in one block.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::No, Self::No) => Self::No,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// `provider "aws" { … }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderBlock {
@@ -90,8 +114,8 @@ pub struct ProviderBlock {
     pub alias: Option<String>,
     /// Its arguments; nested blocks stand as [`Setting::Dynamic`] under their name.
     pub settings: BTreeMap<String, Setting>,
-    /// The `role_arn` settings of its `assume_role` blocks or attribute: empty without any.
-    pub assumes: Vec<Setting>,
+    /// Whether it assumes a role itself.
+    pub assumes_role: AssumesRole,
     /// Where it is.
     pub position: Position,
 }
@@ -108,9 +132,10 @@ pub struct VersionConstraint {
 /// One folder of Terraform files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleDir {
-    /// The folder, absolute, without `..` or links.
+    /// The folder, absolute and without `..`. The root's is free of links; a local module's may lead through one,
+    /// because Terraform too joins `source` paths by words, and `..` from such a folder starts where the link is.
     pub dir: Utf8PathBuf,
-    /// Its `*.tf`, `*.tf.json` and `*.tofu` files, sorted by name.
+    /// Its `*.tf`, `*.tf.json` and `*.tofu` files, sorted by name, override files last.
     pub files: Vec<Utf8PathBuf>,
     /// Its provider blocks.
     pub providers: Vec<ProviderBlock>,
@@ -154,12 +179,11 @@ impl RootModule {
             }
             module.required_versions.append(&mut reader.required_versions);
             for call in std::mem::take(&mut reader.local_calls) {
-                let source_dir = dir.join(&call.source);
-                pending.push(canonical(&source_dir).map_err(|_| ModuleError::MissingModule {
-                    position: call.position,
-                    name: call.name,
-                    source_dir,
-                })?);
+                let source_dir = join_by_words(&dir, &call.source);
+                if !source_dir.is_dir() {
+                    return Err(ModuleError::MissingModule { position: call.position, name: call.name, source_dir });
+                }
+                pending.push(source_dir);
             }
             module.dirs.push(reader.finish());
         }
@@ -192,7 +216,7 @@ pub fn is_module_file(name: &str) -> bool {
     !name.starts_with('.') && [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end))
 }
 
-/// The Terraform files directly in a folder, sorted by name; none where it is no module.
+/// The Terraform files directly in a folder, sorted by name, override files last; none where it is no module.
 pub(super) fn module_files(dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, ModuleError> {
     let read = |source| ModuleError::Read { path: dir.to_owned(), source };
     let mut files = Vec::new();
@@ -202,8 +226,30 @@ pub(super) fn module_files(dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, ModuleErr
             files.push(entry.into_path());
         }
     }
-    files.sort();
+    files.sort_by(|a, b| (is_override(a), a).cmp(&(is_override(b), b)));
     Ok(files)
+}
+
+/// Whether Terraform merges this file into the others, after them.
+fn is_override(path: &Utf8Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let stem = [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().find_map(|end| name.strip_suffix(end));
+    stem.is_some_and(|stem| stem == "override" || stem.ends_with("_override"))
+}
+
+/// `source` seen from `dir`, by words alone, as Terraform does it.
+fn join_by_words(dir: &Utf8Path, source: &str) -> Utf8PathBuf {
+    let mut joined = dir.to_owned();
+    for part in Utf8Path::new(source).components() {
+        match part {
+            camino::Utf8Component::ParentDir => {
+                joined.pop();
+            }
+            camino::Utf8Component::CurDir => {}
+            part => joined.push(part.as_str()),
+        }
+    }
+    joined
 }
 
 fn canonical(dir: &Utf8Path) -> Result<Utf8PathBuf, ModuleError> {
@@ -225,6 +271,7 @@ struct Reader {
     backend: Option<BackendBlock>,
     required_versions: Vec<VersionConstraint>,
     local_calls: Vec<LocalCall>,
+    in_override: bool,
 }
 
 impl Reader {
@@ -245,6 +292,7 @@ impl Reader {
             backend: None,
             required_versions: Vec::new(),
             local_calls: Vec::new(),
+            in_override: false,
         }
     }
 
@@ -252,6 +300,7 @@ impl Reader {
         let text =
             std::fs::read_to_string(path).map_err(|source| ModuleError::Read { path: path.to_owned(), source })?;
         self.dir.files.push(path.to_owned());
+        self.in_override = is_override(path);
         if path.as_str().ends_with(".json") {
             return self.json_file(path, &text);
         }
@@ -267,7 +316,7 @@ impl Reader {
         let label = |index: usize| block.labels.get(index).map(|label| label.as_str().to_owned());
         match (block.ident.as_str(), label(0)) {
             ("terraform", _) => self.terraform_block(&block.body, position),
-            ("provider", Some(name)) => self.dir.providers.push(provider_block(name, &block.body, position)),
+            ("provider", Some(name)) => self.provider(provider_block(name, &block.body, position)),
             ("variable", Some(name)) => {
                 self.dir.variables.insert(name);
             }
@@ -282,6 +331,20 @@ impl Reader {
                 self.used_providers.insert(provider.unwrap_or(implied));
             }
             _ => {}
+        }
+    }
+
+    /// Takes up a provider block; one from an override file is merged into the block that it overrides.
+    fn provider(&mut self, block: ProviderBlock) {
+        let known = self.dir.providers.iter_mut().find(|p| p.name == block.name && p.alias == block.alias);
+        match known {
+            Some(known) if self.in_override => {
+                known.settings.extend(block.settings);
+                if block.assumes_role != AssumesRole::No {
+                    known.assumes_role = block.assumes_role;
+                }
+            }
+            _ => self.dir.providers.push(block),
         }
     }
 
@@ -336,78 +399,6 @@ impl Reader {
         }
     }
 
-    fn json_file(&mut self, path: &Utf8Path, text: &str) -> Result<(), ModuleError> {
-        let json: serde_json::Value = serde_json::from_str(text).map_err(|error| SourceError {
-            path: path.to_owned(),
-            line: error.line(),
-            column: error.column(),
-            message: format!("not valid JSON: {error}"),
-            source_line: text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().to_owned(),
-            hint: None,
-        })?;
-        let position = Position { path: path.to_owned(), line: 1 };
-        for terraform in objects(&json["terraform"]) {
-            if let Some(text) = terraform.get("required_version").and_then(|v| v.as_str()) {
-                self.required_versions.push(VersionConstraint { text: text.to_owned(), position: position.clone() });
-            }
-            for backend in terraform.get("backend").map(objects).unwrap_or_default() {
-                for (kind, body) in backend {
-                    let settings = objects(body).first().map(|o| json_settings(o)).unwrap_or_default();
-                    self.backend = Some(BackendBlock { kind: kind.clone(), settings, position: position.clone() });
-                }
-            }
-            if terraform.contains_key("cloud") {
-                self.backend = Some(BackendBlock {
-                    kind: "cloud".to_owned(),
-                    settings: BTreeMap::new(),
-                    position: position.clone(),
-                });
-            }
-            for required in terraform.get("required_providers").map(objects).unwrap_or_default() {
-                for (name, value) in required {
-                    self.required_provider(name, value["source"].as_str());
-                }
-            }
-        }
-        for group in objects(&json["provider"]) {
-            for (name, bodies) in group {
-                for body in objects(bodies) {
-                    let settings = json_settings(body);
-                    let assumes = body
-                        .get("assume_role")
-                        .map(objects)
-                        .unwrap_or_default()
-                        .iter()
-                        .map(|role| role.get("role_arn").map_or(Setting::Dynamic, json_setting))
-                        .collect();
-                    let alias = settings.get("alias").and_then(Setting::literal).map(str::to_owned);
-                    let provider =
-                        ProviderBlock { name: name.clone(), alias, settings, assumes, position: position.clone() };
-                    self.dir.providers.push(provider);
-                }
-            }
-        }
-        for group in objects(&json["variable"]) {
-            self.dir.variables.extend(group.keys().cloned());
-        }
-        for group in objects(&json["module"]) {
-            for (name, bodies) in group {
-                for body in objects(bodies) {
-                    if let Some(source) = body.get("source").and_then(|s| s.as_str()) {
-                        self.module_call(name.clone(), source.to_owned(), &position);
-                    }
-                }
-            }
-        }
-        for kind in ["resource", "data", "ephemeral"] {
-            for group in objects(&json[kind]) {
-                let implied = group.keys().map(|kind| kind.split('_').next().unwrap_or_default().to_owned());
-                self.used_providers.extend(implied);
-            }
-        }
-        Ok(())
-    }
-
     fn finish(mut self) -> ModuleDir {
         if self.declared_aws_names.is_empty() && !self.aws_name_taken {
             self.declared_aws_names.insert("aws".to_owned());
@@ -420,23 +411,37 @@ impl Reader {
 }
 
 fn is_aws_source(source: &str) -> bool {
-    let parts: Vec<&str> = source.split('/').collect();
+    let lower = source.to_ascii_lowercase();
+    let parts: Vec<&str> = lower.split('/').collect();
     matches!(parts[..], ["hashicorp", "aws"] | [_, "hashicorp", "aws"])
 }
 
 fn provider_block(name: String, body: &Body, position: &Position) -> ProviderBlock {
     let settings = settings_of(body);
-    let role_of = |body: &Body| body.get_attribute("role_arn").map_or(Setting::Dynamic, |a| Setting::of(&a.value));
-    let mut assumes: Vec<Setting> = body
+    let mut assumes_role = body
         .blocks()
-        .filter(|b| matches!(b.ident.as_str(), "assume_role" | "assume_role_with_web_identity"))
-        .map(|b| role_of(&b.body))
-        .collect();
-    if body.has_attribute("assume_role") || body.get_blocks("dynamic").any(|b| b.has_labels(&["assume_role"])) {
-        assumes.push(Setting::Dynamic);
+        .filter(|b| ROLE_BLOCKS.contains(&b.ident.as_str()))
+        .map(|b| b.body.get_attribute("role_arn").map_or(AssumesRole::Unknown, |a| role_of(&a.value)))
+        .fold(AssumesRole::No, AssumesRole::or);
+    let dynamic = body.get_blocks("dynamic").any(|b| ROLE_BLOCKS.iter().any(|kind| b.has_labels(&[*kind])));
+    if dynamic || ROLE_BLOCKS.iter().any(|kind| body.has_attribute(kind)) {
+        assumes_role = assumes_role.or(AssumesRole::Unknown);
     }
     let alias = settings.get("alias").and_then(Setting::literal).map(str::to_owned);
-    ProviderBlock { name, alias, settings, assumes, position: position.clone() }
+    ProviderBlock { name, alias, settings, assumes_role, position: position.clone() }
+}
+
+/// The nested blocks of an aws provider block that make it take on a role.
+const ROLE_BLOCKS: [&str; 2] = ["assume_role", "assume_role_with_web_identity"];
+
+/// A text, also one with variables in it, names a role for sure; anything else may turn out to be null.
+fn role_of(expression: &Expression) -> AssumesRole {
+    match expression {
+        Expression::String(text) if !text.as_str().is_empty() => AssumesRole::Yes,
+        Expression::StringTemplate(template) if template.iter().any(|e| e.as_literal().is_some()) => AssumesRole::Yes,
+        Expression::Parenthesis(inner) => role_of(inner.inner()),
+        _ => AssumesRole::Unknown,
+    }
 }
 
 fn settings_of(body: &Body) -> BTreeMap<String, Setting> {
@@ -462,35 +467,6 @@ fn provider_reference(expression: &Expression) -> Option<String> {
         Expression::Variable(name) => Some(name.as_str().to_owned()),
         Expression::Traversal(traversal) => traversal.expr.as_variable().map(|name| name.as_str().to_owned()),
         _ => None,
-    }
-}
-
-/// JSON configuration allows one object or a list of objects wherever a block may be repeated.
-fn objects(value: &serde_json::Value) -> Vec<&serde_json::Map<String, serde_json::Value>> {
-    match value {
-        serde_json::Value::Object(object) => vec![object],
-        serde_json::Value::Array(items) => items.iter().filter_map(|item| item.as_object()).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn json_settings(object: &serde_json::Map<String, serde_json::Value>) -> BTreeMap<String, Setting> {
-    object.iter().map(|(key, value)| (key.clone(), json_setting(value))).collect()
-}
-
-fn json_setting(value: &serde_json::Value) -> Setting {
-    match value {
-        serde_json::Value::String(text) if !text.contains("${") && !text.contains("%{") => {
-            Setting::Literal(text.clone())
-        }
-        serde_json::Value::Bool(value) => Setting::Literal(value.to_string()),
-        serde_json::Value::Number(value) => Setting::Literal(value.to_string()),
-        serde_json::Value::Array(items) => items
-            .iter()
-            .map(|item| item.as_str().filter(|t| !t.contains("${")).map(str::to_owned))
-            .collect::<Option<Vec<_>>>()
-            .map_or(Setting::Dynamic, Setting::List),
-        _ => Setting::Dynamic,
     }
 }
 
@@ -549,8 +525,8 @@ module "reg" { source = "terraform-aws-modules/vpc/aws" }
         assert_eq!(backend.settings["encrypt"], Setting::Literal("true".to_owned()));
         assert_eq!(backend.settings["assume_role"], Setting::Dynamic);
         assert_eq!(backend.position.to_string(), format!("{dir}/root/main.tf:2"));
-        let providers: Vec<_> = module.aws_providers().map(|(_, p)| (p.alias.as_deref(), p.assumes.len())).collect();
-        assert_eq!(providers, [(None, 0), (Some("other"), 1)]);
+        let providers: Vec<_> = module.aws_providers().map(|(_, p)| (p.alias.as_deref(), p.assumes_role)).collect();
+        assert_eq!(providers, [(None, AssumesRole::No), (Some("other"), AssumesRole::Yes)]);
         assert_eq!(module.dirs[0].remote_sources, ["terraform-aws-modules/vpc/aws"]);
         assert_eq!(module.dirs[1].dir, dir.join("modules/net"));
         assert!(module.dirs[1].uses_aws, "by the type of a resource");
@@ -586,6 +562,48 @@ module "reg" { source = "terraform-aws-modules/vpc/aws" }
         let (_, provider) = module.aws_providers().next().unwrap();
         assert_eq!((provider.alias.as_deref(), &provider.settings["region"]), (Some("a"), &Setting::Dynamic));
         assert_eq!(module.dirs.len(), 2);
+    }
+
+    #[test]
+    fn whether_a_role_is_assumed_is_only_said_when_it_is_certain() {
+        for (body, wanted) in [
+            ("region = \"x\"", AssumesRole::No),
+            ("assume_role {\n role_arn = \"arn:aws:iam::${var.id}:role/${var.name}\"\n}", AssumesRole::Yes),
+            ("assume_role_with_web_identity {\n role_arn = \"arn:x\"\n}", AssumesRole::Yes),
+            ("assume_role {\n role_arn = var.role\n}", AssumesRole::Unknown),
+            ("assume_role {\n role_arn = \"${var.role}\"\n}", AssumesRole::Unknown),
+            ("assume_role {\n role_arn = var.x ? \"a\" : null\n}", AssumesRole::Unknown),
+            ("assume_role = var.role", AssumesRole::Unknown),
+            ("dynamic \"assume_role\" {\n for_each = []\n content {}\n}", AssumesRole::Unknown),
+        ] {
+            let (_temp, dir) = temp();
+            write(&dir, "main.tf", &format!("provider \"aws\" {{\n{body}\n}}\n"));
+            let module = RootModule::read(&dir).unwrap();
+            assert_eq!(module.aws_providers().next().unwrap().1.assumes_role, wanted, "{body}");
+        }
+    }
+
+    #[test]
+    fn override_files_are_merged_into_what_they_override() {
+        let (_temp, dir) = temp();
+        write(&dir, "a_override.tf", "provider \"aws\" {\n profile = \"p\"\n}\nterraform {\n backend \"s3\" {}\n}\n");
+        write(&dir, "main.tf", "provider \"aws\" {\n region = \"r\"\n}\nterraform {\n backend \"local\" {}\n}\n");
+        let module = RootModule::read(&dir).unwrap();
+        let providers: Vec<_> =
+            module.aws_providers().map(|(_, p)| p.settings.keys().cloned().collect::<Vec<_>>()).collect();
+        assert_eq!(providers, [vec!["profile".to_owned(), "region".to_owned()]]);
+        assert_eq!(module.backend.unwrap().kind, "s3");
+    }
+
+    #[test]
+    fn module_paths_are_joined_by_words_as_terraform_does() {
+        let (_temp, dir) = temp();
+        write(&dir, "shared/net/main.tf", "module \"up\" {\n source = \"../beside\"\n}\n");
+        write(&dir, "root/beside/main.tf", "");
+        write(&dir, "root/main.tf", "module \"net\" {\n source = \"./net\"\n}\n");
+        std::os::unix::fs::symlink("../shared/net", dir.join("root/net")).unwrap();
+        let dirs: Vec<_> = RootModule::read(&dir.join("root")).unwrap().dirs.into_iter().map(|d| d.dir).collect();
+        assert_eq!(dirs, [dir.join("root"), dir.join("root/net"), dir.join("root/beside")]);
     }
 
     #[test]
