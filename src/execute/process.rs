@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -47,6 +48,8 @@ pub struct Spec {
     pub timeout: Duration,
     /// How long it may take to end after that before it is killed.
     pub grace: Duration,
+    /// What stays open as its standard input; nothing where there is none. Nobody ever answers a question there.
+    pub stdin: Option<Arc<File>>,
 }
 
 /// How a process ended.
@@ -141,13 +144,17 @@ fn spawn_error(spec: &Spec, source: io::Error) -> ProcessError {
 /// The one constructor of child processes.
 fn start(spec: &Spec, stdout: Stdio, stderr: Stdio) -> Result<Child, ProcessError> {
     tracing::debug!(program = %spec.program, args = ?spec.args, dir = %spec.dir, "starting");
+    let stdin = match &spec.stdin {
+        Some(file) => Stdio::from(file.try_clone().map_err(|source| spawn_error(spec, source))?),
+        None => Stdio::null(),
+    };
     let mut command = Command::new(&spec.program);
     command
         .args(&spec.args)
         .current_dir(&spec.dir)
         .env_clear()
         .envs(spec.environment.iter())
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(stdout)
         .stderr(stderr)
         // A terminal's Ctrl-C goes to the whole foreground group; the child must get its interrupt from us alone.
@@ -327,6 +334,7 @@ mod tests {
             environment: Environment::default().with("PATH", "/usr/bin:/bin"),
             timeout: Duration::from_secs(60),
             grace: Duration::from_secs(60),
+            stdin: None,
         }
     }
 
