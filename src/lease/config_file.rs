@@ -1,9 +1,14 @@
 //! The private AWS configuration that Terraform and its providers get instead of the caller's.
 //!
-//! A `credential_process` line is read in two ways: the Go and Rust SDKs give it to `sh -c`, botocore splits it itself
-//! (`shlex`) and starts no shell. Before that, each reads it out of an INI file, where some take ` #` and ` ;` for the
-//! start of a comment. So each path stands in double quotes, as the AWS documentation writes it, and a path with a
-//! character that any of these readers treats specially within them is refused.
+//! A `credential_process` line has many readers, and each takes it apart in its own way (all tried):
+//!
+//! - botocore splits it as a shell would and starts no shell; the Go and Rust SDKs give it to `sh -c`;
+//! - before that, the Go SDK v2 takes the outer quotes off a value that begins and ends with one, even where they are
+//!   not a pair (`"a b" x "c d"`), and the Go SDK v1 drops all that follows a quoted word at the beginning;
+//! - some take ` #` and ` ;` for the start of a comment.
+//!
+//! So the quotes never stand at the beginning or the end: `/"opt/my tools/"tfleet`. A path with a character that any of
+//! these readers treats specially within quotes is refused.
 
 use std::io;
 
@@ -119,16 +124,32 @@ fn section(
     ))
 }
 
-/// `path` in double quotes, if every reader takes it for the same path.
+/// `path` as one word that every reader takes for the same path.
 fn quoted(path: &Utf8Path) -> Result<String, ConfigFileError> {
-    if is_quotable(path) { Ok(format!("\"{path}\"")) } else { Err(ConfigFileError::Path { path: path.to_owned() }) }
+    let refused = || ConfigFileError::Path { path: path.to_owned() };
+    if !is_quotable(path) {
+        return Err(refused());
+    }
+    if is_plain(path.as_str()) {
+        return Ok(path.to_string());
+    }
+    let inner = path.as_str().strip_prefix('/').ok_or_else(refused)?;
+    Ok(match inner.rsplit_once('/') {
+        Some((folder, name)) if is_plain(name) => format!("/\"{folder}/\"{name}"),
+        _ => format!("/\"{inner}\""),
+    })
+}
+
+/// Whether no reader sees anything special in `text`.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+@,/".contains(c))
 }
 
 /// Whether [`quoted`] can write `path`.
 pub(super) fn is_quotable(path: &Utf8Path) -> bool {
     let text = path.as_str();
     // Two spaces in a row are left alone by the shell and by shlex, but not by every INI reader.
-    !text.is_empty() && !text.contains("  ") && !text.chars().any(|c| c.is_control() || "\"\\$`#;'!".contains(c))
+    path.is_absolute() && !text.contains("  ") && !text.chars().any(|c| c.is_control() || "\"\\$`#;'![]".contains(c))
 }
 
 #[cfg(test)]
@@ -140,8 +161,23 @@ mod tests {
         for good in ["/usr/bin/tfleet", "/home/a b/tfleet", "/tmp/ü(1)/x=y,z"] {
             assert!(is_quotable(Utf8Path::new(good)), "{good}");
         }
-        for bad in ["", "/a$b", "/a\"b", "/a`b", "/a\\b", "/a\nb", "/a #b", "/a;b", "/a  b", "/it's"] {
+        for bad in ["", "a/b", "/a[b]", "/a$b", "/a\"b", "/a`b", "/a\\b", "/a\nb", "/a #b", "/a;b", "/a  b", "/it's"] {
             assert!(!is_quotable(Utf8Path::new(bad)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_shell_reads_the_path_that_was_written_and_no_quote_stands_at_an_end() {
+        for path in ["/usr/bin/tfleet", "/tmp/a b/c d/token-1", "/tmp/(ü)=y,z%~&|<x>/t", "/a b/t", "/x/a b"] {
+            let word = quoted(Utf8Path::new(path)).unwrap();
+            assert!(!word.starts_with('"'), "{word}");
+            assert!(
+                !word.ends_with('"') || path.ends_with("a b"),
+                "only a name that needs them ends with quotes: {word}"
+            );
+            let output =
+                std::process::Command::new("sh").args(["-c", &format!("printf '%s|' {word}")]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{path}|"));
         }
     }
 

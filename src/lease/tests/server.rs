@@ -215,11 +215,11 @@ async fn the_config_file_is_what_every_sdk_reads() {
 
     [profile tfleet-backend]
     region = us-east-1
-    credential_process = "/opt/my tools/tfleet" credential-process --socket "/run/x/credentials.sock" --token-file "/run/x/token-1"
+    credential_process = /"opt/my tools/"tfleet credential-process --socket /run/x/credentials.sock --token-file /run/x/token-1
 
     [profile tfleet-target]
     region = eu-west-1
-    credential_process = "/opt/my tools/tfleet" credential-process --socket "/run/x/credentials.sock" --token-file "/run/x/token-2"
+    credential_process = /"opt/my tools/"tfleet credential-process --socket /run/x/credentials.sock --token-file /run/x/token-2
     "#);
     let environment = written.environment(TARGET_PROFILE);
     assert_eq!(environment[0], ("AWS_CONFIG_FILE", dir.join("aws.conf").into_string()));
@@ -235,7 +235,7 @@ async fn a_program_whose_path_cannot_be_quoted_is_linked() {
     let region = Region::new("us-east-1").unwrap();
     let written = server.write_config(&dir.join("aws"), &[(TARGET_PROFILE, &grant, &region)]).unwrap();
     let text = std::fs::read_to_string(written.config).unwrap();
-    assert!(text.contains(&format!("\"{}\" credential-process", dir.join("tfleet"))), "{text}");
+    assert!(text.contains(&format!("= {} credential-process", dir.join("tfleet"))), "{text}");
     assert_eq!(std::fs::read_link(dir.join("tfleet")).unwrap().to_str(), Some("/opt/it's $5/tfleet"));
 }
 
