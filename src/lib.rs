@@ -28,3 +28,4 @@ pub mod lease;
 pub mod model;
 pub mod store;
 pub mod tfstate;
+pub mod workspace;

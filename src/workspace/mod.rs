@@ -1,0 +1,46 @@
+//! The private folder in which Terraform runs for one deployment, and what is shared between such folders.
+//!
+//! Nothing here starts Terraform. The order of a caller is:
+//!
+//! 1. once per root module: [`SourceTree::read`] (which files it consists of) and [`prepared`] (its providers and
+//!    modules, fetched once; [`Prepared::Needed`] asks the caller to run `init -backend=false` in the staging copy);
+//! 2. [`plan_backend`] and [`guard`], put together by [`Overrides::new`];
+//! 3. per deployment: [`build`], [`Workspace::write_overrides`], [`PreparedModule::install`], then
+//!    `init -lockfile=readonly -plugin-dir=…` with [`BackendPlan::init_args`].
+//!
+//! Everything is copied, never linked: a link would write through into the checkout.
+
+mod backend;
+mod build;
+mod copy;
+mod credentials;
+mod digest;
+mod dirs;
+mod error;
+mod guard;
+mod lock;
+mod overrides;
+mod prepared;
+mod providers;
+mod staging;
+#[cfg(test)]
+mod terraform_tests;
+#[cfg(test)]
+mod testing;
+mod tree;
+
+pub use backend::{BackendError, BackendPlan, BackendSettings, plan_backend};
+pub use build::{Workspace, build};
+pub use credentials::{
+    CredentialsError, CredentialsFor, OwnProfile, SuppliedVariable, own_profiles, provider_credentials,
+    supplied_variables,
+};
+pub use digest::{ModuleDigest, Toolchain, module_digest};
+pub use dirs::CacheDirs;
+pub use error::WorkspaceError;
+pub use guard::{Guard, guard};
+pub use lock::Holder;
+pub use overrides::{OVERRIDE_FILE, Overrides};
+pub use prepared::PreparedModule;
+pub use staging::{Prepared, Staging, prepared};
+pub use tree::{Exclusions, Layout, SourceTree};
