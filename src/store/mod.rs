@@ -2,11 +2,11 @@
 //!
 //! | prefix | what | module |
 //! |---|---|---|
-//! | `locks/{key}.json` | tfleet's own lock of a key | [`lock`] |
-//! | `backups/{key}.{time}-{run}.backup` | the state before an apply or destroy | [`backup`] |
-//! | `owners/{key}.json` | which source a key belongs to | [`owners`] |
-//! | `audit-logs/{account}/{project}/…` | who did what, with which result | [`audit`] |
-//! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | [`recovered`] |
+//! | `locks/{key}.json` | tfleet's own lock of a key | `lock` |
+//! | `backups/{key}.{time}-{run}.backup` | the state before an apply or destroy | `backup` |
+//! | `owners/{key}.json` | which source a key belongs to | `owners` |
+//! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
+//! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
 //!
 //! Reading and writing are two traits, so that what only reads can say so; [`ReadOnlyState`] turns every store into one that
 //! refuses to change state, for plan and dry runs.

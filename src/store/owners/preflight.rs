@@ -182,7 +182,7 @@ fn compare(fleet: &Fleet<'_>, claim: &Claim, found: &mut Preflight) {
         return;
     }
     // A file that was renamed in its place keeps its key. Only if the old one is gone: else it was copied.
-    if record.repository == fleet.repository && !(fleet.present)(&record.source) {
+    if is_orphan(fleet, record) {
         found.notices.push(format!(
             "{}: its state {} was recorded for {}, which is gone: taken for a renamed file",
             claim.source, claim.key, record.source
@@ -190,6 +190,11 @@ fn compare(fleet: &Fleet<'_>, claim: &Claim, found: &mut Preflight) {
         return;
     }
     found.conflicts.push(Conflict::OtherSource { claim: claim.clone(), record: record.clone() });
+}
+
+/// Whether the source of a record was in this repository and is gone.
+fn is_orphan(fleet: &Fleet<'_>, record: &Record) -> bool {
+    record.repository == fleet.repository && !(fleet.present)(&record.source)
 }
 
 /// The deployments without a record: has one of them its state at another key?
@@ -222,7 +227,10 @@ async fn look_for_moved(
         let unclaimed = services
             .iter()
             .filter_map(|service| BackendKey::new(format!("{service}/{}", below_service(fleet, claim)?)).ok())
-            .filter(|key| states.contains(key.as_str()) && !fleet.discovered.contains(key) && !recorded.contains(key))
+            .filter(|key| states.contains(key.as_str()) && !fleet.discovered.contains(key))
+            .filter(|key| {
+                !recorded.contains(key) || strays.get(key).is_some_and(|known| is_orphan(fleet, &known.record))
+            })
             .map(|found| Conflict::Unclaimed { claim: claim.clone(), found });
         suspects.push(own.chain(unclaimed).collect::<Vec<_>>());
     }

@@ -200,6 +200,35 @@ async fn a_state_that_nobody_claims_stops() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_renamed_and_changed_its_services_stops() {
+    let mut bed = Bed::new();
+    let old = claim(at("s3", "app"), "app/old.tfvars");
+    bed.applied(&old, REPOSITORY).await;
+    let new = claim(at("combined", "app"), "app/new.tfvars");
+    assert_eq!(bed.conflict(&new).await, None, "the old file is there and describes something else");
+    bed.gone.push("app/old.tfvars");
+    assert_eq!(bed.conflict(&new).await, Some(Conflict::Unclaimed { claim: new, found: old.key }));
+}
+
+/// Whatever runs deployments in tasks must be able to call this.
+#[tokio::test]
+async fn the_check_runs_in_a_task() {
+    let task = tokio::spawn(async {
+        let store: std::sync::Arc<dyn StateStore> = std::sync::Arc::new(MemoryStore::default());
+        let selected = [claim(at("s3", "app"), "app/prod.tfvars")];
+        let fleet = Fleet {
+            selected: &selected,
+            discovered: &BTreeSet::new(),
+            services: &BTreeSet::from(["s3".to_owned()]),
+            repository: REPOSITORY,
+            present: &|_| true,
+        };
+        check_owners(&*store, &fleet).await.unwrap().conflicts.len()
+    });
+    assert_eq!(task.await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_record_is_only_written_when_it_changes() {
     let bed = Bed::new();
     let mine = claim(at("s3", "app"), "app/prod.tfvars");
