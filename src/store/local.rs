@@ -32,7 +32,11 @@ pub struct LocalStore {
 impl LocalStore {
     /// The store in `dir`, which is made (for its owner only) if it is not there.
     pub fn new(dir: impl Into<Utf8PathBuf>) -> Result<Self, StoreError> {
-        let store = Self { dir: dir.into() };
+        let dir = dir.into();
+        // What is kept for this store names it by its path, which must not depend on the working directory.
+        let absolute = std::path::absolute(&dir)
+            .and_then(|path| Utf8PathBuf::try_from(path).map_err(camino::FromPathBufError::into_io_error));
+        let store = Self { dir: absolute.map_err(io_error("find", &dir))? };
         for folder in ["tmp", "locks"] {
             let path = store.dir.join(INTERNAL).join(folder);
             files::private_dir(&path).map_err(io_error("create", &path))?;

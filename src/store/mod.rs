@@ -2,15 +2,17 @@
 //!
 //! | prefix | what | module |
 //! |---|---|---|
-//! | `locks/{key}.json` | tfleet's own lock of a key | [`lock`] |
-//! | `backups/{key}.{time}-{run}.backup` | the state before an apply or destroy | [`backup`] |
-//! | `owners/{key}.json` | which source a key belongs to | [`owners`] |
-//! | `audit-logs/{account}/{project}/…` | who did what, with which result | [`audit`] |
-//! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | [`recovered`] |
+//! | `locks/{key}.json` | tfleet's own lock of a key | `lock` |
+//! | `backups/{key}.{time}-{run}.backup` | the state before an apply or destroy | `backup` |
+//! | `owners/{key}.json` | which source a key belongs to | `owners` |
+//! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
+//! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
 //!
 //! Reading and writing are two traits, so that what only reads can say so; [`ReadOnlyState`] turns every store into one that
 //! refuses to change state, for plan and dry runs.
 
+mod audit;
+mod backup;
 #[cfg(test)]
 mod conformance;
 mod error;
@@ -18,7 +20,10 @@ mod local;
 mod lock;
 #[cfg(test)]
 pub(crate) mod memory;
+mod outbox;
+mod owners;
 mod readonly;
+mod recovered;
 mod s3;
 mod s3_error;
 #[cfg(test)]
@@ -30,10 +35,18 @@ use async_trait::async_trait;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 
+pub use audit::{AuditName, Written, write_audit, write_output};
+pub use backup::backup;
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use lock::{HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire, acquire_at_pace, lock_key};
+pub use outbox::{Flushed, Outbox, OutboxError};
+pub use owners::{
+    Claim, Conflict, Fleet, Known, OwnerError, Preflight, Record, check_owners, forget, owner_key, record,
+    repository_id,
+};
 pub use readonly::ReadOnlyState;
+pub use recovered::keep_recovered;
 pub use s3::{Encryption, S3Store};
 
 /// An object, read whole.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-pub(super) const AUDIT_PREFIX: &str = "audit-logs/";
+use super::audit::AUDIT_PREFIX;
 use super::{Body, Entry, Object, Precondition, ReadStore, StateStore, StoreError};
 
 /// Wraps a store for plan and dry runs: reading passes, and so do audit records; everything else is refused.
