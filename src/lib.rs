@@ -22,3 +22,4 @@ pub mod event;
 pub mod files;
 pub mod hcl;
 pub mod model;
+pub mod redact;
