@@ -26,6 +26,7 @@ pub mod files;
 pub mod hcl;
 pub mod lease;
 pub mod model;
+pub mod redact;
 pub mod store;
 pub mod tfstate;
 pub mod workspace;
