@@ -38,8 +38,25 @@ fn module_of(path: &str) -> Option<&str> {
 fn code(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
+    let mut before = ' ';
     while let Some(c) = chars.next() {
         match c {
+            // A raw string: r"…" or r#"…"#, in which a backslash escapes nothing.
+            'r' if !before.is_alphanumeric() && before != '_' && matches!(chars.peek(), Some('"' | '#')) => {
+                let mut hashes = 0;
+                while chars.next_if_eq(&'#').is_some() {
+                    hashes += 1;
+                }
+                if chars.next_if_eq(&'"').is_some() {
+                    let end = format!("\"{}", "#".repeat(hashes));
+                    let mut inside = String::new();
+                    while !inside.ends_with(&end) {
+                        let Some(c) = chars.next() else { break };
+                        inside.push(c);
+                    }
+                    out.extend(inside.chars().filter(|c| *c == '\n'));
+                }
+            }
             '/' if chars.peek() == Some(&'/') => {
                 for c in chars.by_ref() {
                     if c == '\n' {
@@ -60,12 +77,15 @@ fn code(text: &str) -> String {
                 }
             }
             // A quote as a character would look like the beginning of a string.
-            '\'' if chars.peek() == Some(&'"') => {
-                chars.next();
+            '\'' if matches!(chars.peek(), Some('"' | '\\')) => {
+                if chars.next() == Some('\\') {
+                    chars.next();
+                }
                 chars.next();
             }
             _ => out.push(c),
         }
+        before = c;
     }
     out
 }
@@ -210,5 +230,7 @@ fn printing_long_files_and_unknown_modules_are_found() {
 #[test]
 fn strings_and_comments_are_no_code() {
     let text = "let a = \"x // \\\" crate::cli\"; // crate::cli\nlet b = '\"'; crate::model::X";
+    let raw = "let a = r#\"crate::cli \\\"#; let b = '\\\"'; let c = '\\''; crate::hcl::X";
+    assert_eq!(imports(&code(raw)).into_iter().collect::<Vec<_>>(), [(1, "hcl".to_owned())]);
     assert_eq!(imports(&code(text)).into_iter().collect::<Vec<_>>(), [(2, "model".to_owned())]);
 }
