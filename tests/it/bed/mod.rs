@@ -1,0 +1,46 @@
+//! What the tests stand on.
+//!
+//! * [`Fleet`]: a repository of deployments in a temporary folder, and the environment that `tfleet` gets.
+//! * [`Tfleet`], [`Done`], `Running`: the real binary, run to its end or watched.
+//! * [`Moto`], [`Bucket`], [`Store`]: S3, STS and `DynamoDB`, and what lies in a state store.
+//! * [`FaultProxy`]: the network between `tfleet` and moto, with faults on demand.
+//! * [`Gate`]: a step of Terraform that waits for the test.
+//! * [`TerraformWrapper`]: a `terraform` that writes down how it was called.
+//! * [`aws_fleet`]: root modules for the real AWS provider.
+
+mod aws;
+mod bytes;
+mod cli;
+mod fleet;
+mod gate;
+mod moto;
+mod proxy;
+mod store;
+mod tools;
+mod wait;
+mod wrapper;
+
+pub use aws::{aws_fleet, aws_provider_block};
+pub use bytes::{assert_nowhere, files_below, tree};
+pub use cli::{Done, Tfleet};
+pub use fleet::{Deploy, Fleet};
+pub use gate::Gate;
+pub use moto::{Bucket, Keys, Moto, block_on};
+pub use proxy::{Fault, FaultProxy, Rule};
+pub use store::Store;
+pub use wait::{wait_for, wait_until};
+pub use wrapper::TerraformWrapper;
+
+/// The account that moto gives to keys it does not know: the one that runs tfleet and holds the states.
+pub const CENTRAL: &str = "123456789012";
+/// The child accounts of most tests.
+pub const DEV: (&str, &str) = ("111111111111", "wkld-dev");
+/// See [`DEV`].
+pub const STAGING: (&str, &str) = ("222222222222", "wkld-stg");
+/// See [`DEV`].
+pub const PROD: (&str, &str) = ("333333333333", "wkld-prd");
+
+/// The caller's keys, long and odd enough to be found wherever they leak to.
+pub const CENTRAL_KEY: &str = "AKIAFLEETTESTCENTRAL";
+/// See [`CENTRAL_KEY`].
+pub const CENTRAL_SECRET: &str = "cEnTrAlSeCrEtOfTheTests/0123456789+abcde";

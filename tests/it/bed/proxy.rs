@@ -1,0 +1,337 @@
+//! The network between tfleet and moto, with faults on demand.
+//!
+//! Plain HTTP/1, one request for each connection to either side. What goes through is written down, with the access
+//! key that signed it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::moto::runtime;
+use super::{Moto, wait_until};
+
+/// What happens to a request that a rule is for.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// The answer is this status with an S3 error of this code; moto never hears of the request.
+    Status(u16, &'static str),
+    /// The connection is reset before moto hears of the request.
+    Reset,
+    /// The connection is closed without an answer before moto hears of the request.
+    Close,
+    /// moto carries the request out; its answer is lost.
+    LoseAnswer,
+    /// The request waits until [`FaultProxy::release`].
+    Hold,
+    /// Nothing: the request goes through. For rules that only count.
+    Pass,
+}
+
+/// Which requests a fault is for.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    method: &'static str,
+    path: String,
+    body: &'static str,
+    skip: usize,
+    times: usize,
+    fault: Fault,
+}
+
+impl Rule {
+    /// For requests of `method` whose path (no query) matches `path`, where `*` stands for any text.
+    pub fn on(method: &'static str, path: impl Into<String>, fault: Fault) -> Self {
+        Self { method, path: path.into(), body: "", skip: 0, times: usize::MAX, fault }
+    }
+
+    /// Only those whose body contains `text`: `Action=AssumeRole`.
+    pub fn body(mut self, text: &'static str) -> Self {
+        self.body = text;
+        self
+    }
+
+    /// Not for the first `count` of them.
+    pub fn after(mut self, count: usize) -> Self {
+        self.skip = count;
+        self
+    }
+
+    /// For `count` of them.
+    pub fn times(mut self, count: usize) -> Self {
+        self.times = count;
+        self
+    }
+}
+
+/// A request that came by.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// `PUT`.
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    /// The query.
+    pub query: String,
+    /// The access key id that signed it.
+    pub key: String,
+    /// The service it was signed for: `s3`, `sts`.
+    pub service: String,
+    /// The body, as far as it is text.
+    pub body: String,
+    /// The status of the answer; `None` where there was none.
+    pub status: Option<u16>,
+}
+
+struct Shared {
+    upstream: String,
+    rules: Mutex<Vec<Rule>>,
+    seen: Mutex<Vec<Seen>>,
+    held: Mutex<usize>,
+    gate: watch::Sender<bool>,
+}
+
+/// The proxy. It stops with the test process.
+pub struct FaultProxy {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+impl FaultProxy {
+    /// A proxy before `moto`, without rules.
+    pub fn before(moto: &Moto) -> Self {
+        let shared = Arc::new(Shared {
+            upstream: moto.address().to_owned(),
+            rules: Mutex::default(),
+            seen: Mutex::default(),
+            held: Mutex::default(),
+            gate: watch::channel(false).0,
+        });
+        let listener = runtime().block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let for_task = Arc::clone(&shared);
+        runtime().spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let shared = Arc::clone(&for_task);
+                // A connection that breaks is what this is for; nobody wants its error.
+                tokio::spawn(async move { drop(serve(&shared, client).await) });
+            }
+        });
+        Self { shared, address }
+    }
+
+    /// Its URL, for `AWS_ENDPOINT_URL`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Adds a rule. The first rule that is for a request decides.
+    pub fn rule(&self, rule: Rule) {
+        self.shared.rules.lock().unwrap().push(rule);
+    }
+
+    /// Takes every rule away.
+    pub fn heal(&self) {
+        self.shared.rules.lock().unwrap().clear();
+    }
+
+    /// Lets everything go on that is held now, and holds nothing from here on.
+    pub fn release(&self) {
+        self.shared.gate.send_replace(true);
+    }
+
+    /// Waits until a request is held.
+    #[track_caller]
+    pub fn wait_until_held(&self) {
+        wait_until("a request held by the proxy", || *self.shared.held.lock().unwrap() > 0);
+    }
+
+    /// Everything that came by.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().unwrap().clone()
+    }
+
+    /// What came by of this method and path.
+    pub fn seen_of(&self, method: &str, path: &str) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.method == method && matches(path, &seen.path)).collect()
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl Shared {
+    fn fault_for(&self, request: &Request) -> Fault {
+        let mut rules = self.rules.lock().unwrap();
+        for rule in rules.iter_mut() {
+            let fits = (rule.method == "*" || rule.method == request.method)
+                && matches(&rule.path, &request.path)
+                && (rule.body.is_empty() || String::from_utf8_lossy(&request.body).contains(rule.body));
+            if !fits {
+                continue;
+            }
+            if rule.skip > 0 {
+                rule.skip -= 1;
+                return Fault::Pass;
+            }
+            if rule.times > 0 {
+                rule.times -= 1;
+                return rule.fault.clone();
+            }
+        }
+        Fault::Pass
+    }
+}
+
+struct Request {
+    method: String,
+    path: String,
+    query: String,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// A part of the scope in the signature: `Credential=<key>/<date>/<region>/<service>/aws4_request`.
+    fn scope(&self, part: usize) -> String {
+        let scope = self.head.split_once("Credential=").map_or("", |(_, rest)| rest);
+        scope.split([',', ' ', '\r']).next().unwrap_or_default().split('/').nth(part).unwrap_or_default().to_owned()
+    }
+
+    fn seen(&self, status: Option<u16>) -> Seen {
+        Seen {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            query: self.query.clone(),
+            key: self.scope(0),
+            service: self.scope(3),
+            body: String::from_utf8_lossy(&self.body).into_owned(),
+            status,
+        }
+    }
+}
+
+async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
+    let request = read_request(&mut client).await?;
+    let fault = shared.fault_for(&request);
+    let answer = match fault {
+        Fault::Pass => Some(forward(shared, &request).await?),
+        Fault::Hold => {
+            *shared.held.lock().unwrap() += 1;
+            let mut gate = shared.gate.subscribe();
+            let released = tokio::time::timeout(Duration::from_secs(120), gate.wait_for(|open| *open)).await;
+            drop(released);
+            Some(forward(shared, &request).await?)
+        }
+        Fault::Status(status, code) => Some(error_answer(status, code)),
+        Fault::LoseAnswer => {
+            forward(shared, &request).await?;
+            None
+        }
+        Fault::Reset => {
+            client.set_zero_linger()?;
+            None
+        }
+        Fault::Close => None,
+    };
+    shared.seen.lock().unwrap().push(request.seen(answer.as_deref().and_then(status_of)));
+    if let Some(answer) = answer {
+        client.write_all(&answer).await?;
+        client.shutdown().await?;
+    }
+    Ok(())
+}
+
+fn error_answer(status: u16, code: &str) -> Vec<u8> {
+    let body =
+        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
+    let head = "Content-Type: application/xml\r\nConnection: close\r\n";
+    format!("HTTP/1.1 {status} Fault\r\n{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn status_of(answer: &[u8]) -> Option<u16> {
+    std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+}
+
+/// Sends the request on, and returns moto's whole answer.
+async fn forward(shared: &Shared, request: &Request) -> io::Result<Vec<u8>> {
+    let mut upstream = TcpStream::connect(&shared.upstream).await?;
+    upstream.write_all(request.head.as_bytes()).await?;
+    upstream.write_all(&request.body).await?;
+    let mut answer = Vec::new();
+    upstream.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+/// Reads one request with its whole body. The head that is kept asks for one answer and the end of the connection.
+async fn read_request(client: &mut TcpStream) -> io::Result<Request> {
+    let mut buffer = Vec::new();
+    let end = loop {
+        if let Some(end) = find(&buffer, b"\r\n\r\n") {
+            break end;
+        }
+        read_more(client, &mut buffer).await?;
+    };
+    let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+    let mut body = buffer.split_off(end + 4);
+    let header = |name: &str| {
+        head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim().to_ascii_lowercase())
+        })
+    };
+    if header("expect").is_some_and(|value| value == "100-continue") {
+        client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+    }
+    if let Some(length) = header("content-length").and_then(|value| value.parse::<usize>().ok()) {
+        while body.len() < length {
+            read_more(client, &mut body).await?;
+        }
+    } else if header("transfer-encoding").is_some_and(|value| value.contains("chunked")) {
+        while !body.ends_with(b"0\r\n\r\n") {
+            read_more(client, &mut body).await?;
+        }
+    }
+    let mut lines = head.lines();
+    let mut first = lines.next().unwrap_or_default().split(' ');
+    let (method, target) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut kept = format!("{method} {target} HTTP/1.1\r\n");
+    for line in lines {
+        let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        if name != "connection" && name != "expect" {
+            kept.push_str(line);
+            kept.push_str("\r\n");
+        }
+    }
+    kept.push_str("Connection: close\r\n\r\n");
+    Ok(Request { method: method.to_owned(), path: path.to_owned(), query: query.to_owned(), head: kept, body })
+}
+
+async fn read_more(client: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+    if client.read_buf(buffer).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len()).filter(|i| rest.is_char_boundary(*i)).any(|i| matches(after, &rest[i..]))
+        }),
+    }
+}

@@ -1,0 +1,47 @@
+//! The programs that the tests run, from the environment that `scripts/test` sets or from where it installs them.
+
+use std::path::{Path, PathBuf};
+use std::{env, process};
+
+fn tool(variable: &str, default: &str) -> PathBuf {
+    let path = env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools").join(default), PathBuf::from);
+    assert!(
+        path.exists(),
+        "{variable}: {} is not there; `scripts/test --tools` installs what the tests need",
+        path.display()
+    );
+    path
+}
+
+/// `moto_server`.
+pub fn moto() -> PathBuf {
+    tool("TFLEET_TEST_MOTO", "venv/bin/moto_server")
+}
+
+/// A filesystem mirror with the real AWS provider in it.
+pub fn mirror() -> PathBuf {
+    tool("TFLEET_TEST_MIRROR", "mirror")
+}
+
+/// Terraform (or OpenTofu): the one that `scripts/test` chose, or the first on PATH.
+pub fn terraform() -> PathBuf {
+    if let Some(path) = env::var_os("TFLEET_TEST_TERRAFORM").filter(|value| !value.is_empty()) {
+        return PathBuf::from(path);
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    ["terraform", "tofu"]
+        .into_iter()
+        .flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)))
+        .find(|candidate| candidate.is_file())
+        .unwrap_or_else(|| panic!("neither terraform nor tofu is on PATH; `scripts/test --tools` installs one"))
+}
+
+/// Runs a program of the machine (git, mkfifo) and fails with what it printed.
+#[track_caller]
+pub fn run(command: &mut process::Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,9 @@
+//! The real binary against real Terraform and a moto server: what the command line promises, one file a part of it.
+//!
+//! `scripts/test` installs what these need and starts one moto server for all of them. Without it, each test process
+//! starts its own. `bed` knows how to lay out a repository, run `tfleet` and break things.
+
+#![expect(clippy::unwrap_used, reason = "everything here is a test, and a panic is how a test says what is wrong")]
+
+mod bed;
+mod harness;

@@ -1,0 +1,236 @@
+//! What the architecture in `src/lib.rs` says, held against the files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules in the order in which they may import one another: a module imports only what stands in an earlier
+/// group. Those of one group never import each other.
+const GROUPS: &[&[&str]] = &[
+    &["model"],
+    &["hcl", "files", "tfstate"],
+    &["event"],
+    &["config", "discover", "graph", "lease", "store", "workspace", "execute", "redact"],
+    &["saga"],
+    &["run"],
+    &["report"],
+    &["cli", "api"],
+];
+
+/// Modules that may import less than their place in [`GROUPS`] allows, with all that they may.
+const NARROW: &[(&str, &[&str])] = &[("report", &["model", "event"])];
+
+/// Files over [`LONGEST_FILE`] lines, each with the reason that it is one file.
+const LONG_FILES: &[(&str, &str)] = &[];
+const LONGEST_FILE: usize = 600;
+
+/// Where text may be printed: the edge of the command line and the displays.
+const PRINTERS: &[&str] = &["src/main.rs", "src/cli/", "src/report/"];
+
+/// The module below `src/` that a file belongs to; none for `main.rs` and `lib.rs`.
+fn module_of(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("src/")?;
+    let name = rest.split('/').next()?.trim_end_matches(".rs");
+    (!matches!(name, "main" | "lib" | "bin")).then_some(name)
+}
+
+/// The code of a file: without line comments, and without what stands in string literals.
+fn code(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    let mut before = ' ';
+    while let Some(c) = chars.next() {
+        match c {
+            // A raw string: r"…" or r#"…"#, in which a backslash escapes nothing.
+            'r' if !before.is_alphanumeric() && before != '_' && matches!(chars.peek(), Some('"' | '#')) => {
+                let mut hashes = 0;
+                while chars.next_if_eq(&'#').is_some() {
+                    hashes += 1;
+                }
+                if chars.next_if_eq(&'"').is_some() {
+                    let end = format!("\"{}", "#".repeat(hashes));
+                    let mut inside = String::new();
+                    while !inside.ends_with(&end) {
+                        let Some(c) = chars.next() else { break };
+                        inside.push(c);
+                    }
+                    out.extend(inside.chars().filter(|c| *c == '\n'));
+                }
+            }
+            '/' if chars.peek() == Some(&'/') => {
+                for c in chars.by_ref() {
+                    if c == '\n' {
+                        out.push('\n');
+                        break;
+                    }
+                }
+            }
+            '"' => {
+                out.push_str("\"\"");
+                while let Some(c) = chars.next() {
+                    match c {
+                        '\\' => drop(chars.next()),
+                        '"' => break,
+                        '\n' => out.push('\n'),
+                        _ => {}
+                    }
+                }
+            }
+            // A quote as a character would look like the beginning of a string.
+            '\'' if matches!(chars.peek(), Some('"' | '\\')) => {
+                if chars.next() == Some('\\') {
+                    chars.next();
+                }
+                chars.next();
+            }
+            _ => out.push(c),
+        }
+        before = c;
+    }
+    out
+}
+
+/// The top-level modules that `code` names after `crate::`, with the line of each.
+fn imports(code: &str) -> BTreeSet<(usize, String)> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let line = code[..at].matches('\n').count() + 1;
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0_usize;
+            let mut item = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => drop(found.insert((line, first_word(&std::mem::take(&mut item))))),
+                    _ if depth == 0 => item.push(c),
+                    _ => {}
+                }
+            }
+            found.insert((line, first_word(&item)));
+        } else {
+            found.insert((line, first_word(rest)));
+        }
+    }
+    found.retain(|(_, name)| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    found
+}
+
+fn first_word(text: &str) -> String {
+    text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// What is wrong with one file. `path` is relative to the package.
+fn check(path: &str, text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let lines = text.lines().count();
+    if path == "src/main.rs" && lines > 30 {
+        wrong.push(format!("{path}: {lines} lines; main.rs has at most 30"));
+    }
+    if lines > LONGEST_FILE && !LONG_FILES.iter().any(|(file, _)| *file == path) {
+        wrong.push(format!("{path}: {lines} lines; past {LONGEST_FILE}, split it or say why in tests/structure.rs"));
+    }
+    let code = code(text);
+    if !PRINTERS.iter().any(|place| path.starts_with(place)) {
+        for (number, line) in code.lines().enumerate() {
+            if ["print!(", "println!(", "eprint!(", "eprintln!("].iter().any(|call| calls(line, call)) {
+                wrong.push(format!("{path}:{}: prints; only {} may", number + 1, PRINTERS.join(", ")));
+            }
+        }
+    }
+    let Some(module) = module_of(path) else { return wrong };
+    let Some(own) = group_of(module) else {
+        wrong.push(format!("{path}: the module `{module}` has no place in tests/structure.rs"));
+        return wrong;
+    };
+    for (line, name) in imports(&code) {
+        if name == module {
+            continue;
+        }
+        let narrow = NARROW.iter().find(|(who, _)| *who == module);
+        let allowed = match (narrow, group_of(&name)) {
+            (Some((_, may)), _) => may.contains(&name.as_str()),
+            (None, Some(other)) => other < own,
+            // A type or macro at the crate's root would be no module of the line.
+            (None, None) => false,
+        };
+        if !allowed {
+            wrong.push(format!("{path}:{line}: `{module}` imports `{name}`, which does not stand to its left"));
+        }
+    }
+    wrong
+}
+
+/// Whether `line` calls this macro and not one whose name only ends like it.
+fn calls(line: &str, call: &str) -> bool {
+    line.match_indices(call).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+fn group_of(module: &str) -> Option<usize> {
+    GROUPS.iter().position(|group| group.contains(&module))
+}
+
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_sources_keep_to_the_architecture() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    assert!(files.len() > 5, "the sources are somewhere else");
+    let mut wrong = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
+        wrong.extend(check(&name, &fs::read_to_string(&file).unwrap_or_default()));
+    }
+    for (file, _) in LONG_FILES {
+        let lines = fs::read_to_string(root.join(file)).map_or(0, |text| text.lines().count());
+        if lines <= LONGEST_FILE {
+            wrong.push(format!("{file}: is not long (any more); take it out of LONG_FILES"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn imports_to_the_right_and_of_siblings_are_found() {
+    let sample = "use crate::model::Action;\nuse crate::{\n    event::{RunEvent, Outcome},\n    saga,\n};\n\
+                  fn f() { crate::lease::x(); }\n// use crate::cli;\nlet s = \"crate::run::y\";\n";
+    let wrong = check("src/store/s3.rs", sample);
+    assert_eq!(wrong.len(), 2, "{wrong:#?}");
+    assert!(wrong[0].contains("src/store/s3.rs:2: `store` imports `saga`"), "{wrong:#?}");
+    assert!(wrong[1].contains("src/store/s3.rs:6: `store` imports `lease`"), "{wrong:#?}");
+    assert!(check("src/saga/mod.rs", sample).is_empty());
+    assert_eq!(check("src/report/mod.rs", "use crate::store::S3;").len(), 1, "report imports event and model only");
+    assert_eq!(check("src/run.rs", "use crate::cli::Exit;").len(), 1);
+    assert!(check("src/cli/mod.rs", "use crate::report::X; use super::y; use crate::cli::z;").is_empty());
+}
+
+#[test]
+fn printing_long_files_and_unknown_modules_are_found() {
+    let printing = "fn f() {\n    println!(\"x\");\n    // print!(\"y\")\n    my_print!(1);\n}\n";
+    assert_eq!(check("src/store/mod.rs", printing).len(), 1);
+    assert!(check("src/cli/mod.rs", printing).is_empty());
+    assert_eq!(check("src/main.rs", &"\n".repeat(31)).len(), 1);
+    assert_eq!(check("src/model/big.rs", &"\n".repeat(601)).len(), 1);
+    assert_eq!(check("src/odd/mod.rs", "").len(), 1);
+}
+
+#[test]
+fn strings_and_comments_are_no_code() {
+    let text = "let a = \"x // \\\" crate::cli\"; // crate::cli\nlet b = '\"'; crate::model::X";
+    let raw = "let a = r#\"crate::cli \\\"#; let b = '\\\"'; let c = '\\''; crate::hcl::X";
+    assert_eq!(imports(&code(raw)).into_iter().collect::<Vec<_>>(), [(1, "hcl".to_owned())]);
+    assert_eq!(imports(&code(text)).into_iter().collect::<Vec<_>>(), [(2, "model".to_owned())]);
+}
