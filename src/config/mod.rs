@@ -209,6 +209,14 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether states are in S3.
+    #[must_use]
+    pub const fn uses_s3(&self) -> bool {
+        matches!(self.state, StateSettings::S3(_))
+    }
+}
+
 /// The folder that holds `.git`, at or above `dir`.
 fn repository_top(dir: &Utf8Path) -> Option<Utf8PathBuf> {
     dir.ancestors().find(|folder| folder.join(".git").exists()).map(Utf8Path::to_owned)

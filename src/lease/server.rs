@@ -209,6 +209,12 @@ impl CredentialServer {
         Ok(Self { folder, socket, program, shared, next: AtomicU64::new(1), task, _short: short })
     }
 
+    /// The private folder of the run's token and configuration files.
+    #[must_use]
+    pub fn folder(&self) -> &Utf8Path {
+        &self.folder
+    }
+
     /// The socket.
     #[must_use]
     pub fn socket(&self) -> &Utf8Path {

@@ -38,6 +38,8 @@ pub struct BackendPlan {
     pub notices: Vec<String>,
     /// The lock table (`dynamodb_table`) in effect; its digests must be kept right by whoever writes the state object.
     pub dynamodb_table: Option<String>,
+    /// Whether Terraform locks with an object beside the state (`<key>.tflock`).
+    pub locks_with_file: bool,
 }
 
 /// Why a module's backend cannot be used.
@@ -170,6 +172,8 @@ pub fn plan_backend(
     s3.add("profile", &settings.profile);
     s3.encryption(settings, &mut plan.notices);
     plan.dynamodb_table = s3.locking(root.backend.as_ref(), settings, &mut plan.notices)?;
+    plan.locks_with_file =
+        s3.says("use_lockfile", "true") || s3.args.iter().any(|arg| arg == "-backend-config=use_lockfile=true");
     s3.endpoint(settings);
     plan.init_args = s3.args;
     Ok(plan)
