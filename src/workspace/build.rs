@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::copy::{copy_file, remove_tree};
 use super::lock::OsLock;
+use super::tree::{is_leftover, is_loaded_unasked};
 use super::{CacheDirs, OVERRIDE_FILE, Overrides, SourceTree, WorkspaceError};
 use crate::files::{normalize, private_dir, write_private};
 use crate::model::{Deployment, Reference, StateAddress};
@@ -137,8 +138,15 @@ impl Workspace {
             return Err(leaves());
         }
         let own_place = layout.place(&source)?.to_owned();
-        // Where the string leads out of the repository, the module could not have read it either.
-        let from_root = normalize(&tree.root().join(&reference.written));
+        let name = real.file_name().unwrap_or_default();
+        if is_leftover(name) {
+            // `key = "terraform.tfstate"` means another state, not the leftover that happens to lie here.
+            return Ok(());
+        }
+        // Where the string leads out of the repository, the module could not have read it either. And a string must not
+        // make Terraform load a file that it would not have loaded.
+        let from_root = normalize(&tree.root().join(&reference.written))
+            .filter(|place| !place.file_name().is_some_and(is_loaded_unasked));
         for place in [Some(own_place), from_root].into_iter().flatten() {
             let copy = self.top.join(place);
             if copy.symlink_metadata().is_err() {
@@ -287,6 +295,22 @@ mod tests {
         let workspace = case.build(&[("../shared.json", "acc/x/../shared.json")]).unwrap();
         assert!(workspace.top.join("fleet/acc/shared.json").is_file());
         assert!(workspace.top.join("fleet/shared.json").is_file(), "where the string leads from the root module");
+    }
+
+    #[test]
+    fn a_reference_never_changes_what_terraform_loads() {
+        let case = Case::new();
+        for name in ["acc/x/more.tf", "acc/x/terraform.tfvars", "tf/terraform.tfstate"] {
+            case.tree.write(&format!("repo/fleet/{name}"), "");
+        }
+        let references = [
+            ("more.tf", "acc/x/more.tf"),
+            ("terraform.tfvars", "acc/x/terraform.tfvars"),
+            ("terraform.tfstate", "tf/terraform.tfstate"),
+        ];
+        let workspace = case.build(&references).unwrap();
+        assert_eq!(names(&workspace.dir), ["main.tf", "run.sh"]);
+        assert!(workspace.top.join("fleet/acc/x/more.tf").is_file());
     }
 
     #[test]

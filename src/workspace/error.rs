@@ -163,3 +163,16 @@ impl WorkspaceError {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_with_the_next_step() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = WorkspaceError::write("/cache/workspaces/x")(full);
+        assert_eq!(error.to_string(), "cannot write /cache/workspaces/x");
+        assert!(error.hint().unwrap().contains("make room"));
+    }
+}

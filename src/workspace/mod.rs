@@ -42,5 +42,5 @@ pub use guard::{Guard, guard};
 pub use lock::Holder;
 pub use overrides::{OVERRIDE_FILE, Overrides};
 pub use prepared::PreparedModule;
-pub use staging::{Prepared, Staging, prepared};
+pub use staging::{Prepared, Staging, lock_lacks_platform, prepared};
 pub use tree::{Exclusions, Layout, SourceTree};

@@ -143,6 +143,18 @@ impl Drop for Staging {
     }
 }
 
+/// Whether `init` failed because the lock file has no checksum of this platform's package (a Mac's lock file, say).
+///
+/// Then `terraform providers lock -platform=<platform>` in [`Staging::dir`] completes the copy (it asks the provider's own
+/// registry and verifies signatures; with `-fs-mirror=DIR` it believes the mirror), and `init` is to be run again. A
+/// package that was tampered with fails in the same words, which is why checksums are never just dropped.
+#[must_use]
+pub fn lock_lacks_platform(output: &str) -> bool {
+    // Terraform breaks its lines to fit the terminal, and draws a frame.
+    let words: Vec<&str> = output.split_whitespace().filter(|word| *word != "│").collect();
+    words.join(" ").contains("doesn't match any of the checksums previously recorded in the dependency lock file")
+}
+
 /// What a lock file says of one provider.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Locked {

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::testing::{Tree, contents, deployment};
 use super::{
     BackendPlan, BackendSettings, CacheDirs, Exclusions, Guard, Layout, Overrides, Prepared, PreparedModule,
-    SourceTree, Toolchain, Workspace, build, guard, plan_backend, prepared,
+    SourceTree, Toolchain, Workspace, build, guard, lock_lacks_platform, plan_backend, prepared,
 };
 use crate::hcl::RootModule;
 use crate::model::{AccountId, BackendKey, StateAddress};
@@ -212,7 +212,26 @@ resource "aws_s3_bucket" "b" {
         let size: usize = contents(&workspace.top).values().map(|(_, bytes)| bytes.len()).sum();
         assert!(size < 100_000, "{size}");
     }
+    // A lock file that knows only another platform is refused, and completed in the copy.
+    let foreign = "provider \"registry.terraform.io/hashicorp/aws\" {\n  version = \"3.39.0\"\n  hashes = [\n    \
+                   \"h1:AAAAfGE4SjLps+hpxJFEM/pZFiNgvi6BMG8/w86+f6k=\",\n  ]\n}\n";
+    fleet.tree.write("repo/fleet/tf/.terraform.lock.hcl", foreign);
+    let Prepared::Needed(staging) = prepared(&fleet.dirs, &fleet.layout, &fleet.root(), &TOOL, Duration::ZERO).unwrap()
+    else {
+        panic!("another lock file is another module")
+    };
+    let init = ["init", "-backend=false", "-input=false", "-no-color"];
+    assert!(lock_lacks_platform(&text(&fleet.terraform(&staging.dir, &init))));
+    let mirror = format!("-fs-mirror={mirror}");
+    ok(&fleet.terraform(&staging.dir, &["providers", "lock", "-platform=linux_amd64", &mirror]));
+    ok(&fleet.terraform(&staging.dir, &init));
+    let completed = staging.finish().unwrap();
+    assert!(completed.notices[0].contains("completed in tfleet's copy"), "{:?}", completed.notices);
+    let workspace = fleet.workspace("c/terraform.tfstate", &backend, &guard);
+    ok(&fleet.init(&workspace, &completed, &backend));
+    assert_eq!(fleet.tree.read("repo/fleet/tf/.terraform.lock.hcl"), foreign);
     // Another module with the same provider shares the file.
+    std::fs::remove_file(fleet.tree.dir.join("repo/fleet/tf/.terraform.lock.hcl")).unwrap();
     fleet.tree.write("repo/fleet/tf/more.tf", "");
     let other = fleet.prepare();
     assert_ne!(other.dir(), module.dir());

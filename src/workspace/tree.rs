@@ -145,15 +145,21 @@ fn belongs_to_module(found: &Found<'_>, exclusions: &Exclusions) -> bool {
     if name.starts_with('.') {
         return name == ".terraform.lock.hcl";
     }
-    let loaded_by_terraform = |name: &str| name == "terraform.tfvars" || name.ends_with(".auto.tfvars");
+    let variables = [".tfvars", ".tfvars.json"].iter().any(|end| name.ends_with(end));
+    let foreign = variables || exclusions.files.contains(found.real);
+    !is_leftover(name) && (!foreign || is_loaded_unasked(name))
+}
+
+/// Whether Terraform reads a file of this name in a root module without being told to.
+pub(super) fn is_loaded_unasked(name: &str) -> bool {
     let plain = name.strip_suffix(".json").unwrap_or(name);
-    let foreign_variables = plain.ends_with(".tfvars") && !loaded_by_terraform(plain);
-    let foreign_source = exclusions.files.contains(found.real) && !loaded_by_terraform(plain);
-    !(is_leftover(name) || foreign_variables || foreign_source)
+    plain == "terraform.tfvars"
+        || [".auto.tfvars", ".tf", ".tofu"].iter().any(|end| plain.ends_with(end))
+        || name == ".terraform.lock.hcl"
 }
 
 /// What an earlier run of Terraform left behind. A state in a new workspace would be taken for the deployment's.
-fn is_leftover(name: &str) -> bool {
+pub(super) fn is_leftover(name: &str) -> bool {
     name.starts_with("terraform.tfstate") || name == "errored.tfstate" || name.ends_with(".tfplan")
 }
 
@@ -221,8 +227,7 @@ impl Walk<'_> {
             let before = self.files.len();
             let start = working_dir.join(&fixed);
             let already = self.files.keys().any(|place| matches(&self.layout.base_dir().join(place)));
-            if start.is_file() {
-                let Some(real) = self.layout.follow(&start)? else { continue };
+            if let Some(real) = self.layout.follow(&start)?.filter(|real| real.is_file()) {
                 self.files.insert(self.layout.place(&start)?.to_owned(), real);
             } else if start.is_dir() {
                 // Another walk than those of the modules: it takes other files from the same folders.
