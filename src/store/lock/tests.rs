@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::model::{Action, RunId};
 use crate::store::memory::MemoryStore;
-use crate::store::testing::Watched;
+use crate::store::testing::{S3Server, Watched};
 use crate::store::{LocalStore, ReadStore};
 
 const PACE: Pace = Pace {
@@ -59,6 +59,12 @@ async fn two_never_hold_it() {
     let temp = tempfile::tempdir().unwrap();
     let dir = camino::Utf8Path::from_path(temp.path()).unwrap().join("state");
     never_both(Arc::new(LocalStore::new(dir).unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_never_hold_it_in_s3() {
+    let server = S3Server::start().await;
+    never_both(Arc::new(server.store("locks").await)).await;
 }
 
 #[tokio::test]
