@@ -175,10 +175,8 @@ mod tests {
         let written = write_audit(&store, &outbox, &parts.name(), &record).await.unwrap();
         assert!(matches!(written, Written::Stored(_)));
         let run = parts.4;
-        let wanted = format!("audit-logs/prod/app/destroy-20250131-235958-us-east-1-0123456789ab-{run}.json");
-        assert_eq!(written.key().len(), wanted.len());
-        assert!(written.key().starts_with("audit-logs/prod/app/destroy-20250131-235958-us-east-1-"));
-        assert!(written.key().ends_with(&format!("-{run}.json")));
+        let wanted = format!("audit-logs/prod/app/destroy-20250131-235958-us-east-1-be75136bdf75-{run}.json");
+        assert_eq!(written.key(), wanted);
         let bytes = store.get(written.key()).await.unwrap().unwrap().bytes;
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&bytes).unwrap(), record);
         assert!(!outbox.dir().exists(), "nothing was to be kept");

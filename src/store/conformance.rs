@@ -39,7 +39,6 @@ async fn conforms_but_for_lists(store: Arc<dyn StateStore>) {
     keeps_conditions(&*store).await;
     copies(&*store).await;
     streams_files(&*store).await;
-    one_of_many_wins(store).await;
 }
 
 async fn reads_and_writes(store: &dyn StateStore) {
@@ -131,6 +130,8 @@ async fn streams_files(store: &dyn StateStore) {
     assert!(matches!(&missing, StoreError::Io { path, .. } if path == "/nowhere/at/all"), "{missing:?}");
 }
 
+/// Not tried on S3: moto looks and writes in two steps, so that of writes at the very same time two may succeed. Amazon's
+/// conditional writes are atomic.
 async fn one_of_many_wins(store: Arc<dyn StateStore>) {
     for round in 0..5 {
         let key = format!("race/{round}");
@@ -150,14 +151,18 @@ async fn one_of_many_wins(store: Arc<dyn StateStore>) {
 
 #[tokio::test]
 async fn memory() {
-    conforms(Arc::new(MemoryStore::default())).await;
+    let store = Arc::new(MemoryStore::default());
+    conforms(Arc::<MemoryStore>::clone(&store)).await;
+    one_of_many_wins(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn local() {
     let temp = tempfile::tempdir().unwrap();
     let dir = Utf8Path::from_path(temp.path()).unwrap();
-    conforms(Arc::new(LocalStore::new(dir.join("state")).unwrap())).await;
+    let store = Arc::new(LocalStore::new(dir.join("state")).unwrap());
+    conforms(Arc::<LocalStore>::clone(&store)).await;
+    one_of_many_wins(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

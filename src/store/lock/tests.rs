@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::model::{Action, RunId};
 use crate::store::memory::MemoryStore;
-use crate::store::testing::Watched;
+use crate::store::testing::{S3Server, Watched};
 use crate::store::{LocalStore, ReadStore};
 
 const PACE: Pace = Pace {
@@ -59,6 +59,21 @@ async fn two_never_hold_it() {
     let temp = tempfile::tempdir().unwrap();
     let dir = camino::Utf8Path::from_path(temp.path()).unwrap().join("state");
     never_both(Arc::new(LocalStore::new(dir).unwrap())).await;
+}
+
+/// One after the other: moto looks and writes in two steps, so that of writes at the very same time two may succeed.
+#[tokio::test]
+async fn it_excludes_in_s3() {
+    let server = S3Server::start().await;
+    let store: Arc<dyn StateStore> = Arc::new(server.store("locks").await);
+    let held = take(&store, LONG).await.unwrap();
+    assert!(matches!(take(&store, Duration::from_millis(30)).await, Err(LockError::Timeout { .. })));
+    held.confirm().await.unwrap();
+    assert_eq!(held.release().await.unwrap(), Released::Clean);
+    let held = take(&store, LONG).await.unwrap();
+    store.delete(&lock_key(&key()), None).await.unwrap();
+    held.lost_token().cancelled().await;
+    assert_eq!(held.release().await.unwrap(), Released::Gone);
 }
 
 #[tokio::test]
