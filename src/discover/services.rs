@@ -92,6 +92,11 @@ impl ServiceTable {
         self.0.get(key).map(String::as_str)
     }
 
+    /// Every service of the table; some more than once.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(String::as_str)
+    }
+
     /// The services of a file, sorted, and what they create, in words.
     ///
     /// An empty map counts: its resources may have been removed just now. `null` does not: to Terraform it is the

@@ -2,12 +2,7 @@
 //!
 //! A record that cannot be written is kept in the [`Outbox`], and the next run sends it.
 
-use std::fs::File;
-use std::io::{self, Write};
-
 use camino::{Utf8Path, Utf8PathBuf};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -93,20 +88,14 @@ pub async fn write_audit(
     send(store, outbox, name.record_key(), Body::Bytes(format!("{record:#}\n").into_bytes())).await
 }
 
-/// Writes the whole output that is in `file`, compressed, beside the audit record.
+/// Writes the whole output, which is in `file` and compressed already, beside the audit record.
 pub async fn write_output(
     store: &dyn StateStore,
     outbox: &Outbox,
     name: &AuditName<'_>,
     file: &Utf8Path,
 ) -> Result<Written, OutboxError> {
-    let spool = outbox.spool()?;
-    let failed = |source| OutboxError { operation: "compress", path: file.to_owned(), source };
-    let (from, to) = (file.to_owned(), spool.reopen().map_err(failed)?);
-    let compressed = tokio::task::spawn_blocking(move || compress(&from, to)).await.map_err(io::Error::other);
-    compressed.flatten().map_err(failed)?;
-    let path = Utf8PathBuf::try_from(spool.path().to_owned()).map_err(|error| failed(error.into_io_error()))?;
-    send(store, outbox, name.output_key(), Body::File(path)).await
+    send(store, outbox, name.output_key(), Body::File(file.to_owned())).await
 }
 
 /// Overwriting is right: nothing but this very record has its key, and a request may be sent twice.
@@ -118,12 +107,6 @@ async fn send(store: &dyn StateStore, outbox: &Outbox, key: String, body: Body) 
             Ok(Written::Kept { path, key, error })
         }
     }
-}
-
-fn compress(from: &Utf8Path, to: File) -> io::Result<()> {
-    let mut encoder = GzEncoder::new(io::BufWriter::new(to), Compression::fast());
-    io::copy(&mut File::open(from)?, &mut encoder)?;
-    encoder.finish()?.flush()
 }
 
 #[cfg(test)]
@@ -188,7 +171,9 @@ mod tests {
         let (store, parts) = (Watched::new(MemoryStore::default()), parts());
         let log = Utf8Path::from_path(temp.path()).unwrap().join("log");
         let text = "a line of output\n".repeat(200_000);
-        std::fs::write(&log, &text).unwrap();
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packer, text.as_bytes()).unwrap();
+        std::fs::write(&log, packer.finish().unwrap()).unwrap();
         store.switch(true);
         let written = write_output(&store, &outbox, &parts.name(), &log).await.unwrap();
         assert!(matches!(&written, Written::Kept { error, .. } if error.is_transient()));

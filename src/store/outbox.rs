@@ -75,12 +75,6 @@ impl Outbox {
         &self.dir
     }
 
-    /// A private file for what is only being made. It goes away with the value.
-    pub(super) fn spool(&self) -> Result<NamedTempFile, OutboxError> {
-        files::private_dir(&self.dir).map_err(failed("create", &self.dir))?;
-        NamedTempFile::new_in(&self.dir).map_err(failed("write", &self.dir))
-    }
-
     /// Keeps `body` for the store that describes itself as `store`, to be put at `key`. Returns where it lies.
     pub async fn keep(&self, store: &str, key: &str, body: Body) -> Result<Utf8PathBuf, OutboxError> {
         let target = Target { store: store.to_owned(), key: key.to_owned() };
