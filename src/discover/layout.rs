@@ -99,7 +99,10 @@ impl FieldRule {
             .map(|(names, place)| format!("set {names} {place}"))
             .collect();
         if self.origins.contains(&Origin::AccountsFile) {
-            parts.push(format!("set `{}` of the account in accounts.yaml", self.field.as_str()));
+            parts.push(match self.field {
+                Field::AccountId => "name an account in accounts.yaml as `account_name` here has it".to_owned(),
+                field => format!("set `{}` of the account in accounts.yaml", field.as_str()),
+            });
         }
         if self.origins.contains(&Origin::ParentFolder) {
             parts.push("put the file into a folder of that name".to_owned());

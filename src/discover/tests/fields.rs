@@ -181,7 +181,7 @@ fn what_is_missing_or_wrong_is_named_with_where_to_set_it() {
     repo.write("d/name.tfvars", "account_id = \"111111111111\"\nregion = \"us_east_1\"\naccount_name = \"../x\"\n");
     insta::assert_snapshot!(repo.problems(), @r#"
     a/empty.tfvars: `account_id` is not set anywhere
-      hint: set `account_id` in this file, or set `account_id` in its `accounts` entry, or set `account_id` of the account in accounts.yaml
+      hint: set `account_id` in this file, or set `account_id` in its `accounts` entry, or name an account in accounts.yaml as `account_name` here has it
     a/empty.tfvars: `account_name` is not set anywhere
       hint: set `account_name` in this file, or set `account_name` in its `accounts` entry, or set `account_name` of the account in accounts.yaml
     a/empty.tfvars: `region` is not set anywhere
@@ -251,8 +251,7 @@ fn more_than_one_and_expressions_are_refused() {
 }
 
 #[test]
-fn the_environment_of_the_process_never_fills_the_region() {
-    // The test runner has no AWS_REGION of its own to rely on; the code has no access to it at all.
+fn nothing_outside_the_repository_fills_the_region() {
     let repo = Repo::new();
     repo.write("a/x.tfvars", "account_id = \"111111111111\"\naccount_name = \"acme-dev\"\n");
     assert!(repo.problems().contains("`region` is not set anywhere"));
