@@ -3,7 +3,7 @@
 //! [`discover`] reads everything below the working directory once. What is wrong with single files is a [`Problem`] of
 //! the [`Discovery`]; only what concerns all of them is an error. [`select`] then takes what is asked for.
 //!
-//! A file becomes a deployment in two steps: a [`tfvars::Draft`] is what the file itself says, read on all cores while
+//! A file becomes a deployment in two steps: a draft is what the file itself says, read on all cores while
 //! the tree is walked; its root module, read once for all, then decides where the state is.
 
 mod accounts;
