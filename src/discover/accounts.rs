@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer};
 use serde_yaml::Spanned;
 
 use super::layout::Field;
+use super::problem::Problem;
 use crate::files::relative;
-use crate::hcl::SourceError;
 use crate::model::AccountId;
 
 const NAMES: [&str; 2] = ["accounts.yaml", "accounts.yml"];
@@ -28,7 +28,7 @@ pub enum AccountsError {
     },
     /// It is not what it should be.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Malformed(#[from] Box<Problem>),
 }
 
 /// The file, read.
@@ -108,7 +108,7 @@ impl Accounts {
                 let path = dir.join(name);
                 let shown = relative(working_dir, &path);
                 match fs::read_to_string(&path) {
-                    Ok(text) => return Self::parse(&shown, &text).map_err(AccountsError::Source),
+                    Ok(text) => return Self::parse(&shown, &text).map_err(AccountsError::Malformed),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(source) => return Err(AccountsError::Read { path: shown, source }),
                 }
@@ -117,23 +117,28 @@ impl Accounts {
         Ok(Self::default())
     }
 
-    fn parse(path: &Utf8Path, text: &str) -> Result<Self, SourceError> {
-        let error = |location: Option<(usize, usize)>, message: String, hint: Option<String>| {
-            let (line, column) = location.unwrap_or((1, 1));
+    fn parse(path: &Utf8Path, text: &str) -> Result<Self, Box<Problem>> {
+        let problem = |(line, column): (usize, usize), message: String, hint: &str| {
             let source_line = text.lines().nth(line - 1).unwrap_or_default().to_owned();
-            SourceError { path: path.to_owned(), line, column, message, source_line, hint }
+            let problem = Problem::of_file(path, message).hint(hint);
+            Box::new(Problem { line: Some(line), column: Some(column), source_line: Some(source_line), ..problem })
         };
-        let file: Option<File> = serde_yaml::from_str(text).map_err(|e| {
-            let location = e.location().map(|at| place(&at));
-            let message = e.without_snippet().to_string().lines().next().unwrap_or_default().to_owned();
-            error(location, message, Some(SHAPE.to_owned()))
+        let file: Option<File> = serde_yaml::from_str(text).map_err(|error| {
+            let shown = error.without_snippet().to_string();
+            let message = shown.lines().next().unwrap_or_default();
+            // The place stands in front already.
+            let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+            problem(error.location().map_or((1, 1), |at| place(&at)), message.to_owned(), SHAPE)
         })?;
         let file = file.unwrap_or_default();
         let mut entries = BTreeMap::new();
         for (id, entry) in file.accounts.unwrap_or_default().0 {
             if let Err(e) = AccountId::new(id.value.as_str()) {
-                let hint = "write the id in quotes, as \"123456789012\": YAML may take digits for a number".to_owned();
-                return Err(error(Some(place(&id.referenced)), e.to_string(), Some(hint)));
+                return Err(problem(
+                    place(&id.referenced),
+                    e.to_string(),
+                    "write the id in quotes, as \"123456789012\"",
+                ));
             }
             entries.insert(id.value, entry.unwrap_or_default());
         }
@@ -158,8 +163,8 @@ impl Accounts {
     }
 }
 
-const SHAPE: &str = "accounts.yaml has the form\n    accounts:\n      \"123456789012\":\n        account_name: my-account\n        \
-                     region: us-east-1\n    default_tags:\n      Team: my-team";
+const SHAPE: &str =
+    "it has the form `accounts: {\"123456789012\": {account_name: …, region: …}}`, `default_tags: {Team: …}`";
 
 fn place(location: &serde_yaml::Location) -> (usize, usize) {
     let at_least_one = |n: u64| usize::try_from(n).unwrap_or(1).max(1);
@@ -170,7 +175,7 @@ fn place(location: &serde_yaml::Location) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Accounts, SourceError> {
+    fn parse(text: &str) -> Result<Accounts, Box<Problem>> {
         Accounts::parse(Utf8Path::new("accounts.yaml"), text)
     }
 

@@ -53,12 +53,13 @@ struct Found {
     spot: Spot,
 }
 
+#[derive(Clone, Copy)]
 enum Spot {
     /// A byte of the file.
     Byte(usize),
     /// A line of `accounts.yaml`.
     AccountsLine(usize),
-    /// The path of the file.
+    /// Known without a line.
     Path,
 }
 
@@ -90,6 +91,8 @@ impl Fields {
         let environment = reader.optional(Field::Environment, &tags);
         let owner = reader.optional(Field::Owner, &tags);
         let team = reader.optional(Field::Team, &tags);
+        let defaults = accounts.default_tags.iter().map(|(key, value)| (key.clone(), value.clone()));
+        let tags = defaults.chain(tags).collect();
         match (account_id, account_name, region, project, reader.problems.is_empty()) {
             (Some(account_id), Some(account_name), Some(region), Some(project), true) => {
                 Ok(Self { account_id, account_name, region, project, environment, owner, team, tags })
@@ -144,13 +147,9 @@ impl<'a> Reader<'a> {
         thing.span().and_then(|span| self.document.text.get(span)).unwrap_or_default()
     }
 
-    fn field_rule(&self, field: Field) -> Option<&'a FieldRule> {
-        self.rule.fields.iter().find(|rule| rule.field == field)
-    }
-
     /// All values that a field has, the strongest first. What is no literal is a problem where the field needs one.
     fn values(&mut self, field: Field, tags: &BTreeMap<String, String>) -> Vec<Found> {
-        let Some(FieldRule { origins, must_agree, .. }) = self.field_rule(field) else { return Vec::new() };
+        let Some(FieldRule { origins, must_agree, .. }) = self.rule.field(field) else { return Vec::new() };
         origins.iter().filter_map(|origin| self.value(field, origin, *must_agree, tags)).collect()
     }
 
@@ -179,10 +178,8 @@ impl<'a> Reader<'a> {
                 };
                 found(value, Spot::AccountsLine(line))
             }
-            Origin::Tag(name) => {
-                let (_, value) = tags.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-                found(value, Spot::Path).filter(|found| !found.value.is_empty())
-            }
+            Origin::Tag(name) => found(tag(tags, name)?, Spot::Path),
+            Origin::DefaultTag(name) => found(tag(&self.accounts.default_tags, name)?, Spot::Path),
             // The name of the working directory itself depends on who checked it out where.
             Origin::ParentFolder => found(self.document.path.parent()?.file_name()?, Spot::Path),
         }
@@ -245,7 +242,7 @@ impl<'a> Reader<'a> {
             }
             return None;
         };
-        let must_agree = self.field_rule(field).is_some_and(|rule| rule.must_agree);
+        let must_agree = self.rule.field(field).is_some_and(|rule| rule.must_agree);
         if must_agree && let Some(other) = values.iter().find(|v| !v.origin.only_fills() && v.value != first.value) {
             self.problems.push(self.contradiction(field, first, other));
             self.account_unclear |= field == Field::AccountId;
@@ -266,13 +263,7 @@ impl<'a> Reader<'a> {
     }
 
     fn missing(&self, field: Field) -> Problem {
-        let places: Vec<String> = self
-            .field_rule(field)
-            .into_iter()
-            .flat_map(|rule| &rule.origins)
-            .filter_map(|origin| origin.advice(field))
-            .collect();
-        let mut hint = format!("set {}", places.join(", or "));
+        let mut hint = self.rule.field(field).map(FieldRule::advice).unwrap_or_default();
         match (field, &self.id) {
             (Field::Region, _) => hint.push_str(" (AWS_REGION never decides where a deployment belongs)"),
             (Field::Project, _) => hint.push_str(" (the working directory's own name does not count)"),
@@ -301,22 +292,27 @@ impl<'a> Reader<'a> {
             }
             _ => "correct the wrong one, or remove it",
         };
-        self.at_spot(&first.spot, message).hint(hint)
+        self.at_spot(first.spot, message).hint(hint)
     }
 
     fn refused(&self, field: Field, found: &Found, error: &IdError) -> Problem {
-        let message = format!("{}: {error} (from {})", field.as_str(), self.place(found));
-        let problem = self.at_spot(&found.spot, message);
+        let message = match found.spot {
+            Spot::Byte(_) => format!("{}: {error}", field.as_str()),
+            _ => format!("{} from {}: {error}", field.as_str(), self.place(found)),
+        };
+        let problem = self.at_spot(found.spot, message);
         match (&found.origin, field) {
-            (Origin::ParentFolder, _) => problem.hint("set `project` in this file, or rename the folder"),
+            (Origin::ParentFolder, _) => {
+                problem.hint(format!("rename the folder, or set `{}` in this file", field.as_str()))
+            }
             (_, Field::AccountId) => problem.hint("write the id in quotes, as \"123456789012\""),
             _ => problem,
         }
     }
 
-    fn at_spot(&self, spot: &Spot, message: String) -> Problem {
+    fn at_spot(&self, spot: Spot, message: String) -> Problem {
         match spot {
-            Spot::Byte(at) => Problem::at(self.document.path, self.document.text, *at, message),
+            Spot::Byte(at) => Problem::at(self.document.path, self.document.text, at, message),
             Spot::AccountsLine(_) | Spot::Path => Problem::of_file(self.document.path, message),
         }
     }
@@ -325,10 +321,12 @@ impl<'a> Reader<'a> {
     fn place(&self, found: &Found) -> String {
         let path = self.document.path;
         let what = match &found.origin {
-            Origin::Attribute(name) | Origin::Entry(name) | Origin::Tag(name) => format!(" ({name})"),
+            Origin::Attribute(name) => format!(" (`{name}`)"),
+            Origin::Entry(name) => format!(" (`{name}` in `accounts`)"),
             Origin::EntryKey => " (the key in `accounts`)".to_owned(),
+            Origin::Tag(name) | Origin::DefaultTag(name) => format!(" (the tag `{name}`)"),
             Origin::AccountsFile => String::new(),
-            Origin::ParentFolder => return format!("the folder of {path}"),
+            Origin::ParentFolder => return "the name of its folder".to_owned(),
         };
         match found.spot {
             Spot::Byte(at) => format!("{path}:{}{what}", line_and_column(self.document.text, at).0),
@@ -339,9 +337,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The literal tags of the file over the defaults of `accounts.yaml`.
+    /// The literal tags of the file.
     fn tags(&self) -> BTreeMap<String, String> {
-        let mut tags = self.accounts.default_tags.clone();
+        let mut tags = BTreeMap::new();
         for name in ["common_tags", "tags"] {
             let attribute = self.document.body.get_attribute(name);
             self.add_tags(&mut tags, attribute.and_then(|attribute| attribute.value.as_object()));
@@ -363,4 +361,9 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+fn tag<'a>(tags: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    let (_, value) = tags.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    Some(value.as_str()).filter(|value| !value.is_empty())
 }

@@ -37,7 +37,7 @@ pub(super) fn explain(error: SourceError, text: &str) -> Problem {
     let hint = if problem.message.contains("redefined") {
         twice(source_line, text, line)
     } else {
-        unbalanced(text).or_else(|| odd_line(source_line))
+        open_quote(text, line).or_else(|| unbalanced(text)).or_else(|| odd_line(source_line))
     };
     problem.hint = hint.or_else(|| Some("a variables file holds lines of the form `name = value`".to_owned()));
     problem
@@ -63,6 +63,16 @@ fn twice(source_line: &str, text: &str, line: usize) -> Option<String> {
     Some(format!("`{}` is set on line {} already; remove one of the two", this.trim_start(), first + 1))
 }
 
+/// A line, up to the one the parser stopped at, with a quote too few. The parser lets strings run over lines.
+fn open_quote(text: &str, line: usize) -> Option<String> {
+    let odd = |line: &&str| {
+        !line.trim_start().starts_with(['#', '/']) && line.replace("\\\"", "").matches('"').count() % 2 == 1
+    };
+    let heredoc = text.contains("<<");
+    let at = text.lines().take(line).position(|line| odd(&line)).filter(|_| !heredoc)?;
+    Some(format!("a double quote is missing on line {}", at + 1))
+}
+
 /// A slip of the pen that the line shows.
 fn odd_line(line: &str) -> Option<String> {
     let trimmed = line.trim_start();
@@ -70,8 +80,6 @@ fn odd_line(line: &str) -> Option<String> {
         "the quotes are typographic ones; use \""
     } else if trimmed.contains("= '") {
         "strings stand in double quotes"
-    } else if line.matches('"').count() % 2 == 1 {
-        "a double quote is missing on this line"
     } else if trimmed.split_once(':').is_some_and(|(name, _)| is_name(name.trim_end())) {
         "use `=` between name and value"
     } else if trimmed.ends_with(',') && trimmed.contains('=') {

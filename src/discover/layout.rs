@@ -25,6 +25,10 @@ pub enum Field {
 }
 
 impl Field {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::AccountId, Self::AccountName, Self::Region, Self::Project, Self::Environment, Self::Owner, Self::Team];
+
     /// The name of it in files and in messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -51,8 +55,10 @@ pub enum Origin {
     Entry(Cow<'static, str>),
     /// The same field in `accounts.yaml`: by account id, or, for the id itself, by account name.
     AccountsFile,
-    /// A tag; upper and lower case count alike.
+    /// A tag of the file; upper and lower case count alike.
     Tag(Cow<'static, str>),
+    /// A tag of `default_tags` in `accounts.yaml`.
+    DefaultTag(Cow<'static, str>),
     /// The name of the folder that the file is in.
     ParentFolder,
 }
@@ -60,19 +66,7 @@ pub enum Origin {
 impl Origin {
     /// Whether it only fills a gap, so that another value elsewhere is no contradiction.
     pub(super) const fn only_fills(&self) -> bool {
-        matches!(self, Self::Tag(_) | Self::ParentFolder)
-    }
-
-    /// How a message tells a person to use this place; `None` where nothing can be set there.
-    pub(super) fn advice(&self, field: Field) -> Option<String> {
-        Some(match self {
-            Self::Attribute(name) => format!("`{name}` in this file"),
-            Self::EntryKey => return None,
-            Self::Entry(name) => format!("`{name}` in its `accounts` entry"),
-            Self::AccountsFile => format!("`{}` in accounts.yaml", field.as_str()),
-            Self::Tag(name) => format!("the tag `{name}`"),
-            Self::ParentFolder => "the name of its folder".to_owned(),
-        })
+        matches!(self, Self::Tag(_) | Self::DefaultTag(_) | Self::ParentFolder)
     }
 }
 
@@ -85,6 +79,36 @@ pub struct FieldRule {
     pub origins: Vec<Origin>,
     /// Whether two places with different values are a mistake.
     pub must_agree: bool,
+}
+
+impl FieldRule {
+    /// Where a person may set the field, in words.
+    pub(super) fn advice(&self) -> String {
+        let names = |pick: fn(&Origin) -> Option<&str>| {
+            let names: Vec<String> = self.origins.iter().filter_map(pick).map(|name| format!("`{name}`")).collect();
+            names.join(" or ")
+        };
+        let groups = [
+            (names(|o| if let Origin::Attribute(name) = o { Some(name) } else { None }), "in this file"),
+            (names(|o| if let Origin::Entry(name) = o { Some(name) } else { None }), "in its `accounts` entry"),
+            (names(|o| if let Origin::Tag(name) = o { Some(name) } else { None }), "in its tags"),
+        ];
+        let mut parts: Vec<String> = groups
+            .iter()
+            .filter(|(names, _)| !names.is_empty())
+            .map(|(names, place)| format!("set {names} {place}"))
+            .collect();
+        if self.origins.contains(&Origin::AccountsFile) {
+            parts.push(match self.field {
+                Field::AccountId => "name an account in accounts.yaml as `account_name` here has it".to_owned(),
+                field => format!("set `{}` of the account in accounts.yaml", field.as_str()),
+            });
+        }
+        if self.origins.contains(&Origin::ParentFolder) {
+            parts.push("put the file into a folder of that name".to_owned());
+        }
+        parts.join(", or ")
+    }
 }
 
 /// A place that may be the root module of a deployment.
@@ -120,6 +144,7 @@ impl Rule {
         let attribute = |name| Origin::Attribute(Cow::Borrowed(name));
         let entry = |name| Origin::Entry(Cow::Borrowed(name));
         let tag = |name| Origin::Tag(Cow::Borrowed(name));
+        let default = |name| Origin::DefaultTag(Cow::Borrowed(name));
         let file = || Origin::AccountsFile;
         let rule = |field, must_agree, origins| FieldRule { field, origins, must_agree };
         Self {
@@ -160,12 +185,40 @@ impl Rule {
                 rule(
                     Field::Environment,
                     false,
-                    vec![attribute("environment"), entry("environment"), file(), tag("Environment")],
+                    vec![
+                        attribute("environment"),
+                        entry("environment"),
+                        file(),
+                        tag("Environment"),
+                        default("Environment"),
+                    ],
                 ),
-                rule(Field::Owner, false, vec![attribute("owner"), entry("owner"), file(), tag("Owner")]),
-                rule(Field::Team, false, vec![attribute("team"), entry("team"), file(), tag("Team"), tag("Group")]),
+                rule(
+                    Field::Owner,
+                    false,
+                    vec![attribute("owner"), entry("owner"), file(), tag("Owner"), default("Owner")],
+                ),
+                rule(
+                    Field::Team,
+                    false,
+                    vec![
+                        attribute("team"),
+                        entry("team"),
+                        file(),
+                        tag("Team"),
+                        tag("Group"),
+                        default("Team"),
+                        default("Group"),
+                    ],
+                ),
             ],
         }
+    }
+
+    /// Where the field comes from, if it does at all.
+    #[must_use]
+    pub fn field(&self, field: Field) -> Option<&FieldRule> {
+        self.fields.iter().find(|rule| rule.field == field)
     }
 
     /// Whether a file of this name is a deployment.

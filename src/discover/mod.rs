@@ -3,7 +3,7 @@
 //! [`discover`] reads everything below the working directory once. What is wrong with single files is a [`Problem`] of
 //! the [`Discovery`]; only what concerns all of them is an error. [`select`] then takes what is asked for.
 //!
-//! A file becomes a deployment in two steps: a [`tfvars::Draft`] is what the file itself says, read on all cores while
+//! A file becomes a deployment in two steps: a draft is what the file itself says, read on all cores while
 //! the tree is walked; its root module, read once for all, then decides where the state is.
 
 mod accounts;
@@ -38,7 +38,7 @@ pub use services::ServiceTable;
 
 use crate::files::relative;
 use crate::hcl::RootModule;
-use crate::model::{BackendKey, Deployment, KeyTemplate, SourceKind, StateAddress};
+use crate::model::{BackendKey, Deployment, KeyError, KeyTemplate, SourceKind, StateAddress};
 use accounts::Accounts;
 use references::Tree;
 use roots::{Fixed, Roots};
@@ -102,6 +102,24 @@ pub enum DiscoverError {
         /// The source that was asked for.
         kind: SourceKind,
     },
+}
+
+impl DiscoverError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::WorkingDir { .. } => "name an existing folder with --working-dir",
+            Self::TerraformDir { .. } => {
+                "TERRAFORM_DIR is relative to the working directory; it names the folder of the shared root module"
+            }
+            Self::Exclude { .. } => "exclusions are written as in .gitignore",
+            Self::Source { .. } => "leave --source out, or set it to tfvars",
+            // A malformed file shows its own.
+            Self::Accounts(AccountsError::Malformed(_)) => return None,
+            Self::Accounts(AccountsError::Read { .. }) => "make it readable for this user",
+        })
+    }
 }
 
 /// What a repository holds.
@@ -168,10 +186,22 @@ impl Inputs {
         };
         let key = key.map_err(|error| {
             let problem = Problem::of_file(&draft.file, format!("no backend key can be made: {error}"));
-            Box::new(problem.hint(format!("the template of keys is `{}`", self.options.key_template)))
+            Box::new(problem.hint(self.key_advice(&draft.file, &error)))
         })?;
         let bucket = fixed.bucket.or(self.options.default_bucket.as_deref()).filter(|_| !self.options.local_state);
         Ok(StateAddress { bucket: bucket.map(str::to_owned), key })
+    }
+
+    fn key_advice(&self, file: &Utf8Path, error: &KeyError) -> String {
+        let rule = file.file_name().and_then(|name| self.layout.rule_for(name));
+        match error {
+            KeyError::MissingField { field, .. } => Field::ALL
+                .into_iter()
+                .find(|known| known.as_str() == *field)
+                .and_then(|known| Some(rule?.field(known)?.advice()))
+                .unwrap_or_else(|| "change the template".to_owned()),
+            _ => format!("the template of keys is `{}`", self.options.key_template),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::Inputs;
 use super::layout::RootChoice;
 use super::problem::Problem;
 use super::walk::parallel;
-use crate::files::relative;
+use crate::files::{normalize, relative};
 use crate::hcl::{ModuleError, RootModule, Setting, is_module_file};
 
 /// The root modules of a repository.
@@ -117,7 +117,8 @@ fn module_problem(working_dir: &Utf8Path, root: &Utf8Path, error: ModuleError) -
             Problem::of_file(&relative(working_dir, &path), format!("cannot read it: {source}"))
         }
         ModuleError::MissingModule { position, name, source_dir } => {
-            let message = format!("the module `{name}` is at {source_dir}, and there is no such folder");
+            let place = relative(working_dir, &normalize(&source_dir).unwrap_or(source_dir));
+            let message = format!("the module `{name}` is at {place}, and there is no such folder");
             let problem = Problem::of_file(&relative(working_dir, &position.path), message);
             Problem { line: Some(position.line), ..problem }.hint(format!("it is called by the root module {root}"))
         }

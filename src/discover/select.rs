@@ -95,8 +95,10 @@ pub enum SelectError {
         flag: &'static str,
         /// The value asked for.
         value: String,
-        /// The values that are most alike, or some of those there are.
+        /// The values that are most alike.
         near: Vec<String>,
+        /// All there are, or the first few.
+        known: Vec<String>,
         /// How many deployments there are.
         discovered: usize,
         /// How many problems there are: what is asked for may be in one of those files.
@@ -115,12 +117,17 @@ impl SelectError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { near, problems, .. } => {
-                let near = (!near.is_empty()).then(|| format!("did you mean {}?", near.join(", ")));
-                let files =
-                    (*problems > 0).then(|| format!("{problems} problems keep other files from being deployments"));
-                let parts: Vec<String> = near.into_iter().chain(files).collect();
-                Some(if parts.is_empty() { "see `tfleet discover`".to_owned() } else { parts.join("; ") })
+            Self::Unknown { near, known, problems, .. } => {
+                let hint = match (&near[..], &known[..]) {
+                    ([], []) => "see `tfleet discover`".to_owned(),
+                    ([], known) => format!("there are {}", known.join(", ")),
+                    (near, _) => format!("did you mean {}?", near.join(" or ")),
+                };
+                Some(match problems {
+                    0 => hint,
+                    1 => format!("{hint} (one problem keeps other files from being deployments)"),
+                    n => format!("{hint} ({n} problems keep other files from being deployments)"),
+                })
             }
             Self::Nothing { .. } => Some("see `tfleet discover`; different filters must all match".to_owned()),
         }
@@ -203,6 +210,7 @@ fn check(discovery: &Discovery, filters: &Filters) -> Result<(), SelectError> {
                     flag: filter.flag,
                     value: value.clone(),
                     near: near(value, &known),
+                    known: some_of(&known),
                     discovered: discovery.deployments.len(),
                     problems: discovery.problems.len(),
                 });
@@ -212,7 +220,14 @@ fn check(discovery: &Discovery, filters: &Filters) -> Result<(), SelectError> {
     Ok(())
 }
 
-/// The known values that are most alike; a few of them if none is.
+/// The first few, and that there are more.
+fn some_of(known: &BTreeSet<&str>) -> Vec<String> {
+    const MOST: usize = 8;
+    let more = (known.len() > MOST).then(|| format!("{} more", known.len() - MOST));
+    known.iter().take(MOST).map(|k| (*k).to_owned()).chain(more).collect()
+}
+
+/// The known values that are most alike.
 fn near(value: &str, known: &BTreeSet<&str>) -> Vec<String> {
     const MOST: usize = 3;
     let lower = value.to_lowercase();
@@ -225,9 +240,6 @@ fn near(value: &str, known: &BTreeSet<&str>) -> Vec<String> {
         .filter(|(score, _)| *score >= 0.6)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    if scored.is_empty() && known.len() <= 2 * MOST {
-        return known.iter().map(|k| (*k).to_owned()).collect();
-    }
     scored.into_iter().take(MOST).map(|(_, k)| k.to_owned()).collect()
 }
 
@@ -263,8 +275,8 @@ fn last_known(
 ) -> Result<Deployment, String> {
     let inputs = &discovery.inputs;
     let content = content.ok_or("git has no earlier content of it")?.clone();
-    let context = inputs.context(file).ok_or("no rule reads files of this name")?;
-    let draft = Draft::parse(context, file, content, None)
+    let reading = inputs.context(file).ok_or("no rule reads files of this name")?;
+    let draft = Draft::parse(reading, file, content, None)
         .map_err(|problems| problems.first().map_or_else(String::new, |p| format!("{}: {}", p.path, p.message)))?;
     let folder = folder_of(file);
     let had_own_root = |path: &&Utf8PathBuf| folder_of(path) == folder && path.file_name().is_some_and(is_module_file);

@@ -95,7 +95,10 @@ impl<'a> Touched<'a> {
 
     /// Whether a problem is concerned: one of its files is, or it is in a changed place itself.
     pub(super) fn problem(&self, problem: &Problem) -> bool {
-        let below = |folder: &Utf8Path| folder == "." || self.files.iter().any(|file| file.starts_with(folder));
+        // A folder that cannot be read is its own problem.
+        let below = |folder: &Utf8Path| {
+            folder == problem.path && (folder == "." || self.files.iter().any(|file| file.starts_with(folder)))
+        };
         self.all || self.files.contains(&problem.path) || problem.files.iter().any(|f| self.file(f) || below(f))
     }
 
