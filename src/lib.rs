@@ -23,3 +23,4 @@ pub mod files;
 pub mod hcl;
 pub mod model;
 pub mod redact;
+pub mod report;
