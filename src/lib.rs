@@ -27,6 +27,7 @@ pub mod hcl;
 pub mod lease;
 pub mod model;
 pub mod redact;
+pub mod report;
 pub mod store;
 pub mod tfstate;
 pub mod workspace;
