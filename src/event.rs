@@ -148,6 +148,9 @@ pub struct DeploymentResult {
     pub has_changes: bool,
     /// Why it did not succeed.
     pub error: Option<Failure>,
+    /// The same as it may be shown on a terminal whose user asked for it; never written anywhere.
+    #[serde(skip)]
+    pub unredacted: Option<Failure>,
     /// What the failed action created, changed or removed all the same.
     pub touched: Vec<TouchedResource>,
     /// The last 64 KiB of what Terraform printed, redacted.
@@ -175,6 +178,7 @@ impl DeploymentResult {
             changes: ChangeCounts::default(),
             has_changes: false,
             error: None,
+            unredacted: None,
             touched: Vec::new(),
             output: String::new(),
             log: None,

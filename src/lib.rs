@@ -14,10 +14,11 @@
 //! holds this.
 //!
 //! ```text
-//! model <- {hcl, files, tfstate} <- event <- {config, discover, lease, store, workspace, execute, redact}
-//!       <- saga <- run <- {report, cli} <- main
+//! model <- {files, hcl, text, tfstate} <- event
+//!       <- {config, discover, execute, lease, markdown, redact, store, workspace} <- saga <- run <- {report, cli} <- main
 //! ```
 
+pub mod cli;
 pub mod config;
 pub mod discover;
 pub mod event;
@@ -25,9 +26,13 @@ pub mod execute;
 pub mod files;
 pub mod hcl;
 pub mod lease;
+pub mod markdown;
 pub mod model;
 pub mod redact;
 pub mod report;
+pub mod run;
+pub mod saga;
 pub mod store;
+pub mod text;
 pub mod tfstate;
 pub mod workspace;

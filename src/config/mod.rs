@@ -13,6 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 pub use file::{BackendKind, CredentialsChoice, FileSettings};
 
+use crate::files;
 use crate::hcl::SourceError;
 use crate::model::{IdError, KeyError, KeyTemplate, Region};
 
@@ -214,6 +215,14 @@ impl Settings {
     #[must_use]
     pub const fn uses_s3(&self) -> bool {
         matches!(self.state, StateSettings::S3(_))
+    }
+
+    /// A path below the working directory, as it is relative to the top of the repository.
+    #[must_use]
+    pub fn in_repository(&self, file: &Utf8Path) -> Utf8PathBuf {
+        let path = self.working_dir.join(file);
+        let path = files::normalize(&path).unwrap_or(path);
+        files::relative(&self.base_dir, &path)
     }
 }
 

@@ -207,10 +207,16 @@ pub mod args {
         strings(&["init", "-backend=false", "-input=false", "-no-color"])
     }
 
+    /// Adds this platform's hashes to a lock file that was made on another one.
+    #[must_use]
+    pub fn lock_providers(platform: &str) -> Vec<String> {
+        vec!["providers".to_owned(), "lock".to_owned(), "-no-color".to_owned(), format!("-platform={platform}")]
+    }
+
     /// Connects a workspace to its backend; downloads nothing.
     #[must_use]
     pub fn init(providers: &Utf8Path, backend: &[String]) -> Vec<String> {
-        let mut args = strings(&["init", "-input=false", "-no-color", "-lockfile=readonly"]);
+        let mut args = strings(&["init", "-input=false", "-no-color", "-get=false", "-lockfile=readonly"]);
         args.push(format!("-plugin-dir={providers}"));
         args.extend(backend.iter().cloned());
         args

@@ -1,12 +1,13 @@
 //! What people and pipelines get to see of a run: the display while it goes on ([`Lines`], [`TerminalProgress`]), the
-//! final report ([`final_report`]), the summary file ([`write_summary`]) and the plan as Markdown ([`plan_markdown`]).
+//! final report ([`final_report`]) and the summary file
+//! ([`write_summary`]).
 //!
 //! Everything here has been redacted before. It may still hold what a terminal would obey, since Terraform passes on
-//! what providers and provisioners print: nothing is shown before [`text`] has cleaned it.
+//! what providers and provisioners print: nothing is shown before [`crate::text`] has cleaned it.
 
 mod board;
+mod columns;
 mod lines;
-mod markdown;
 mod output;
 mod progress;
 #[cfg(test)]
@@ -15,9 +16,10 @@ mod summary;
 mod table;
 mod text;
 
+pub use columns::columns;
 pub use lines::Lines;
-pub use markdown::plan_markdown;
 pub use output::Output;
 pub use progress::{TerminalProgress, TerminalSize, terminal_size};
 pub use summary::{SummaryError, summary, write_summary};
 pub use table::{final_report, totals};
+pub use text::Paint;

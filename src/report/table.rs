@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::columns::align;
 use super::text::{self, Paint};
 use crate::event::{DeploymentResult, Failure, Outcome, ResourceFate, RunReport};
 use crate::model::Action;
@@ -63,19 +64,9 @@ pub fn totals(report: &RunReport) -> String {
 fn table(report: &RunReport, paint: Paint) -> String {
     const HEADER: [&str; 4] = ["DEPLOYMENT", "OUTCOME", "CHANGES", "DURATION"];
     let rows: Vec<[String; 4]> = report.results.iter().map(|result| row(result)).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default().max(HEADER[column].len())
-    };
-    let widths = [width(0), width(1), width(2), width(3)];
-    let line = |cells: [&str; 4]| {
-        let [name, outcome, changes, duration] = cells;
-        let [a, b, c, d] = widths;
-        [format!("{name:a$}"), format!("{outcome:b$}"), format!("{changes:c$}"), format!("{duration:>d$}")]
-    };
-    let mut text = format!("{}\n", paint.dim(&line(HEADER).join("  ")));
-    for (result, row) in report.results.iter().zip(&rows) {
-        let [name, outcome, changes, duration] = line(row.each_ref().map(String::as_str));
+    let mut lines = align(&HEADER, &rows).into_iter();
+    let mut text = lines.next().map(|header| format!("{}\n", paint.dim(&header.join("  ")))).unwrap_or_default();
+    for (result, [name, outcome, changes, duration]) in report.results.iter().zip(lines) {
         let outcome = paint.outcome(result.outcome, &outcome);
         let _ = writeln!(text, "{name}  {outcome}  {changes}  {duration}");
     }
@@ -105,7 +96,7 @@ fn failure(text: &mut String, result: &DeploymentResult, paint: Paint) {
     field(text, "file", deployment.file.as_str());
     field(text, "account", &account);
     let unknown = Failure::new("the reason is not known; the log may tell it");
-    let error = result.error.as_ref().unwrap_or(&unknown);
+    let error = result.unredacted.as_ref().or(result.error.as_ref()).unwrap_or(&unknown);
     field(text, "what", &error.what);
     for (at, cause) in error.causes.iter().enumerate() {
         field(text, if at == 0 { "why" } else { "" }, cause);
@@ -147,7 +138,7 @@ fn touched(text: &mut String, result: &DeploymentResult) {
 /// not give it commands.
 fn field(text: &mut String, label: &str, value: &str) {
     let mut label = label;
-    for line in text::lines(value).filter(|line| !line.trim().is_empty()) {
+    for line in crate::text::lines(value).filter(|line| !line.trim().is_empty()) {
         let command = label.is_empty() && ["::", "##["].iter().any(|sign| line.trim_start().starts_with(sign));
         let guard = if command { "| " } else { "" };
         let _ = writeln!(text, "  {label:8} {guard}{}", line.trim_end());
@@ -183,7 +174,7 @@ mod tests {
     fn colours_are_all_that_colours_add() {
         let (plain, coloured) = (final_report(&samples::report(), false), final_report(&samples::report(), true));
         assert_ne!(plain, coloured);
-        let cleaned: Vec<_> = text::lines(&coloured).collect();
+        let cleaned: Vec<_> = crate::text::lines(&coloured).collect();
         assert_eq!(cleaned, plain.lines().collect::<Vec<_>>());
         assert!(!plain.contains('\u{1b}'));
     }

@@ -6,77 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::event::{ChangeCounts, Outcome};
-
-/// One line without anything that a terminal would obey: no escape sequences, no control characters, nothing that
-/// turns the direction of writing. Tabs and line ends become blanks.
-pub(super) fn line(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_obeyed) {
-        return Cow::Borrowed(text);
-    }
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '\u{1b}' => skip_escape(&mut rest),
-            '\u{9b}' => skip_until_letter(&mut rest),
-            '\t' | '\n' => clean.push(' '),
-            c if is_obeyed(c) => {}
-            c => clean.push(c),
-        }
-    }
-    Cow::Owned(clean)
-}
-
-/// The same of a text of several lines, whose line ends stay.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    text.lines().map(line)
-}
-
-/// The same as one text again.
-pub(super) fn block(text: &str) -> String {
-    lines(text).collect::<Vec<_>>().join("\n")
-}
-
-fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
-        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Leaves out what follows an ESC (ECMA-48): a control sequence, a string up to its terminator, or one character with
-/// what stands before it.
-fn skip_escape(rest: &mut std::str::Chars<'_>) {
-    match rest.next() {
-        Some('[' | ' '..='/') => skip_until_letter(rest),
-        Some(']' | 'P' | 'X' | '^' | '_') => skip_string(rest),
-        _ => {}
-    }
-}
-
-fn skip_until_letter(rest: &mut std::str::Chars<'_>) {
-    // What is no part of a sequence ends it and is kept: a cut-off sequence must not swallow the line.
-    loop {
-        let mut ahead = rest.clone();
-        match ahead.next() {
-            Some(' '..='?') => *rest = ahead,
-            Some('@'..='~') => return *rest = ahead,
-            _ => return,
-        }
-    }
-}
-
-fn skip_string(rest: &mut std::str::Chars<'_>) {
-    let mut ahead = rest.clone();
-    while let Some(c) = ahead.next() {
-        if c == '\u{7}' || c == '\u{9c}' || c == '\u{1b}' && ahead.clone().next() == Some('\\') {
-            if c == '\u{1b}' {
-                ahead.next();
-            }
-            return *rest = ahead;
-        }
-    }
-    // Without a terminator only the sign itself is left out.
-}
+pub(super) use crate::text::{block, line};
 
 /// The text in at most `width` characters, its middle left out: both ends of a name tell it from others.
 pub(super) fn shorten(text: &str, width: usize) -> Cow<'_, str> {
@@ -134,9 +64,33 @@ pub(super) fn deployments(count: usize) -> String {
 
 /// Colours, where they were asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Paint(pub(super) bool);
+pub struct Paint(pub(super) bool);
 
 impl Paint {
+    /// With colours or without.
+    #[must_use]
+    pub const fn new(colours: bool) -> Self {
+        Self(colours)
+    }
+
+    /// What is as it should be.
+    #[must_use]
+    pub fn good(self, text: &str) -> String {
+        self.code("32", text)
+    }
+
+    /// What somebody should look at.
+    #[must_use]
+    pub fn attention(self, text: &str) -> String {
+        self.code("33", text)
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn bad(self, text: &str) -> String {
+        self.code("31", text)
+    }
+
     fn code(self, code: &str, text: &str) -> String {
         if self.0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
@@ -152,11 +106,11 @@ impl Paint {
     /// The colour of an outcome.
     pub(super) fn outcome(self, outcome: Outcome, text: &str) -> String {
         match outcome {
-            Outcome::Succeeded => self.code("32", text),
+            Outcome::Succeeded => self.good(text),
             Outcome::NoChanges => text.to_owned(),
-            Outcome::Failed | Outcome::RolledBack => self.code("31", text),
+            Outcome::Failed | Outcome::RolledBack => self.bad(text),
             Outcome::NeedsOperator => self.code("1;31", text),
-            Outcome::Cancelled | Outcome::Skipped => self.code("33", text),
+            Outcome::Cancelled | Outcome::Skipped => self.attention(text),
         }
     }
 }
@@ -166,24 +120,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn nothing_is_left_that_a_terminal_obeys() {
-        for (text, wanted) in [
-            ("plain ünï", "plain ünï"),
-            ("\u{1b}[1;31mred\u{1b}[0m", "red"),
-            ("a\u{1b}]0;title\u{7}b\u{1b}]8;;http://x\u{1b}\\c", "abc"),
-            ("a\u{1b}]never ended", "anever ended"),
-            ("a\u{1b}(Bb\u{1b}cc", "abc"),
-            ("a\u{9b}2Jb", "ab"),
-            ("x\ry\u{8}z\u{0}\tw\n", "xyz w "),
-            ("user\u{202e}gnp", "usergnp"),
-            ("cut\u{1b}[31", "cut"),
-            ("\u{1b}", ""),
-        ] {
-            assert_eq!(line(text), wanted, "of {text:?}");
-        }
-    }
 
     #[test]
     fn names_are_shortened_in_the_middle() {
@@ -200,13 +136,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn cleaning_twice_is_cleaning_once(text in "(\u{1b}|\\[|\\]|[0-9;]|m|\u{7}|\u{9b}|\\PC|\t){0,20}") {
-            let once = line(&text).into_owned();
-            prop_assert!(!once.chars().any(is_obeyed));
-            prop_assert_eq!(line(&once), once.clone());
-        }
-
         #[test]
         fn a_shortened_text_fits(text in ".{0,30}", width in 0_usize..40) {
             prop_assert!(shorten(&text, width).chars().count() <= width);

@@ -47,7 +47,7 @@ pub use owners::{
 };
 pub use readonly::ReadOnlyState;
 pub use recovered::keep_recovered;
-pub use s3::{Encryption, S3Store};
+pub use s3::{BucketCheck, Encryption, S3Store};
 
 /// An object, read whole.
 #[derive(Clone, PartialEq, Eq)]

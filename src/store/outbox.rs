@@ -10,7 +10,6 @@ use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use super::{Body, Precondition, StateStore, StoreError};

@@ -52,7 +52,33 @@ pub struct S3Store {
     encryption: Encryption,
 }
 
+/// What a bucket says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketCheck {
+    /// Whether it keeps versions; `None` where that may not be asked.
+    pub versioned: Option<bool>,
+    /// How it encrypts what comes without a wish; `None` where it does not, or that may not be asked.
+    pub encryption: Option<String>,
+}
+
 impl S3Store {
+    /// Asks the bucket about itself. An error means that it cannot be used at all.
+    pub async fn check(&self) -> Result<BucketCheck, StoreError> {
+        self.get("tfleet-probe").await?;
+        let versioning = self.client.get_bucket_versioning().bucket(&self.bucket).send().await;
+        let encryption = self.client.get_bucket_encryption().bucket(&self.bucket).send().await.ok();
+        let rules = encryption.and_then(|answer| answer.server_side_encryption_configuration);
+        let rule = rules.and_then(|rules| rules.rules.into_iter().next());
+        Ok(BucketCheck {
+            versioned: versioning
+                .ok()
+                .map(|answer| answer.status == Some(aws_sdk_s3::types::BucketVersioningStatus::Enabled)),
+            encryption: rule
+                .and_then(|rule| rule.apply_server_side_encryption_by_default)
+                .map(|default| default.sse_algorithm.as_str().to_owned()),
+        })
+    }
+
     /// The store in `bucket`. Every object that it writes is encrypted as `encryption` says.
     #[must_use]
     pub fn new(client: Client, bucket: impl Into<String>, encryption: Encryption) -> Self {

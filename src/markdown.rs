@@ -1,8 +1,8 @@
 //! A plan as Markdown, for comments and job summaries.
 
-use super::text;
 use crate::event::ChangeCounts;
 use crate::model::Deployment;
+use crate::text;
 
 /// The body of a `plan.md`: a heading, the counts, and the plan in a block that GitHub colours as a diff.
 ///
@@ -55,7 +55,33 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::report::samples;
+    use crate::model::{AccountId, AccountName, BackendKey, Project, Region, SourceKind, StateAddress};
+
+    fn deployment(project: &str) -> Deployment {
+        let name = format!("s3/acme-prd/us-east-1/{project}");
+        Deployment {
+            state: StateAddress {
+                bucket: Some("states".to_owned()),
+                key: BackendKey::new(format!("{name}/terraform.tfstate")).unwrap(),
+            },
+            name,
+            source: SourceKind::Tfvars,
+            file: format!("Accounts/{project}/{project}.tfvars").into(),
+            account_id: AccountId::new("123456789012").unwrap(),
+            account_name: AccountName::new("acme-prd").unwrap(),
+            region: Region::new("us-east-1").unwrap(),
+            project: Project::new(project).unwrap(),
+            environment: Some("prd".to_owned()),
+            owner: None,
+            team: None,
+            tags: std::collections::BTreeMap::new(),
+            services: vec!["s3".to_owned()],
+            resources: "S3: logs".to_owned(),
+            root_module: ".".into(),
+            var_files: Vec::new(),
+            references: Vec::new(),
+        }
+    }
 
     const PLAN: &str = "
 Terraform will perform the following actions:
@@ -77,12 +103,12 @@ Plan: 2 to add, 0 to change, 1 to destroy.
     #[test]
     fn signs_move_to_the_left_edge() {
         let changes = ChangeCounts { add: 2, change: 0, destroy: 1 };
-        insta::assert_snapshot!(plan_markdown(&samples::deployment("alpha"), changes, true, PLAN));
+        insta::assert_snapshot!(plan_markdown(&deployment("alpha"), changes, true, PLAN));
     }
 
     #[test]
     fn counts_say_what_there_is() {
-        let of = |has_changes| plan_markdown(&samples::deployment("a"), ChangeCounts::default(), has_changes, "x");
+        let of = |has_changes| plan_markdown(&deployment("a"), ChangeCounts::default(), has_changes, "x");
         assert!(of(false).contains("No changes."));
         assert!(of(true).contains("outputs"));
     }
@@ -91,7 +117,7 @@ Plan: 2 to add, 0 to change, 1 to destroy.
         /// Nothing in a plan ends the block early.
         #[test]
         fn the_fence_is_longer_than_any_inside(plan in "([`~+\\- ]{0,6}[a-z`\u{1b}]{0,3}\n?){0,12}") {
-            let markdown = plan_markdown(&samples::deployment("a"), ChangeCounts::default(), true, &plan);
+            let markdown = plan_markdown(&deployment("a"), ChangeCounts::default(), true, &plan);
             let fences: Vec<&str> = markdown.lines().filter(|line| line.starts_with("```")).collect();
             let (first, last) = (fences.first().unwrap(), fences.last().unwrap());
             prop_assert_eq!(first.trim_end_matches("diff"), *last);

@@ -1,0 +1,21 @@
+//! `tfleet apply`: make the accounts match the files.
+
+use super::Exit;
+use super::args::ApplyArgs;
+use super::deploy::{Deploy, Way};
+use super::terminal::Terminal;
+use crate::model::Action;
+
+/// Applies the selection. On a terminal it shows what would change and asks; elsewhere nobody could answer, and whoever
+/// started it there has decided.
+pub async fn run(args: &ApplyArgs, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+    let deploy = Deploy {
+        selection: &args.selection,
+        run: &args.run,
+        action: Action::Apply,
+        way: if terminal.interactive && !args.auto_approve { Way::Ask } else { Way::Straight },
+        rollback: args.rollback,
+        detailed_exitcode: false,
+    };
+    deploy.run(terminal).await
+}

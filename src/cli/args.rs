@@ -1,0 +1,282 @@
+//! The command line: what can be said, and what each flag means.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
+use crate::model::SourceKind;
+
+/// Runs Terraform over many AWS accounts and regions, and puts things back when it fails.
+#[derive(Debug, Parser)]
+#[command(name = "tfleet", version, max_term_width = 110, after_long_help = after_help())]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+
+    /// Log what tfleet does to standard error, and show errors with everything that is known of them
+    #[arg(long, global = true)]
+    pub debug: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// List the deployments of a repository
+    Discover(DiscoverArgs),
+    /// Show what would change
+    Plan(PlanArgs),
+    /// Make the accounts match the files
+    Apply(ApplyArgs),
+    /// Remove what the states record
+    Destroy(DestroyArgs),
+    /// Check Terraform, credentials, state bucket, locking and roles
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the credentials of a profile that a running tfleet serves (used by the AWS SDKs in child processes)
+    #[command(hide = true)]
+    CredentialProcess {
+        /// The socket of the running tfleet
+        #[arg(long)]
+        socket: Utf8PathBuf,
+        /// The file with the token of the profile
+        #[arg(long)]
+        token_file: Utf8PathBuf,
+    },
+}
+
+/// Which deployments.
+#[derive(Debug, Args, Default)]
+#[command(next_help_heading = "Selection")]
+pub struct SelectionArgs {
+    /// Where deployments are looked for
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub working_dir: Utf8PathBuf,
+
+    /// The settings file
+    #[arg(long, value_name = "FILE", env = variables::CONFIG.name, hide_env_values = true)]
+    pub config: Option<Utf8PathBuf>,
+
+    /// Only this account, by name or id (repeatable)
+    #[arg(long, value_name = "NAME|ID")]
+    pub account: Vec<String>,
+
+    /// Only this region (repeatable)
+    #[arg(long)]
+    pub region: Vec<String>,
+
+    /// Only this environment (repeatable)
+    #[arg(long)]
+    pub environment: Vec<String>,
+
+    /// Only this project (repeatable)
+    #[arg(long)]
+    pub project: Vec<String>,
+
+    /// Only deployments that describe this service (repeatable)
+    #[arg(long)]
+    pub service: Vec<String>,
+
+    /// Only what these changed files concern: separated by spaces, globs allowed (repeatable)
+    #[arg(long, value_name = "\"FILE …\"")]
+    pub changed_files: Vec<String>,
+
+    /// Only what changed since the merge base with this git revision
+    #[arg(long, value_name = "GIT_REF", conflicts_with = "changed_files")]
+    pub changed_since: Option<String>,
+
+    /// Only deployments of this source
+    #[arg(long, value_enum)]
+    pub source: Option<Source>,
+}
+
+/// A source, as a flag takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// *.tfvars files
+    Tfvars,
+    /// Region YAML
+    Regions,
+    /// The deploy tree
+    Deploy,
+}
+
+impl From<Source> for SourceKind {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Tfvars => Self::Tfvars,
+            Source::Regions => Self::Regions,
+            Source::Deploy => Self::Deploy,
+        }
+    }
+}
+
+impl SelectionArgs {
+    /// Whether anything narrows the selection.
+    #[must_use]
+    pub fn narrows(&self) -> bool {
+        let lists = [&self.account, &self.region, &self.environment, &self.project, &self.service, &self.changed_files];
+        lists.iter().any(|list| !list.is_empty()) || self.changed_since.is_some() || self.source.is_some()
+    }
+}
+
+/// How deployments are run.
+#[derive(Debug, Args, Default)]
+#[command(next_help_heading = "Running")]
+pub struct RunArgs {
+    /// How many deployments at a time [default: twice the cores, 5 at most]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+
+    /// Write a JSON summary of the run to this file
+    #[arg(long, value_name = "FILE")]
+    pub output_summary: Option<Utf8PathBuf>,
+
+    /// Keep logs and plan artefacts here [default: logs alone, in the cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub out_dir: Option<Utf8PathBuf>,
+
+    /// Show which deployments would run, and run none
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How long one command may take [default: 30m for init and plan, 2h for apply and destroy]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+
+    /// How long to wait for a lock [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub lock_timeout: Option<Duration>,
+
+    /// Whether the others go on when a deployment fails [default: continue]
+    #[arg(long, value_enum)]
+    pub on_error: Option<OnError>,
+
+    /// Show ARNs, account ids, addresses and secrets on the terminal; logs and artefacts stay redacted
+    #[arg(long)]
+    pub no_redact: bool,
+}
+
+/// `tfleet discover`.
+#[derive(Debug, Args)]
+pub struct DiscoverArgs {
+    /// Which deployments.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// As a table for people or JSON for programs
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// A form of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// `tfleet plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which deployments.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// How.
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// Exit with 2 if anything would change
+    #[arg(long, help_heading = "Running")]
+    pub detailed_exitcode: bool,
+}
+
+/// `tfleet apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Which deployments.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// How.
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// Do not ask
+    #[arg(long, help_heading = "Running")]
+    pub auto_approve: bool,
+
+    /// What to do after a failed apply [default: none]
+    #[arg(long, value_enum, help_heading = "Running")]
+    pub rollback: Option<Rollback>,
+}
+
+/// `tfleet destroy`.
+#[derive(Debug, Args)]
+pub struct DestroyArgs {
+    /// Which deployments.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// How.
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// Destroy every deployment that is discovered
+    #[arg(long, help_heading = "Selection")]
+    pub all: bool,
+
+    /// Do not ask
+    #[arg(long, help_heading = "Running")]
+    pub auto_approve: bool,
+}
+
+/// `tfleet doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Which deployments.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+}
+
+impl SelectionArgs {
+    /// What these flags say to the settings.
+    #[must_use]
+    pub fn overrides(&self) -> Overrides {
+        Overrides { working_dir: Some(self.working_dir.clone()), config: self.config.clone(), ..Overrides::default() }
+    }
+}
+
+impl RunArgs {
+    /// Adds what these flags say to the settings.
+    pub fn add_to(&self, overrides: &mut Overrides) {
+        overrides.workers = self.workers;
+        overrides.timeout = self.timeout;
+        overrides.lock_timeout = self.lock_timeout;
+        overrides.on_error = self.on_error;
+    }
+}
+
+fn after_help() -> String {
+    let mut text = "Environment:\n".to_owned();
+    for variable in variables::ALL {
+        text.push_str(&format!("  {:<26}{}\n", variable.name, variable.help));
+    }
+    text.push_str("  AWS_*                     Everything the AWS SDK reads, AWS_ENDPOINT_URL included\n");
+    text.push_str("  NO_COLOR, CI              No colours; plain lines instead of a progress display\n");
+    text.push_str(
+        "\nExit codes:\n  0 success   1 a deployment failed   2 differences (--detailed-exitcode)\n  \
+         3 usage, configuration or discovery error, nothing was started\n  \
+         4 an operator is needed   130 cancelled\n",
+    );
+    text
+}

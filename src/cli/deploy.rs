@@ -1,0 +1,240 @@
+//! What plan, apply and destroy have in common: select, check, run, report.
+
+use std::sync::Arc;
+
+use super::Exit;
+use super::args::{RunArgs, SelectionArgs};
+use super::error::CliError;
+use super::fleet::{self, Fleet};
+use super::terminal::Terminal;
+use crate::config::Rollback;
+use crate::event::{ChangeCounts, DeploymentResult, EventSink, Outcome, RunReport};
+use crate::model::{Action, Deployment, RunId};
+use crate::report::{Lines, Output, TerminalProgress, final_report, terminal_size, write_summary};
+use crate::run::preflight::{Ready, Request, preflight};
+use crate::run::{Signals, run};
+use crate::saga::Task;
+
+/// Whether a person is asked between plan and apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Nobody is asked.
+    Straight,
+    /// The counts are shown, and a yes is needed.
+    Ask,
+}
+
+/// One invocation of plan, apply or destroy.
+pub struct Deploy<'a> {
+    /// Which deployments.
+    pub selection: &'a SelectionArgs,
+    /// How.
+    pub run: &'a RunArgs,
+    /// What is done.
+    pub action: Action,
+    /// Whether a person is asked.
+    pub way: Way,
+    /// What to do after a failed apply.
+    pub rollback: Option<Rollback>,
+    /// Whether differences have an exit code of their own.
+    pub detailed_exitcode: bool,
+}
+
+impl Deploy<'_> {
+    /// Does it.
+    pub async fn run(&self, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+        if self.run.no_redact && !terminal.moves {
+            return Err(CliError::usage("--no-redact is for a terminal only")
+                .next("leave it out: what is written to a file or a pipe stays redacted")
+                .into());
+        }
+        let fleet = self.fleet()?;
+        for notice in fleet.notices() {
+            terminal.note(&notice);
+        }
+        fleet.check()?;
+        let deployments: Vec<Arc<Deployment>> = fleet.selection.deployments.iter().cloned().map(Arc::new).collect();
+        if deployments.is_empty() {
+            return self.nothing(terminal);
+        }
+        if self.run.dry_run {
+            return self.dry_run(&deployments, terminal);
+        }
+        let ready = self.preflight(&fleet, &deployments).await?;
+        for notice in &ready.notices {
+            terminal.note(notice);
+        }
+        let report = match self.way {
+            Way::Straight => {
+                let task = if self.action == Action::Plan { Task::Plan } else { Task::Direct(self.action) };
+                self.execute(ready, &deployments, task, terminal).await?
+            }
+            Way::Ask => match self.ask(ready, &deployments, terminal).await? {
+                Some(report) => report,
+                None => return Ok(Exit::Success),
+            },
+        };
+        self.finish(&report, terminal)
+    }
+
+    fn fleet(&self) -> Result<Fleet, CliError> {
+        let mut overrides = self.selection.overrides();
+        self.run.add_to(&mut overrides);
+        overrides.rollback = self.rollback;
+        fleet::load(self.selection, &overrides)
+    }
+
+    async fn preflight(&self, fleet: &Fleet, deployments: &[Arc<Deployment>]) -> Result<Ready, CliError> {
+        let request = Request {
+            settings: &fleet.settings,
+            discovery: &fleet.discovery,
+            deployments,
+            action: self.action,
+            out_dir: self.run.out_dir.as_deref(),
+            redact_screen: !self.run.no_redact,
+        };
+        preflight(&request).await.map_err(|failure| CliError::of(Exit::Usage, failure))
+    }
+
+    /// Runs one task over the deployments, showing what happens.
+    async fn execute(
+        &self,
+        mut ready: Ready,
+        deployments: &[Arc<Deployment>],
+        task: Task,
+        terminal: &Terminal,
+    ) -> anyhow::Result<Arc<RunReport>> {
+        let mut signals = Signals::new()?;
+        let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
+        Ok(run(Arc::clone(&ready.context), deployments, task, &mut ready.channels, &mut signals, &mut sinks).await)
+    }
+
+    /// Plans, shows the counts, asks, and applies exactly what was shown. `None`: the answer was no.
+    async fn ask(
+        &self,
+        mut ready: Ready,
+        deployments: &[Arc<Deployment>],
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<Option<Arc<RunReport>>> {
+        let mut signals = Signals::new()?;
+        let context = Arc::clone(&ready.context);
+        let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
+        let planned = run(
+            Arc::clone(&context),
+            deployments,
+            Task::Ask(self.action),
+            &mut ready.channels,
+            &mut signals,
+            &mut sinks,
+        )
+        .await;
+        drop(sinks);
+        terminal.out(&final_report(&planned, terminal.colours));
+        let (changing, settled): (Vec<_>, Vec<_>) =
+            planned.results.iter().partition(|result| result.outcome == Outcome::Succeeded);
+        if changing.is_empty() || settled.iter().any(|result| result.outcome == Outcome::Cancelled) {
+            return Ok(Some(planned));
+        }
+        if !terminal.ask(&self.question(&changing)) {
+            terminal.note("nothing was changed");
+            return Ok(None);
+        }
+        let go: Vec<Arc<Deployment>> = changing.iter().map(|result| Arc::clone(&result.deployment)).collect();
+        let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
+        let done = run(context, &go, Task::Saved(self.action), &mut ready.channels, &mut signals, &mut sinks).await;
+        Ok(Some(merge(&planned, &done)))
+    }
+
+    fn question(&self, changing: &[&Arc<DeploymentResult>]) -> String {
+        let total = changing.iter().fold(ChangeCounts::default(), |sum, result| ChangeCounts {
+            add: sum.add + result.changes.add,
+            change: sum.change + result.changes.change,
+            destroy: sum.destroy + result.changes.destroy,
+        });
+        format!(
+            "{} {} deployments: {} to add, {} to change, {} to destroy?",
+            if self.action == Action::Destroy { "Destroy" } else { "Apply" },
+            changing.len(),
+            total.add,
+            total.change,
+            total.destroy
+        )
+    }
+
+    fn finish(&self, report: &RunReport, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+        terminal.out(&final_report(report, terminal.colours));
+        self.write_summary(report)?;
+        Ok(Exit::of(report, self.detailed_exitcode))
+    }
+
+    fn write_summary(&self, report: &RunReport) -> Result<(), CliError> {
+        let Some(path) = &self.run.output_summary else { return Ok(()) };
+        write_summary(path, report).map_err(|error| {
+            let mut cli =
+                CliError::caused_by(format!("the run is over, but its summary {path} could not be written"), &error);
+            // What the run did must not be taken for nothing having been started.
+            cli.exit = Exit::of(report, self.detailed_exitcode).max(Exit::Failed);
+            cli
+        })
+    }
+
+    /// Nothing is selected by the changes: not a mistake, and said so.
+    fn nothing(&self, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+        terminal.out("No deployments are selected; there is nothing to do.\n");
+        let report = RunReport {
+            run_id: RunId::new(),
+            action: self.action,
+            started: jiff::Timestamp::now(),
+            duration: std::time::Duration::ZERO,
+            results: Vec::new(),
+        };
+        self.write_summary(&report)?;
+        Ok(Exit::Success)
+    }
+
+    fn dry_run(&self, deployments: &[Arc<Deployment>], terminal: &mut Terminal) -> anyhow::Result<Exit> {
+        terminal.out(&format!("Would {} {} deployments:\n", self.action, deployments.len()));
+        for deployment in deployments {
+            terminal.out(&format!(
+                "  {} (account {} {}, {}; state {}; from {})\n",
+                deployment.name,
+                deployment.account_name,
+                deployment.account_id,
+                deployment.region,
+                deployment.state,
+                deployment.file
+            ));
+        }
+        terminal.out("Nothing was run.\n");
+        Ok(Exit::Success)
+    }
+}
+
+/// The display that fits where standard error goes.
+fn display(terminal: &Terminal) -> Box<dyn EventSink> {
+    let output = Output::new(Box::new(std::io::stderr()));
+    if terminal.moves {
+        Box::new(TerminalProgress::new(output, terminal_size(), terminal.colours))
+    } else {
+        Box::new(Lines::new(output))
+    }
+}
+
+/// The results of the second half, in place of those of the first where there are some.
+fn merge(planned: &RunReport, done: &RunReport) -> Arc<RunReport> {
+    let results = planned
+        .results
+        .iter()
+        .map(|first| {
+            let second = done.results.iter().find(|second| second.deployment.name == first.deployment.name);
+            Arc::clone(second.unwrap_or(first))
+        })
+        .collect();
+    Arc::new(RunReport {
+        run_id: done.run_id,
+        action: done.action,
+        started: planned.started,
+        duration: planned.duration + done.duration,
+        results,
+    })
+}

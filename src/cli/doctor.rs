@@ -1,0 +1,220 @@
+//! `tfleet doctor`: is everything there that a run needs? Each line passes, warns or fails, with a next step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::args::DoctorArgs;
+use super::terminal::Terminal;
+use super::{Exit, fleet};
+use crate::config::{S3Settings, Settings, StateSettings};
+use crate::discover::Discovery;
+use crate::event::Failure;
+use crate::execute::Environment;
+use crate::model::{AccountId, RunId};
+use crate::report::Paint;
+use crate::run::preflight::{find_terraform, open_credentials, open_store};
+use crate::saga::Credentials;
+use crate::store::{Body, BucketCheck, LocalStore, Precondition, ReadStore, StateStore};
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Pass,
+    Warn,
+    Fail,
+}
+
+/// Checks everything; exit code 3 if anything fails.
+pub async fn run(args: &DoctorArgs, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+    let fleet = fleet::load(&args.selection, &args.selection.overrides())?;
+    let mut doctor = Doctor { terminal, worst: Verdict::Pass };
+    let settings = &fleet.settings;
+    doctor.terraform(settings).await;
+    doctor.discovery(&fleet.discovery);
+    let needs_aws = settings.uses_s3() || fleet.discovery.roots.values().any(|root| root.may_use_aws());
+    let credentials = if needs_aws { doctor.credentials(settings).await } else { None };
+    match (&settings.state, &credentials) {
+        (StateSettings::Local { path }, _) => doctor.local(path).await,
+        (StateSettings::S3(s3), Some(credentials)) => doctor.buckets(s3, credentials, &fleet.discovery).await,
+        (StateSettings::S3(_), None) => {}
+    }
+    if let Some(credentials) = &credentials {
+        let accounts = fleet.selection.deployments.iter().map(|d| (d.account_id.clone(), d.account_name.to_string()));
+        doctor.roles(credentials, accounts.collect()).await;
+    }
+    Ok(if doctor.worst == Verdict::Fail { Exit::Usage } else { Exit::Success })
+}
+
+struct Doctor<'a> {
+    terminal: &'a mut Terminal,
+    worst: Verdict,
+}
+
+impl Doctor<'_> {
+    fn say(&mut self, verdict: Verdict, text: &str, next: &[String]) {
+        self.worst = self.worst.max(verdict);
+        let paint = Paint::new(self.terminal.colours);
+        let word = match verdict {
+            Verdict::Pass => paint.good("pass"),
+            Verdict::Warn => paint.attention("warn"),
+            Verdict::Fail => paint.bad("FAIL"),
+        };
+        self.terminal.out(&format!("{word}  {text}\n"));
+        for step in next {
+            self.terminal.out(&format!("      next: {step}\n"));
+        }
+    }
+
+    fn pass(&mut self, text: &str) {
+        self.say(Verdict::Pass, text, &[]);
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        let mut text = failure.what.clone();
+        for cause in &failure.causes {
+            text.push_str(": ");
+            text.push_str(cause);
+        }
+        self.say(Verdict::Fail, &text, &failure.next);
+    }
+
+    async fn terraform(&mut self, settings: &Settings) {
+        match find_terraform(settings, &Environment::for_terraform(std::env::vars_os())).await {
+            Ok(terraform) => {
+                self.pass(&format!("{} at {}", terraform.label(), terraform.program));
+                if !terraform.knows_s3_lock_file() && settings.uses_s3() {
+                    let next = ["use 1.10 or later, or a DynamoDB table (`state.dynamodb_table`)".to_owned()];
+                    self.say(Verdict::Warn, "this version cannot lock states with S3 alone", &next);
+                }
+            }
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
+    fn discovery(&mut self, discovery: &Discovery) {
+        self.pass(&format!("{} deployments found", discovery.deployments.len()));
+        if !discovery.problems.is_empty() {
+            let text = format!("{} problems in other files", discovery.problems.len());
+            self.say(Verdict::Warn, &text, &["see `tfleet discover`".to_owned()]);
+        }
+    }
+
+    async fn credentials(&mut self, settings: &Settings) -> Option<Credentials> {
+        match open_credentials(settings, RunId::new()).await {
+            Ok(credentials) => {
+                self.pass(&format!("AWS caller {}", credentials.caller.arn));
+                Some(credentials)
+            }
+            Err(failure) => {
+                self.fail(&failure);
+                None
+            }
+        }
+    }
+
+    async fn local(&mut self, path: &camino::Utf8Path) {
+        match LocalStore::new(path.to_owned()) {
+            Ok(store) => self.locking(&store).await,
+            Err(error) => self.fail(&store_failure("the local state directory cannot be used", &error)),
+        }
+    }
+
+    async fn buckets(&mut self, s3: &S3Settings, credentials: &Credentials, discovery: &Discovery) {
+        let named = discovery.deployments.iter().filter_map(|deployment| deployment.state.bucket.clone());
+        let buckets: BTreeSet<String> = named.chain(s3.bucket.clone()).collect();
+        if buckets.is_empty() {
+            let failure =
+                Failure::new("no state bucket: neither TF_STATE_BUCKET, `state.bucket` nor a backend block names one");
+            self.fail(&failure.next("set TF_STATE_BUCKET"));
+        }
+        for bucket in buckets {
+            match open_store(s3, &bucket, &s3.region, &credentials.leases).await {
+                Ok(store) => {
+                    match store.check().await {
+                        Ok(check) => self.bucket(&store.describe(), &check),
+                        Err(error) => {
+                            self.fail(&store_failure("the state bucket cannot be used", &error));
+                            continue;
+                        }
+                    }
+                    self.locking(&store).await;
+                }
+                Err(failure) => self.fail(&failure),
+            }
+        }
+    }
+
+    fn bucket(&mut self, name: &str, check: &BucketCheck) {
+        self.pass(&format!("{name} can be reached"));
+        match check.versioned {
+            Some(true) => self.pass(&format!("{name} keeps versions")),
+            Some(false) => {
+                let next = ["turn bucket versioning on: it is the last way back to an earlier state".to_owned()];
+                self.say(Verdict::Warn, &format!("{name} does not keep versions"), &next);
+            }
+            None => {
+                let next = ["allow s3:GetBucketVersioning to have this checked".to_owned()];
+                self.say(Verdict::Warn, &format!("{name}: whether it keeps versions is not known"), &next);
+            }
+        }
+        match &check.encryption {
+            Some(algorithm) => self.pass(&format!("{name} encrypts by default ({algorithm})")),
+            None => {
+                let next =
+                    ["turn default encryption on; tfleet asks for encryption with each object all the same".to_owned()];
+                self.say(Verdict::Warn, &format!("{name}: no default encryption is known"), &next);
+            }
+        }
+    }
+
+    /// A real conditional write, twice: the second must be refused.
+    async fn locking(&mut self, store: &dyn StateStore) {
+        let name = store.describe();
+        let key = format!("locks/doctor-{}.json", Uuid::new_v4());
+        let body = || Body::Bytes(b"{}".to_vec());
+        let first = store.put(&key, body(), Precondition::Absent).await;
+        let etag = match first {
+            Ok(etag) => etag,
+            Err(error) => return self.fail(&store_failure(&format!("{name} cannot be written to"), &error)),
+        };
+        match store.put(&key, body(), Precondition::Absent).await {
+            Err(error) if error.is_precondition() => {
+                self.pass(&format!("{name} refuses a second lock (conditional write)"))
+            }
+            Err(error) => self.fail(&store_failure(&format!("{name} does not answer a conditional write"), &error)),
+            Ok(_) => self.fail(
+                &Failure::new(format!("{name} let two locks be written to one key: locking does not work there"))
+                    .next("use a store that knows conditional writes (If-None-Match), as Amazon S3 does"),
+            ),
+        }
+        if let Err(error) = store.delete(&key, Some(&etag)).await {
+            self.fail(&store_failure(&format!("{name}: the test lock {key} could not be removed"), &error));
+        }
+    }
+
+    async fn roles(&mut self, credentials: &Credentials, accounts: BTreeMap<AccountId, String>) {
+        for (account, name) in accounts {
+            let roles = [&credentials.role, &credentials.plan_role];
+            for role in roles.iter().take(if roles[0] == roles[1] { 1 } else { 2 }) {
+                match Arc::clone(&credentials.leases).get(&role.lease(&account)).await {
+                    Ok(_) if account == credentials.caller.account => {
+                        self.pass(&format!("account {account} ({name}) is the caller's own: no role is needed"));
+                    }
+                    Ok(_) => self.pass(&format!("{} can be assumed in account {account} ({name})", role.role_name)),
+                    Err(error) => {
+                        let what = format!("account {account} ({name}) cannot be entered");
+                        self.fail(&Failure::caused_by(what, &error).next(error.hint()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn store_failure(what: &str, error: &crate::store::StoreError) -> Failure {
+    let mut failure = Failure::caused_by(what, error);
+    failure.next.extend(error.hint());
+    failure
+}

@@ -1,0 +1,120 @@
+//! From flags to the selected deployments: settings, discovery, selection, each with its errors made readable.
+
+use std::sync::Arc;
+
+use super::args::SelectionArgs;
+use super::error::CliError;
+use crate::config::{ConfigError, Overrides, Settings, StateSettings};
+use crate::discover::{
+    Changes, ChangesError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files, changes_since,
+    discover, duplicate_keys, select,
+};
+
+/// What was found and what was asked for.
+pub struct Fleet {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Everything that was found.
+    pub discovery: Discovery,
+    /// What was asked for.
+    pub selection: Selection,
+}
+
+/// Reads settings, discovers and selects. Problems of single files are left in the selection.
+pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliError> {
+    let settings = settings(overrides)?;
+    let discovery =
+        discover(&options(&settings, args)).map_err(|error| CliError::caused_by("nothing was discovered", &error))?;
+    let changes = changes(&settings, args)?;
+    let filters = Filters {
+        accounts: args.account.clone(),
+        regions: args.region.clone(),
+        environments: args.environment.clone(),
+        projects: args.project.clone(),
+        services: args.service.clone(),
+    };
+    let selection = select(&discovery, &filters, changes.as_ref()).map_err(|error| {
+        let cli = CliError::usage(error.to_string());
+        match error.hint() {
+            Some(hint) => cli.next(hint),
+            None => cli,
+        }
+    })?;
+    Ok(Fleet { settings: Arc::new(settings), discovery, selection })
+}
+
+/// Reads the settings.
+pub fn settings(overrides: &Overrides) -> Result<Settings, CliError> {
+    Settings::load(overrides, &|name| std::env::var(name).ok()).map_err(|error| match &error {
+        ConfigError::File(source) => CliError::source(source).next("docs/settings.md lists every setting"),
+        other => CliError::caused_by("the settings cannot be used", other),
+    })
+}
+
+fn options(settings: &Settings, args: &SelectionArgs) -> Options {
+    let (local_state, default_bucket) = match &settings.state {
+        StateSettings::Local { .. } => (true, None),
+        StateSettings::S3(s3) => (false, s3.bucket.clone()),
+    };
+    Options {
+        working_dir: settings.working_dir.clone(),
+        terraform_dir: settings.terraform_dir.clone(),
+        exclude: settings.exclude.clone(),
+        services: ServiceTable::with(settings.services.clone()),
+        key_template: settings.key_template.clone(),
+        default_bucket,
+        local_state,
+        source: args.source.map(Into::into),
+    }
+}
+
+fn changes(settings: &Settings, args: &SelectionArgs) -> Result<Option<Changes>, CliError> {
+    let bad = |error: ChangesError| {
+        let cli = CliError::caused_by("it cannot be told what has changed", &error);
+        match error.hint() {
+            Some(hint) => cli.next(hint),
+            None => cli,
+        }
+    };
+    if let Some(reference) = &args.changed_since {
+        return changes_since(&settings.working_dir, reference).map(Some).map_err(bad);
+    }
+    if args.changed_files.is_empty() {
+        return Ok(None);
+    }
+    changed_files(&settings.working_dir, &args.changed_files).map(Some).map_err(bad)
+}
+
+impl Fleet {
+    /// The selection, if all of it can be run: no file with a problem among it, no state with two owners.
+    pub fn check(&self) -> Result<(), CliError> {
+        if !self.selection.problems.is_empty() {
+            return Err(problems(&self.selection.problems));
+        }
+        let duplicates = duplicate_keys(&self.selection.deployments);
+        let Some(first) = duplicates.first() else { return Ok(()) };
+        let mut error =
+            CliError::usage(format!("{} states belong to more than one selected deployment", duplicates.len()));
+        error.failure.causes.extend(duplicates.iter().map(ToString::to_string));
+        Err(error.next(first.hint()))
+    }
+
+    /// What a person should know before anything runs.
+    pub fn notices(&self) -> impl Iterator<Item = String> {
+        let all = self.discovery.notices.iter().chain(&self.selection.notices).cloned();
+        all.chain(self.selection.deleted.iter().map(ToString::to_string))
+    }
+}
+
+/// Files with problems, as one error.
+#[must_use]
+pub fn problems(problems: &[Problem]) -> CliError {
+    let mut error = CliError::usage(match problems.len() {
+        1 => "a file cannot be used".to_owned(),
+        n => format!("{n} problems in the files of this fleet"),
+    });
+    error.failure.causes.extend(problems.iter().map(ToString::to_string));
+    error.next(
+        "mend the files, or leave them out of the selection (--changed-files, --changed-since, `discover.exclude`)",
+    )
+}

@@ -1,0 +1,86 @@
+//! The command line: one file per verb, the flags, the exit codes, and the one place that prints.
+
+mod apply;
+mod args;
+mod credential_process;
+mod deploy;
+mod destroy;
+mod discover;
+mod doctor;
+mod error;
+mod exit;
+mod fleet;
+mod plan;
+mod terminal;
+
+use std::ffi::OsString;
+
+use anyhow::Context as _;
+use clap::{CommandFactory, Parser};
+use tracing_subscriber::EnvFilter;
+
+pub use args::{Cli, Verb};
+pub use error::CliError;
+pub use exit::Exit;
+
+use crate::config::variables;
+use terminal::Terminal;
+
+/// Runs the command line and prints whatever goes wrong.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap knows where each is to be printed.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            let _ = error.print();
+            return exit;
+        }
+    };
+    start_logging(cli.debug);
+    let mut terminal = Terminal::new();
+    match run(cli.verb, &mut terminal) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let shown = error.downcast_ref::<CliError>().cloned().unwrap_or_else(|| {
+                let causes: &(dyn std::error::Error + 'static) = error.as_ref();
+                CliError::caused_by("tfleet cannot go on", causes)
+            });
+            terminal.error(&shown);
+            if cli.debug {
+                terminal.err(&format!("{error:?}\n"));
+            }
+            shown.exit
+        }
+    }
+}
+
+fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+    match verb {
+        Verb::Discover(args) => Ok(discover::run(&args, terminal)?),
+        Verb::Plan(args) => runtime()?.block_on(plan::run(&args, terminal)),
+        Verb::Apply(args) => runtime()?.block_on(apply::run(&args, terminal)),
+        Verb::Destroy(args) => runtime()?.block_on(destroy::run(&args, terminal)),
+        Verb::Doctor(args) => runtime()?.block_on(doctor::run(&args, terminal)),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tfleet", &mut script);
+            terminal.out(&String::from_utf8_lossy(&script));
+            Ok(Exit::Success)
+        }
+        Verb::CredentialProcess { socket, token_file } => Ok(credential_process::run(&socket, &token_file, terminal)),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads can be started")
+}
+
+/// What tfleet says of itself goes to standard error, and only when it is asked for.
+fn start_logging(debug: bool) {
+    let default = if debug { "warn,tfleet=debug" } else { "off,tfleet=warn" };
+    let filter = std::env::var(variables::LOG.name).ok().filter(|text| !text.is_empty());
+    let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(default)).unwrap_or_else(|_| EnvFilter::new(default));
+    // A second subscriber is set only by tests.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+}

@@ -1,0 +1,20 @@
+//! `tfleet plan`: what would change.
+
+use super::Exit;
+use super::args::PlanArgs;
+use super::deploy::{Deploy, Way};
+use super::terminal::Terminal;
+use crate::model::Action;
+
+/// Plans the selection.
+pub async fn run(args: &PlanArgs, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+    let deploy = Deploy {
+        selection: &args.selection,
+        run: &args.run,
+        action: Action::Plan,
+        way: Way::Straight,
+        rollback: None,
+        detailed_exitcode: args.detailed_exitcode,
+    };
+    deploy.run(terminal).await
+}

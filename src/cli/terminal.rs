@@ -1,0 +1,70 @@
+//! The one place of the command line that prints.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::error::CliError;
+
+/// Standard output and standard error, and what is known of them.
+#[derive(Debug)]
+pub struct Terminal {
+    /// Whether a person can be asked: standard input and standard error are a terminal, and this is no CI.
+    pub interactive: bool,
+    /// Whether a display that moves may be drawn on standard error.
+    pub moves: bool,
+    /// Whether standard output may have colours.
+    pub colours: bool,
+    /// Standard output was closed: nobody reads any more, which is no error.
+    closed: bool,
+}
+
+impl Terminal {
+    /// Looks at the process's own.
+    #[must_use]
+    pub fn new() -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let ci = set("CI");
+        let error = io::stderr().is_terminal();
+        Self {
+            interactive: io::stdin().is_terminal() && error && !ci,
+            moves: error && !ci && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            colours: io::stdout().is_terminal() && !set("NO_COLOR"),
+            closed: false,
+        }
+    }
+
+    /// Prints what was asked for.
+    pub fn out(&mut self, text: &str) {
+        if !self.closed && io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_err() {
+            self.closed = true;
+        }
+    }
+
+    /// Prints something beside it, with a line end.
+    pub fn note(&mut self, text: &str) {
+        self.err(&format!("note: {text}\n"));
+    }
+
+    /// Prints an error.
+    pub fn error(&mut self, error: &CliError) {
+        self.err(&format!("{}\n", error.render()));
+    }
+
+    /// Prints to standard error as it is.
+    pub fn err(&mut self, text: &str) {
+        // There is nowhere left to say that standard error cannot be written to.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Asks a yes-or-no question; everything but yes is no.
+    pub fn ask(&mut self, question: &str) -> bool {
+        self.err(&format!("{question} [yes/no]: "));
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "yes" | "y" | "Yes" | "YES")
+    }
+}
+
+impl Default for Terminal {
+    fn default() -> Self {
+        Self::new()
+    }
+}

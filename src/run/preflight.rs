@@ -1,0 +1,185 @@
+//! Everything that is found out before the first deployment starts. What is wrong here stops the run with nothing done.
+
+mod credentials;
+mod modules;
+mod ownership;
+mod stores;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use tokio::sync::{mpsc, watch};
+
+use super::Channels;
+use crate::config::Settings;
+use crate::discover::Discovery;
+use crate::event::Failure;
+use crate::execute::{Environment, Stop, Terraform, TerraformError};
+use crate::files;
+use crate::model::{Action, Deployment, RunId};
+use crate::redact::Redactor;
+use crate::saga::{Context, OwnedToolchain};
+use crate::store::LockOwner;
+use crate::store::Outbox;
+use crate::workspace::CacheDirs;
+
+pub use credentials::{open_credentials, role_settings};
+pub use modules::backend_settings;
+pub use stores::open_store;
+
+/// What is asked of a run.
+pub struct Request<'a> {
+    /// The settings.
+    pub settings: &'a Arc<Settings>,
+    /// Everything that was discovered.
+    pub discovery: &'a Discovery,
+    /// What is to be run.
+    pub deployments: &'a [Arc<Deployment>],
+    /// What is done.
+    pub action: Action,
+    /// Where logs and artefacts go; the cache where it is not said.
+    pub out_dir: Option<&'a Utf8Path>,
+    /// Whether what the screen shows is redacted, as logs and artefacts always are.
+    pub redact_screen: bool,
+}
+
+/// A run that may begin.
+pub struct Ready {
+    /// What its deployments share.
+    pub context: Arc<Context>,
+    /// The other ends of its channels.
+    pub channels: Channels,
+    /// What a person should know first.
+    pub notices: Vec<String>,
+}
+
+/// Below this much free space in the cache, nothing is started: a full disk in the middle of an apply loses logs and,
+/// where the store is local, states. In bytes.
+const LEAST_SPACE: u64 = 64 * 1024 * 1024;
+
+/// Checks everything and opens what the run needs.
+pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
+    let settings = request.settings;
+    let mut notices = Vec::new();
+    let cache = CacheDirs::open(&settings.cache_dir).map_err(|error| {
+        let mut failure = Failure::caused_by("the cache directory cannot be used", &error);
+        failure.next.extend(error.hint().map(str::to_owned));
+        failure.next("set TFLEET_CACHE_DIR to another directory")
+    })?;
+    check_space(cache.root())?;
+    let environment = Environment::for_terraform(std::env::vars_os());
+    let terraform = find_terraform(settings, &environment).await?;
+    modules::check_versions(request, &terraform)?;
+    let roots = modules::read_roots(request, &cache)?;
+    let backend = backend_settings(settings, &terraform);
+    modules::check_backends(request, &backend)?;
+    let needs_aws = settings.uses_s3() || roots.values().any(|root| root.module.may_use_aws());
+    let run_id = RunId::new();
+    let credentials = if needs_aws { Some(open_credentials(settings, run_id).await?) } else { None };
+    let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    let ownership = ownership::check(request, &stores).await?;
+    notices.extend(ownership.notices);
+    let outbox = Outbox::new(cache.root().join("outbox"));
+    notices.extend(stores::flush(&outbox, &stores).await);
+    notices.extend(dropped_notice());
+    let runs = cache.root().join("runs").join(run_id.to_string());
+    let private_dir = runs.join("private");
+    files::private_dir(&private_dir)
+        .map_err(|error| Failure::caused_by(format!("cannot write {private_dir}"), &error))?;
+    let out_dir = request.out_dir.map_or(runs, |dir| absolute(dir));
+    files::private_dir(&out_dir)
+        .map_err(|error| Failure::caused_by(format!("the output directory {out_dir} cannot be used"), &error))?;
+    let (events, receiver) = mpsc::unbounded_channel();
+    let (stop, stopped) = watch::channel(Stop::No);
+    let who = credentials.as_ref().map_or_else(local_user, |credentials| credentials.caller.arn.clone());
+    let stores = if request.action.changes_state() { stores } else { stores::read_only(stores) };
+    let context = Context {
+        run_id,
+        settings: Arc::clone(settings),
+        toolchain: toolchain(&terraform),
+        terraform,
+        environment,
+        backend,
+        stores,
+        credentials,
+        roots,
+        cache,
+        artefacts: request.out_dir.is_some(),
+        out_dir,
+        private_dir,
+        redactor: Redactor::new(),
+        redact_screen: request.redact_screen,
+        outbox,
+        owners: ownership.known,
+        repository: ownership.repository,
+        lock_owner: LockOwner { run: run_id, who, action: request.action },
+        events,
+        stop: stopped,
+        kept: Mutex::new(HashMap::new()),
+        said: Mutex::default(),
+    };
+    Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices })
+}
+
+/// Finds the Terraform that the settings want.
+pub async fn find_terraform(settings: &Settings, environment: &Environment) -> Result<Terraform, Failure> {
+    let wanted = settings.terraform_binary.as_deref();
+    Terraform::find(wanted, environment).await.map_err(|error| {
+        let next = match &error {
+            TerraformError::NotFound(_) => {
+                "install Terraform or OpenTofu, or say where it is with TFLEET_TERRAFORM_BINARY or `terraform.binary`"
+            }
+            TerraformError::TooOld { .. } | TerraformError::Version { .. } => {
+                "use another one: TFLEET_TERRAFORM_BINARY or `terraform.binary`"
+            }
+        };
+        Failure::caused_by("there is no Terraform to run", &error).next(next)
+    })
+}
+
+fn check_space(dir: &Utf8Path) -> Result<(), Failure> {
+    let Ok(disk) = rustix::fs::statvfs(dir.as_std_path()) else { return Ok(()) };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= LEAST_SPACE {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the disk of {dir} is nearly full: {} MiB are free", free / 1024 / 1024))
+        .because("logs and workspaces are written there while deployments run")
+        .next("make room, or set TFLEET_CACHE_DIR to a directory on another disk"))
+}
+
+fn toolchain(terraform: &Terraform) -> OwnedToolchain {
+    let config = std::env::var_os("TF_CLI_CONFIG_FILE")
+        .map(std::path::PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".terraformrc")));
+    OwnedToolchain {
+        product: terraform.product.to_string(),
+        version: terraform.version.to_string(),
+        platform: terraform.platform.clone(),
+        cli_config: config.and_then(|path| std::fs::read(path).ok()),
+    }
+}
+
+/// One sentence on what of the environment Terraform does not get.
+fn dropped_notice() -> Option<String> {
+    let names = crate::execute::dropped_names(std::env::vars_os());
+    (!names.is_empty()).then(|| format!("Terraform does not get these variables: {}", names.join(", ")))
+}
+
+/// The user of this machine, where no AWS caller is known.
+fn local_user() -> String {
+    ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::geteuid().as_raw()))
+}
+
+fn absolute(dir: &Utf8Path) -> Utf8PathBuf {
+    camino::absolute_utf8(dir).unwrap_or_else(|_| dir.to_owned())
+}
+
+/// The root modules of these deployments.
+fn root_folders(deployments: &[Arc<Deployment>]) -> BTreeSet<&Utf8Path> {
+    deployments.iter().map(|deployment| deployment.root_module.as_path()).collect()
+}

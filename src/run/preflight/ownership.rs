@@ -1,0 +1,87 @@
+//! Whose the selected states are: a key of another source, or a state that waits at another key, stops the run.
+
+use std::collections::{BTreeSet, HashMap};
+use std::process::Command;
+
+use camino::Utf8Path;
+
+use super::Request;
+use super::stores::Stores;
+use crate::config::Settings;
+use crate::discover::ServiceTable;
+use crate::event::Failure;
+use crate::model::StateAddress;
+use crate::store::{Claim, Fleet, Known, check_owners, repository_id};
+
+/// What was found.
+pub(super) struct Ownership {
+    /// The records of the selected states.
+    pub known: HashMap<StateAddress, Known>,
+    /// What this repository is called.
+    pub repository: String,
+    /// What a person should know.
+    pub notices: Vec<String>,
+}
+
+/// Asks each store whose the selected states are.
+pub(super) async fn check(request: &Request<'_>, stores: &Stores) -> Result<Ownership, Failure> {
+    let settings = request.settings;
+    let mut found =
+        Ownership { known: HashMap::new(), repository: repository(&settings.base_dir), notices: Vec::new() };
+    let services = services(settings);
+    let present = |source: &Utf8Path| settings.base_dir.join(source).exists();
+    let mut failure = Failure::new("states do not belong to the deployments that would use them");
+    for (bucket, store) in stores {
+        let selected: Vec<Claim> = request
+            .deployments
+            .iter()
+            .filter(|deployment| deployment.state.bucket == *bucket)
+            .map(|deployment| Claim {
+                key: deployment.state.key.clone(),
+                source: settings.in_repository(&deployment.file),
+            })
+            .collect();
+        let all = request.discovery.deployments.iter().filter(|d| d.state.bucket == *bucket);
+        let discovered: BTreeSet<_> = all.map(|deployment| deployment.state.key.clone()).collect();
+        let fleet = Fleet {
+            selected: &selected,
+            discovered: &discovered,
+            services: &services,
+            repository: &found.repository,
+            present: &present,
+        };
+        let checked = check_owners(&**store, &fleet).await.map_err(|error| {
+            let mut failure = Failure::caused_by("it is not known whose the states are", &error);
+            failure.next.extend(error.hint());
+            failure
+        })?;
+        for conflict in &checked.conflicts {
+            failure.causes.push(conflict.to_string());
+            let hint = conflict.hint();
+            if !failure.next.contains(&hint) {
+                failure.next.push(hint);
+            }
+        }
+        found.notices.extend(checked.notices);
+        let address = |key| StateAddress { bucket: bucket.clone(), key };
+        found.known.extend(checked.known.into_iter().map(|(key, known)| (address(key), known)));
+    }
+    if failure.causes.is_empty() { Ok(found) } else { Err(failure) }
+}
+
+/// Every word that may stand for a service at the beginning of a key.
+fn services(settings: &Settings) -> BTreeSet<String> {
+    let table = ServiceTable::with(settings.services.clone());
+    table.services().map(str::to_owned).chain(["combined".to_owned(), "general".to_owned()]).collect()
+}
+
+/// The repository's remote, or the name of its folder where it has none.
+fn repository(base_dir: &Utf8Path) -> String {
+    let output = Command::new("git").arg("-C").arg(base_dir).args(["remote", "get-url", "origin"]).output();
+    let remote = output.ok().filter(|output| output.status.success());
+    let remote = remote.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    match remote.filter(|remote| !remote.is_empty()) {
+        Some(remote) => repository_id(&remote),
+        None => base_dir.file_name().unwrap_or("repository").to_owned(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The state stores of a run: one for each bucket, each tried once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use aws_credential_types::provider::{self, ProvideCredentials, future};
+
+use super::Request;
+use crate::config::{S3Settings, StateSettings};
+use crate::event::Failure;
+use crate::hcl::Setting;
+use crate::lease::{LeaseKey, Leases, sdk_config};
+use crate::model::Region;
+use crate::saga::Credentials;
+use crate::store::{Encryption, LocalStore, Outbox, ReadOnlyState, ReadStore, S3Store, StateStore, StoreError};
+
+/// The stores by bucket; under `None` the local one.
+pub(super) type Stores = HashMap<Option<String>, Arc<dyn StateStore>>;
+
+/// Opens the store of every bucket that a selected deployment has its state in.
+pub(super) async fn open_stores(request: &Request<'_>, credentials: Option<&Credentials>) -> Result<Stores, Failure> {
+    let s3 = match &request.settings.state {
+        StateSettings::Local { path } => {
+            let store = LocalStore::new(path.clone()).map_err(|error| store_failure(&error))?;
+            return Ok(HashMap::from([(None, Arc::new(store) as Arc<dyn StateStore>)]));
+        }
+        StateSettings::S3(s3) => s3,
+    };
+    let Some(credentials) = credentials else { return Ok(HashMap::new()) };
+    let mut regions: BTreeMap<&str, Region> = BTreeMap::new();
+    for deployment in request.deployments {
+        let Some(bucket) = &deployment.state.bucket else { continue };
+        let declared = request.discovery.roots.get(&deployment.root_module).and_then(|root| root.backend.as_ref());
+        let region = declared.and_then(|block| block.settings.get("region")).and_then(Setting::literal);
+        let region = region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone());
+        regions.entry(bucket).or_insert(region);
+    }
+    let mut stores: Stores = HashMap::new();
+    for (bucket, region) in regions {
+        let store = open_store(s3, bucket, &region, &credentials.leases).await?;
+        // A request that costs little and fails on everything that would make all others fail.
+        store.get("tfleet-probe").await.map_err(|error| store_failure(&error))?;
+        stores.insert(Some(bucket.to_owned()), Arc::new(store));
+    }
+    Ok(stores)
+}
+
+/// The store in one bucket.
+pub async fn open_store(
+    s3: &S3Settings,
+    bucket: &str,
+    region: &Region,
+    leases: &Arc<Leases>,
+) -> Result<S3Store, Failure> {
+    let config = sdk_config(region)
+        .await
+        .map_err(|error| Failure::caused_by("AWS cannot be used", &error).next(error.hint()))?;
+    let config = aws_sdk_s3::config::Builder::from(&config)
+        .credentials_provider(Central(Arc::clone(leases)))
+        .force_path_style(s3.path_style)
+        .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
+        .build();
+    let encryption = s3.kms_key.clone().map_or(Encryption::Aes256, Encryption::Kms);
+    Ok(S3Store::new(aws_sdk_s3::Client::from_conf(config), bucket, encryption))
+}
+
+/// The caller's credentials, through the cache that everybody shares.
+#[derive(Clone)]
+struct Central(Arc<Leases>);
+
+impl std::fmt::Debug for Central {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Central")
+    }
+}
+
+impl ProvideCredentials for Central {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let lease =
+                self.0.get(&LeaseKey::Central).await.map_err(provider::error::CredentialsError::provider_error)?;
+            Ok(lease.to_sdk())
+        })
+    }
+}
+
+/// The same stores for a run that must not change any state.
+pub(super) fn read_only(stores: Stores) -> Stores {
+    let wrap = |store| Arc::new(ReadOnlyState::new(store)) as Arc<dyn StateStore>;
+    stores.into_iter().map(|(bucket, store)| (bucket, wrap(store))).collect()
+}
+
+/// Sends what earlier runs could not send.
+pub(super) async fn flush(outbox: &Outbox, stores: &Stores) -> Vec<String> {
+    let mut notices = Vec::new();
+    for store in stores.values() {
+        match outbox.flush(&**store).await {
+            Ok(flushed) => {
+                if !flushed.sent.is_empty() {
+                    notices.push(format!(
+                        "{} audit objects of earlier runs were sent to {}",
+                        flushed.sent.len(),
+                        store.describe()
+                    ));
+                }
+                if flushed.kept > 0 {
+                    notices.push(format!(
+                        "{} audit objects of earlier runs still wait in {}",
+                        flushed.kept,
+                        outbox.dir()
+                    ));
+                }
+            }
+            Err(error) => notices.push(format!("audit objects of earlier runs were not sent: {error}")),
+        }
+    }
+    notices
+}
+
+/// A store that cannot be used.
+pub(super) fn store_failure(error: &StoreError) -> Failure {
+    let mut failure = Failure::caused_by("the state store cannot be used", error);
+    failure.next.extend(error.hint());
+    failure
+}

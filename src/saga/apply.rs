@@ -1,0 +1,138 @@
+//! Apply and destroy: the command that changes things, and what its output tells.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
+
+use super::output::Recorder;
+use super::{Ended, Saga};
+use crate::event::{Failure, Outcome, RunEvent, Step};
+use crate::execute::{ApplyRecord, ErrorText, Exit, Output, UiMessage, args, run};
+use crate::model::Action;
+use crate::store::StateStore;
+
+/// How an apply ended, and what it said before.
+pub(super) struct Applied {
+    pub exit: Exit,
+    pub record: ApplyRecord,
+    /// Errors outside the stream: a crash, a wrapper's words.
+    pub stray: Option<String>,
+    /// The id of the lock that this Terraform held, read while it held it.
+    pub lock_id: Option<String>,
+}
+
+impl Saga<'_> {
+    /// Runs apply or destroy and, if it fails, recovers.
+    pub(super) async fn change(&mut self, action: Action) -> Result<Ended, Ended> {
+        self.enter(if action == Action::Destroy { Step::Destroy } else { Step::Apply })?;
+        let lock = self.ctx.settings.run.lock_timeout;
+        let args = match &self.saved_plan {
+            Some(plan) => args::apply_plan(plan, lock),
+            None => args::apply(action, &self.workspace()?.var_files, lock),
+        };
+        let spec = self.spec(args, self.ctx.settings.run.timeout)?;
+        let stop = self.ctx.stop.clone();
+        let mut sink = Sink {
+            record: ApplyRecord::default(),
+            stray: ErrorText::default(),
+            probe: LockProbe::new(self),
+            events: self.ctx.events.clone(),
+            deployment: self.deployment.name.clone(),
+            recorder: self.recorder()?,
+        };
+        let ended = run(&spec, stop, &mut sink).await;
+        let Sink { record, stray, probe, .. } = sink;
+        let lock_id = probe.finish().await;
+        let exit = ended
+            .map_err(|error| Ended::failed(Failure::caused_by(format!("terraform {action} did not run"), &error)))?;
+        let applied = Applied { exit, record, stray: stray.finish(), lock_id };
+        if applied.exit == Exit::Code(0) {
+            return Ok(self.changed(&applied));
+        }
+        self.recover(action, applied).await
+    }
+
+    fn changed(&self, applied: &Applied) -> Ended {
+        let has_changes = applied.record.has_changes || applied.record.done.any() || self.saved_plan.is_some();
+        let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
+        Ended { changes: applied.record.done, has_changes, ..Ended::new(outcome, None) }
+    }
+}
+
+/// Takes the stream of an apply.
+struct Sink<'a> {
+    record: ApplyRecord,
+    stray: ErrorText,
+    probe: LockProbe,
+    events: UnboundedSender<RunEvent>,
+    deployment: String,
+    recorder: &'a mut Recorder,
+}
+
+impl Output for Sink<'_> {
+    fn line(&mut self, line: &str) {
+        let Some(message) = UiMessage::parse(line) else {
+            self.stray.take(line);
+            self.recorder.line(line);
+            return;
+        };
+        self.record.take(&message);
+        if self.record.started {
+            self.probe.start();
+        }
+        for line in message.text().lines() {
+            self.recorder.line(line);
+        }
+        if let Some((address, verb, progress)) = message.resource() {
+            // Nobody listens any more only when the run itself is over.
+            let _ = self.events.send(RunEvent::Resource {
+                deployment: self.deployment.clone(),
+                address: self.recorder.redacted(address),
+                verb: verb.to_owned(),
+                progress,
+            });
+        }
+    }
+
+    fn pause(&mut self) {
+        self.recorder.pause();
+    }
+}
+
+/// Reads the id of Terraform's lock file while Terraform holds it, so that this very lock, and no other, may be released
+/// if Terraform dies with it.
+struct LockProbe {
+    target: Option<(Arc<dyn StateStore>, String)>,
+    ended: Arc<AtomicBool>,
+    reading: Option<JoinHandle<Option<String>>>,
+}
+
+impl LockProbe {
+    fn new(saga: &Saga<'_>) -> Self {
+        let target = saga.lock_file().map(|key| (Arc::clone(&saga.store), key));
+        Self { target, ended: Arc::default(), reading: None }
+    }
+
+    fn start(&mut self) {
+        let Some((store, key)) = self.target.take() else { return };
+        let ended = Arc::clone(&self.ended);
+        self.reading = Some(tokio::spawn(async move {
+            let object = store.get(&key).await.ok()??;
+            // Once Terraform is gone, the lock may be somebody else's.
+            if ended.load(Ordering::SeqCst) { None } else { lock_id(&object.bytes) }
+        }));
+    }
+
+    async fn finish(self) -> Option<String> {
+        self.ended.store(true, Ordering::SeqCst);
+        self.reading?.await.ok()?
+    }
+}
+
+/// The id in Terraform's lock information.
+pub(super) fn lock_id(bytes: &[u8]) -> Option<String> {
+    let info: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    info["ID"].as_str().map(str::to_owned)
+}

@@ -1,0 +1,408 @@
+//! One deployment, from its credentials to its audit record.
+//!
+//! ```text
+//! lock -> credentials -> state -> workspace -> providers -> init -> backup -> plan | apply | destroy
+//!                                                                   on failure: recover
+//! always, in this order: audit record, lock released, workspace given back
+//! ```
+//!
+//! tfleet's lock comes first: a runner that waits for another holds nothing else, and what it builds afterwards is not
+//! older than what the other one did.
+
+mod apply;
+mod failure;
+mod output;
+mod plan;
+mod prepare;
+mod record;
+mod recover;
+mod state;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OnceCell, watch};
+
+use crate::config::Settings;
+use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunEvent, Step, TouchedResource};
+use crate::execute::{Environment, Spec, Stop, Terraform};
+use crate::hcl::RootModule;
+use crate::lease::{Caller, ChildConfig, CredentialServer, Leases, ProfileGrant, RoleSettings};
+use crate::model::{Action, Deployment, RunId, StateAddress};
+use crate::redact::Redactor;
+use crate::store::Known;
+use crate::store::{HeldLock, LockOwner};
+use crate::store::{Object, Outbox, StateStore};
+use crate::tfstate::StateFile;
+use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, PreparedModule, SourceTree, Workspace};
+
+use output::Recorder;
+
+/// What all deployments of a run share. Nothing in it changes while the run is under way, but for what is behind a lock.
+pub struct Context {
+    /// The run.
+    pub run_id: RunId,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The Terraform that is run.
+    pub terraform: Terraform,
+    /// What decides which providers and modules it fetches.
+    pub toolchain: OwnedToolchain,
+    /// The environment that every Terraform starts with.
+    pub environment: Environment,
+    /// How backends are configured.
+    pub backend: BackendSettings,
+    /// The state store of each bucket; under `None`, the local one.
+    pub stores: HashMap<Option<String>, Arc<dyn StateStore>>,
+    /// Credentials; `None` where nothing of this run needs any.
+    pub credentials: Option<Credentials>,
+    /// The root modules by their folder, as [`Deployment::root_module`] has it.
+    pub roots: BTreeMap<Utf8PathBuf, Arc<Root>>,
+    /// tfleet's own files on this machine.
+    pub cache: CacheDirs,
+    /// Where logs and artefacts of this run go.
+    pub out_dir: Utf8PathBuf,
+    /// Where unredacted output lies until the audit has it.
+    pub private_dir: Utf8PathBuf,
+    /// Whether plans are kept as JSON and markdown too.
+    pub artefacts: bool,
+    /// What hides secrets.
+    pub redactor: Redactor,
+    /// Whether it hides them from the screen too.
+    pub redact_screen: bool,
+    /// Where audit records wait that the store did not take.
+    pub outbox: Outbox,
+    /// The ownership records that were found.
+    pub owners: HashMap<StateAddress, Known>,
+    /// What this repository is called in ownership records.
+    pub repository: String,
+    /// Who holds the locks of this run.
+    pub lock_owner: LockOwner,
+    /// Where events go.
+    pub events: UnboundedSender<RunEvent>,
+    /// What running processes are asked to do.
+    pub stop: watch::Receiver<Stop>,
+    /// Workspaces with a plan in them that waits for an answer, by deployment.
+    pub kept: Mutex<HashMap<String, Kept>>,
+    /// The notices that were given once already.
+    pub said: Mutex<HashSet<String>>,
+}
+
+/// A root module as the run needs it.
+pub struct Root {
+    /// What it says.
+    pub module: Arc<RootModule>,
+    /// Its files.
+    pub tree: SourceTree,
+    /// Whose credentials its providers get.
+    pub credentials_for: CredentialsFor,
+    /// Its providers and modules, once somebody has fetched them, or why they could not be fetched.
+    pub prepared: OnceCell<Result<Arc<PreparedModule>, Failure>>,
+}
+
+/// [`crate::workspace::Toolchain`], owned.
+#[derive(Debug, Clone)]
+pub struct OwnedToolchain {
+    /// `terraform` or `tofu`.
+    pub product: String,
+    /// Its version.
+    pub version: String,
+    /// Its platform.
+    pub platform: String,
+    /// The content of the CLI configuration file.
+    pub cli_config: Option<Vec<u8>>,
+}
+
+/// Where credentials come from and how child processes get them.
+pub struct Credentials {
+    /// The leases.
+    pub leases: Arc<Leases>,
+    /// What serves them to child processes.
+    pub server: CredentialServer,
+    /// Who runs tfleet.
+    pub caller: Caller,
+    /// The role in the deployments' accounts.
+    pub role: RoleSettings,
+    /// The role for plans.
+    pub plan_role: RoleSettings,
+}
+
+/// What is done with one deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Show what would change.
+    Plan,
+    /// Do it without asking.
+    Direct(Action),
+    /// Plan it, and keep the plan and its workspace for [`Task::Saved`].
+    Ask(Action),
+    /// Do exactly what was planned by [`Task::Ask`].
+    Saved(Action),
+}
+
+impl Task {
+    /// What is wanted in the end.
+    #[must_use]
+    pub const fn action(self) -> Action {
+        match self {
+            Self::Plan => Action::Plan,
+            Self::Direct(action) | Self::Ask(action) | Self::Saved(action) => action,
+        }
+    }
+
+    /// Whether it changes anything itself.
+    #[must_use]
+    pub const fn changes(self) -> bool {
+        matches!(self, Self::Direct(_) | Self::Saved(_))
+    }
+}
+
+/// A workspace with a plan that has been shown and waits for an answer.
+pub struct Kept {
+    workspace: Workspace,
+    environment: Environment,
+    plan: Utf8PathBuf,
+    grants: Vec<ProfileGrant>,
+    child: Option<ChildConfig>,
+    locks_with_file: bool,
+}
+
+/// How the steps of a deployment ended.
+#[derive(Debug)]
+struct Ended {
+    outcome: Outcome,
+    failure: Option<Failure>,
+    changes: ChangeCounts,
+    has_changes: bool,
+    touched: Vec<TouchedResource>,
+}
+
+impl Ended {
+    fn new(outcome: Outcome, failure: Option<Failure>) -> Self {
+        Self { outcome, failure, changes: ChangeCounts::default(), has_changes: false, touched: Vec::new() }
+    }
+
+    fn failed(failure: Failure) -> Self {
+        Self::new(Outcome::Failed, Some(failure))
+    }
+
+    fn cancelled() -> Self {
+        Self::new(Outcome::Cancelled, Some(Failure::new("cancelled before anything was changed")))
+    }
+
+    fn one_line(&self) -> String {
+        self.failure.as_ref().map(Failure::one_line).unwrap_or_default()
+    }
+}
+
+/// One deployment under way.
+struct Saga<'c> {
+    ctx: &'c Context,
+    deployment: Arc<Deployment>,
+    task: Task,
+    store: Arc<dyn StateStore>,
+    began: Instant,
+    steps: Vec<(Step, Instant)>,
+    recorder: Option<Recorder>,
+    redactor: Redactor,
+    lock: Option<HeldLock>,
+    environment: Environment,
+    /// The right of child processes to ask for credentials; it ends with the deployment.
+    grants: Vec<ProfileGrant>,
+    child: Option<ChildConfig>,
+    workspace: Option<Workspace>,
+    /// Whether Terraform locks with a lock file beside the state.
+    locks_with_file: bool,
+    /// The state as it was found, and its bytes until they are backed up.
+    before: Option<StateFile>,
+    before_object: Option<Object>,
+    backup_key: Option<String>,
+    recovered_key: Option<String>,
+    saved_plan: Option<Utf8PathBuf>,
+}
+
+/// Takes one deployment through all its steps.
+pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> DeploymentResult {
+    let _ = ctx.events.send(RunEvent::DeploymentStarted { deployment: deployment.name.clone() });
+    let Some(store) = ctx.stores.get(&deployment.state.bucket) else {
+        let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::Failed);
+        result.error = Some(Failure::new(format!("no state store was opened for {}", deployment.state)));
+        return result;
+    };
+    let mut saga = Saga {
+        ctx,
+        task,
+        store: Arc::clone(store),
+        began: Instant::now(),
+        steps: Vec::new(),
+        recorder: None,
+        redactor: ctx.redactor.clone(),
+        lock: None,
+        environment: ctx.environment.clone(),
+        grants: Vec::new(),
+        child: None,
+        workspace: None,
+        locks_with_file: false,
+        before: None,
+        before_object: None,
+        backup_key: None,
+        recovered_key: None,
+        saved_plan: None,
+        deployment,
+    };
+    let ended = match saga.run().await {
+        Ok(ended) | Err(ended) => ended,
+    };
+    saga.conclude(ended).await
+}
+
+impl Saga<'_> {
+    async fn run(&mut self) -> Result<Ended, Ended> {
+        self.open_log()?;
+        if self.task.changes() {
+            self.take_lock().await?;
+        }
+        match self.task {
+            Task::Saved(action) => {
+                self.take_kept()?;
+                self.read_state().await?;
+                self.back_up().await?;
+                self.change(action).await
+            }
+            Task::Direct(action) => {
+                self.prepare().await?;
+                self.back_up().await?;
+                self.change(action).await
+            }
+            Task::Plan => {
+                self.prepare().await?;
+                self.plan(false).await
+            }
+            Task::Ask(action) => {
+                self.prepare().await?;
+                let ended = self.plan(action == Action::Destroy).await?;
+                self.keep();
+                Ok(ended)
+            }
+        }
+    }
+
+    /// Everything up to the command that plans or changes.
+    async fn prepare(&mut self) -> Result<(), Ended> {
+        self.lease().await?;
+        self.read_state().await?;
+        self.build_workspace().await?;
+        self.init().await
+    }
+
+    fn open_log(&mut self) -> Result<(), Ended> {
+        let log = self.artefact(&format!("{}.log", self.task.action()));
+        let spill = self.raw_path(self.task.action().as_str());
+        let opened = Recorder::open(log.clone(), spill, &self.redactor);
+        self.recorder = Some(
+            opened.map_err(|error| Ended::failed(Failure::caused_by(format!("cannot write the log {log}"), &error)))?,
+        );
+        Ok(())
+    }
+
+    /// A file of this deployment in the run's output directory.
+    fn artefact(&self, name: &str) -> Utf8PathBuf {
+        self.ctx.out_dir.join(&self.deployment.name).join(name)
+    }
+
+    /// Where unredacted output lies until the audit has it.
+    fn raw_path(&self, name: &str) -> Utf8PathBuf {
+        self.ctx.private_dir.join(&self.deployment.name).join(format!("{name}.gz"))
+    }
+
+    fn recorder(&mut self) -> Result<&mut Recorder, Ended> {
+        self.recorder.as_mut().ok_or_else(|| Ended::failed(Failure::new("the log is closed")))
+    }
+
+    fn root(&self) -> Result<&Arc<Root>, Ended> {
+        let root = self.ctx.roots.get(&self.deployment.root_module);
+        root.ok_or_else(|| {
+            Ended::failed(Failure::new(format!("the root module {} was not read", self.deployment.root_module)))
+        })
+    }
+
+    fn workspace(&self) -> Result<&Workspace, Ended> {
+        self.workspace.as_ref().ok_or_else(|| Ended::failed(Failure::new("there is no workspace")))
+    }
+
+    /// The key of Terraform's own lock file, where it uses one.
+    fn lock_file(&self) -> Option<String> {
+        self.locks_with_file.then(|| format!("{}.tflock", self.deployment.state.key))
+    }
+
+    /// Says that a step begins, without asking whether the run goes on.
+    fn step(&mut self, step: Step) {
+        self.steps.push((step, Instant::now()));
+        let _ = self.ctx.events.send(RunEvent::StepStarted { deployment: self.deployment.name.clone(), step });
+    }
+
+    /// Begins a step, unless the run was cancelled.
+    fn enter(&mut self, step: Step) -> Result<(), Ended> {
+        if *self.ctx.stop.borrow() > Stop::No {
+            return Err(Ended::cancelled());
+        }
+        self.step(step);
+        Ok(())
+    }
+
+    fn notice(&self, text: String) {
+        let deployment = Some(self.deployment.name.clone());
+        let _ = self.ctx.events.send(RunEvent::Notice { deployment, text: self.shown(&text) });
+    }
+
+    /// A text as the screen may have it.
+    fn shown(&self, text: &str) -> String {
+        if self.ctx.redact_screen { self.redactor.text(text) } else { text.to_owned() }
+    }
+
+    /// A Terraform command of this deployment.
+    fn spec(&self, args: Vec<String>, timeout: Duration) -> Result<Spec, Ended> {
+        let workspace = self.workspace()?;
+        Ok(Spec {
+            program: self.ctx.terraform.program.clone(),
+            args,
+            dir: workspace.dir.clone(),
+            // The workspace stays locked as long as its Terraform lives, also if this tfleet does not.
+            stdin: workspace.hold_open().ok().map(Arc::new),
+            environment: self.environment.clone(),
+            timeout,
+            grace: self.ctx.settings.run.grace,
+        })
+    }
+
+    /// Puts the workspace aside until the plan in it has been approved.
+    fn keep(&mut self) {
+        let (Some(workspace), Some(plan)) = (self.workspace.take(), self.saved_plan.take()) else { return };
+        let kept = Kept {
+            workspace,
+            environment: self.environment.clone(),
+            plan,
+            grants: std::mem::take(&mut self.grants),
+            child: self.child.take(),
+            locks_with_file: self.locks_with_file,
+        };
+        if let Ok(mut all) = self.ctx.kept.lock() {
+            all.insert(self.deployment.name.clone(), kept);
+        }
+    }
+
+    fn take_kept(&mut self) -> Result<(), Ended> {
+        let kept = self.ctx.kept.lock().ok().and_then(|mut all| all.remove(&self.deployment.name));
+        let kept = kept.ok_or_else(|| Ended::failed(Failure::new("its plan is not there any more")))?;
+        self.environment = kept.environment;
+        self.grants = kept.grants;
+        self.child = kept.child;
+        self.locks_with_file = kept.locks_with_file;
+        self.workspace = Some(kept.workspace);
+        self.saved_plan = Some(kept.plan);
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Plan: what would change, kept as a binary plan and, where it is asked for, as JSON and markdown without secrets.
+
+use std::fs;
+
+use camino::Utf8Path;
+
+use super::output::Text;
+use super::{Ended, Saga, Task};
+use crate::event::{ChangeCounts, Failure, Outcome, Step};
+use crate::execute::{ErrorText, Exit, Output, args, plan_counts, run, run_to_file};
+use crate::files;
+use crate::markdown;
+use crate::redact::sensitive;
+
+/// The binary plan. It holds secrets in clear.
+const BINARY: &str = "plan.tfplan";
+
+impl Saga<'_> {
+    /// Plans; the binary plan stays where [`Saga::saved_plan`] says.
+    pub(super) async fn plan(&mut self, destroy: bool) -> Result<Ended, Ended> {
+        self.enter(Step::Plan)?;
+        let artefacts = self.ctx.artefacts && self.task == Task::Plan;
+        let binary = if artefacts { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
+        // Made first, so that it is never readable by others: Terraform keeps the mode of a file that exists.
+        files::write_private(&binary, b"").map_err(|error| cannot_write(&binary, &error))?;
+        let lock = self.ctx.settings.run.lock_timeout;
+        let args = args::plan(destroy, &binary, &self.workspace()?.var_files, lock);
+        let spec = self.spec(args, self.ctx.settings.run.plan_timeout)?;
+        let stop = self.ctx.stop.clone();
+        let mut output = PlanOutput {
+            text: Text { recorder: self.recorder()?, errors: ErrorText::default() },
+            counts: ChangeCounts::default(),
+            kept: artefacts.then(String::new),
+        };
+        let exit = run(&spec, stop, &mut output).await;
+        let PlanOutput { text, counts, kept } = output;
+        let errors = text.errors.finish();
+        let exit = exit.map_err(|error| Ended::failed(Failure::caused_by("terraform plan did not run", &error)))?;
+        let has_changes = match exit {
+            Exit::Code(0) => false,
+            Exit::Code(2) => true,
+            exit => return Err(self.command_failed("plan", exit, errors)),
+        };
+        if let Some(kept) = kept {
+            self.write_artefacts(&binary, &kept, (counts, has_changes)).await?;
+        } else if self.task == Task::Plan {
+            let _ = fs::remove_file(&binary);
+        } else {
+            self.saved_plan = Some(binary);
+        }
+        let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
+        Ok(Ended { changes: counts, has_changes, ..Ended::new(outcome, None) })
+    }
+
+    /// `plan.json` with its sensitive values masked, and `plan.md`.
+    async fn write_artefacts(
+        &mut self,
+        binary: &Utf8Path,
+        text: &str,
+        (counts, has_changes): (ChangeCounts, bool),
+    ) -> Result<(), Ended> {
+        let raw = self.workspace()?.top.join("plan.raw.json");
+        let shown = self.show(binary, &raw).await;
+        let json = shown.and_then(|()| read_plan(&raw));
+        // It holds secrets, whatever became of it.
+        let _ = fs::remove_file(&raw);
+        let mut json = json?;
+        self.redactor = self.redactor.with_secrets(sensitive::from_plan(&json));
+        let redactor = self.redactor.clone();
+        self.recorder()?.redact_with(&redactor);
+        sensitive::mask_plan(&mut json);
+        let path = self.artefact("plan.json");
+        files::write_private(&path, json.to_string().as_bytes()).map_err(|error| cannot_write(&path, &error))?;
+        let path = self.artefact("plan.md");
+        let page = markdown::plan_markdown(&self.deployment, counts, has_changes, &self.redactor.text(text));
+        files::write_private(&path, page.as_bytes()).map_err(|error| cannot_write(&path, &error))
+    }
+
+    async fn show(&mut self, binary: &Utf8Path, raw: &Utf8Path) -> Result<(), Ended> {
+        let spec = self.spec(args::show_json(binary), self.ctx.settings.run.plan_timeout)?;
+        let file = files::private_file(raw).map_err(|error| cannot_write(raw, &error))?;
+        let stop = self.ctx.stop.clone();
+        let mut output = Text { recorder: self.recorder()?, errors: ErrorText::default() };
+        let exit = run_to_file(&spec, file, stop, &mut output).await;
+        let errors = output.errors.finish();
+        match exit.map_err(|error| Ended::failed(Failure::caused_by("terraform show did not run", &error)))? {
+            Exit::Code(0) => Ok(()),
+            exit => Err(self.command_failed("show", exit, errors)),
+        }
+    }
+}
+
+/// The text of a plan: recorded, counted and, where artefacts are wanted, kept.
+struct PlanOutput<'a> {
+    text: Text<'a>,
+    counts: ChangeCounts,
+    kept: Option<String>,
+}
+
+impl Output for PlanOutput<'_> {
+    fn line(&mut self, line: &str) {
+        if let Some(counts) = plan_counts(line) {
+            self.counts = counts;
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        self.text.line(line);
+    }
+
+    fn pause(&mut self) {
+        self.text.pause();
+    }
+}
+
+fn read_plan(path: &Utf8Path) -> Result<serde_json::Value, Ended> {
+    let bytes = fs::read(path).map_err(|error| cannot_read(path, &error))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Ended::failed(Failure::caused_by("terraform show gave no JSON", &error)))
+}
+
+fn cannot_read(path: &Utf8Path, error: &std::io::Error) -> Ended {
+    Ended::failed(Failure::caused_by(format!("cannot read {path}"), error))
+}
+
+/// A file of ours that cannot be written.
+pub(super) fn cannot_write(path: &Utf8Path, error: &std::io::Error) -> Ended {
+    Ended::failed(Failure::caused_by(format!("cannot write {path}"), error))
+}

@@ -1,0 +1,287 @@
+//! After a failed apply or destroy: what is true, what must be rescued, what a person must know.
+//!
+//! Terraform's state is truthful after an orderly failure: what was created is in it. So nothing is copied back. What
+//! has to be done is to save a state that Terraform could not write, to release the lock that it could not release, and
+//! to name what was touched, and what is not known.
+
+use std::collections::BTreeSet;
+
+use super::apply::{Applied, lock_id};
+use super::failure::{ended_how, with_hints};
+use super::{Ended, Saga};
+use camino::Utf8Path;
+
+use crate::event::{Failure, Outcome, ResourceFate, Step, TouchedResource};
+use crate::execute::{ErrorText, Exit, args, run};
+use crate::files;
+use crate::model::Action;
+use crate::store::keep_recovered;
+use crate::tfstate::{StateFile, touched};
+
+/// The name of the file in which Terraform leaves a state that it could not write.
+const ERRORED: &str = "errored.tfstate";
+
+impl Saga<'_> {
+    pub(super) async fn recover(&mut self, action: Action, applied: Applied) -> Result<Ended, Ended> {
+        self.step(Step::Recover);
+        let failure = self.failure_of(action, &applied);
+        let mut ended = Ended {
+            outcome: match applied.exit {
+                Exit::Cancelled { .. } => Outcome::Cancelled,
+                _ => Outcome::Failed,
+            },
+            changes: applied.record.done,
+            has_changes: applied.record.done.any(),
+            ..Ended::failed(failure)
+        };
+        let errored = self.workspace()?.dir.join(ERRORED);
+        if errored.exists() {
+            self.rescue(&errored, &applied, &mut ended).await;
+        } else {
+            self.release_dead_lock(&applied, &mut ended).await;
+            self.compare(&applied, &mut ended).await;
+        }
+        Ok(ended)
+    }
+
+    /// The failure as Terraform told it.
+    fn failure_of(&self, action: Action, applied: &Applied) -> Failure {
+        let mut failure = Failure::new(ended_how(action.as_str(), applied.exit));
+        failure.causes.extend(applied.record.errors.iter().cloned());
+        failure.causes.extend(applied.stray.iter().cloned());
+        with_hints(failure)
+    }
+
+    /// Saves a state that Terraform could not write: a copy first, then the push, if the state in the store is one that
+    /// this very run may write over.
+    async fn rescue(&mut self, errored: &Utf8Path, applied: &Applied, ended: &mut Ended) {
+        let bytes = match std::fs::read(errored) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                ended.outcome = Outcome::NeedsOperator;
+                if let Some(failure) = &mut ended.failure {
+                    failure.causes.push(format!(
+                        "the state could not be written at the end, and {errored} cannot be read: {error}"
+                    ));
+                }
+                return;
+            }
+        };
+        let copy = self.keep_copy(errored, &bytes).await;
+        let manual = format!(
+            "when the store is back, with your own credentials: cd {} && terraform init -reconfigure \
+             -backend-config=profile=YOURS && terraform state push {ERRORED}",
+            parent(errored)
+        );
+        let refuse = |ended: &mut Ended, why: String| {
+            ended.outcome = Outcome::NeedsOperator;
+            if let Some(failure) = &mut ended.failure {
+                failure.causes.push(format!("the state could not be written at the end, and {why}"));
+                failure.next.push(format!("the state with everything that was created is kept in {copy}"));
+                failure.next.push(manual.clone());
+            }
+        };
+        let state = match StateFile::parse(&bytes) {
+            Ok(state) => state,
+            Err(error) => return refuse(ended, format!("{errored} is {error}")),
+        };
+        ended.touched = self.touched(Some(&state), applied);
+        self.release_dead_lock(applied, ended).await;
+        if let Err(why) = self.may_push(&state).await {
+            return refuse(ended, why);
+        }
+        if let Err(why) = self.push(errored).await {
+            return refuse(ended, why);
+        }
+        // Only what the store really has may be forgotten here.
+        match self.read_back().await {
+            Ok(Some(now)) if now.lineage == state.lineage && now.serial >= state.serial => {
+                self.notice(format!("the state that Terraform could not write was saved (serial {})", now.serial));
+                if let Err(error) = std::fs::remove_file(errored) {
+                    tracing::warn!(%errored, %error, "the rescued state could not be removed");
+                }
+                unsure(ended);
+            }
+            Ok(_) => refuse(ended, "the store does not show the state that was pushed".to_owned()),
+            Err(why) => refuse(ended, why),
+        }
+    }
+
+    /// Puts the errored state into the store, or on disk where that cannot be; says where.
+    async fn keep_copy(&mut self, errored: &Utf8Path, bytes: &[u8]) -> String {
+        let now = jiff::Timestamp::now();
+        let (key, run) = (&self.deployment.state.key, self.ctx.run_id);
+        match keep_recovered(&*self.store, bytes.to_vec(), key, run, now).await {
+            Ok(key) => {
+                self.recovered_key = Some(key.clone());
+                format!("{}/{key}", self.store.describe())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the errored state could not be copied to the store");
+                let path = self.artefact(ERRORED);
+                match files::write_atomic(&path, bytes) {
+                    Ok(()) => format!("{path} (and in {errored})"),
+                    Err(_) => errored.to_string(),
+                }
+            }
+        }
+    }
+
+    /// Whether `state` may be written over what the store has: same lineage, and only serials of this run in between.
+    async fn may_push(&self, state: &StateFile) -> Result<(), String> {
+        if self.lock.as_ref().is_some_and(crate::store::HeldLock::lost) {
+            return Err("tfleet's lock was lost meanwhile: somebody else may have written".to_owned());
+        }
+        let started_from = self.before.as_ref();
+        if started_from.is_some_and(|before| before.lineage != state.lineage) {
+            return Err("it is of another lineage than the state that this run started from".to_owned());
+        }
+        let Some(now) = self.read_back().await? else {
+            return if started_from.is_some() { Err("the state in the store has vanished".to_owned()) } else { Ok(()) };
+        };
+        let lowest = started_from.map_or(0, |before| before.serial);
+        if now.lineage != state.lineage {
+            Err("the state in the store is of another lineage".to_owned())
+        } else if now.serial < lowest || now.serial >= state.serial {
+            Err(format!(
+                "the state in the store has serial {}, which this run did not write (started from {lowest}, wants {})",
+                now.serial, state.serial
+            ))
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn push(&mut self, errored: &Utf8Path) -> Result<(), String> {
+        let args = args::state_push(errored, self.ctx.settings.run.lock_timeout);
+        let spec = self.spec(args, self.ctx.settings.run.plan_timeout).map_err(|e| e.one_line())?;
+        let mut errors = ErrorText::default();
+        let recorder = self.recorder.as_mut().ok_or("the log is closed")?;
+        // A cancelled run still saves what it can: this command is not told to stop.
+        let (_keep, never) = tokio::sync::watch::channel(crate::execute::Stop::No);
+        let mut output = super::output::Text { recorder, errors: std::mem::take(&mut errors) };
+        let exit = run(&spec, never, &mut output).await.map_err(|error| error.to_string())?;
+        match exit {
+            Exit::Code(0) => Ok(()),
+            _ => Err(format!(
+                "pushing it failed: {}",
+                output.errors.finish().unwrap_or_else(|| "no reason was given".to_owned())
+            )),
+        }
+    }
+
+    /// The state as the store has it now.
+    pub(super) async fn read_back(&self) -> Result<Option<StateFile>, String> {
+        let object = self
+            .store
+            .get(self.deployment.state.key.as_str())
+            .await
+            .map_err(|error| format!("the store cannot be read: {error}"))?;
+        object
+            .map(|object| StateFile::parse(&object.bytes))
+            .transpose()
+            .map_err(|error| format!("the state in the store is {error}"))
+    }
+
+    /// Terraform's own lock, if it is still there although its Terraform is gone: released if it is provably that one's.
+    async fn release_dead_lock(&self, applied: &Applied, ended: &mut Ended) {
+        let Some(key) = self.lock_file() else { return };
+        let Ok(Some(lock)) = self.store.get(&key).await else { return };
+        let found = lock_id(&lock.bytes);
+        if found.is_some() && found == applied.lock_id {
+            match self.store.delete(&key, Some(&lock.etag)).await {
+                Ok(()) => self.notice("Terraform left its lock behind; it was this run's, and was released".to_owned()),
+                Err(error) => tracing::warn!(%error, %key, "the lock of our own Terraform could not be released"),
+            }
+            return;
+        }
+        // Between two commands of tfleet nobody else should hold it, but who does is not guessed.
+        if let (Some(failure), Some(id)) = (&mut ended.failure, found) {
+            failure.next.push(format!(
+                "a Terraform lock is still there ({}/{key}); if nobody else is at work: terraform force-unlock {id}",
+                self.store.describe()
+            ));
+        }
+    }
+
+    /// A failed apply without an errored state: the store's state is the truth, if it is one this run may have written.
+    async fn compare(&mut self, applied: &Applied, ended: &mut Ended) {
+        let mut operator = |why: String, next: &str| {
+            ended.outcome = Outcome::NeedsOperator;
+            if let Some(failure) = &mut ended.failure {
+                failure.causes.push(why);
+                failure.next.push(next.to_owned());
+            }
+        };
+        let after = match self.read_back().await {
+            Ok(after) => after,
+            // Terraform had not begun to change anything, so it has not changed the state either.
+            Err(_) if !applied.record.started => return,
+            Err(why) => {
+                return operator(why, "look at the state's versions and at the backup before anything else is applied");
+            }
+        };
+        match (&self.before, &after) {
+            (Some(before), Some(after)) if before.lineage != after.lineage || after.serial < before.serial => {
+                return operator(
+                    format!(
+                        "the state was replaced by somebody else meanwhile (lineage {} serial {}, started from lineage {} serial {})",
+                        after.lineage, after.serial, before.lineage, before.serial
+                    ),
+                    "find out who wrote it; the state this run started from is in the backup",
+                );
+            }
+            (Some(_), None) => {
+                return operator(
+                    "the state has vanished from the store".to_owned(),
+                    "the state this run started from is in the backup",
+                );
+            }
+            _ => {}
+        }
+        ended.touched = self.touched(after.as_ref(), applied);
+        unsure(ended);
+    }
+
+    fn touched(&self, after: Option<&StateFile>, applied: &Applied) -> Vec<TouchedResource> {
+        let mut list = touched(self.before.as_ref(), after);
+        let known: BTreeSet<&str> = list.iter().map(|t| t.address.as_str()).collect();
+        let orderly = matches!(applied.exit, Exit::Code(_));
+        // Without an orderly end, what was begun may exist; and what was created may not have been saved.
+        let begun = applied.record.open.iter().filter(|_| !orderly);
+        let recorded =
+            |address: &str| after.is_some_and(|after| after.objects.keys().any(|key| key.address == address));
+        let unsaved = applied.record.created.iter().filter(|address| !recorded(address));
+        let unknown: Vec<TouchedResource> = begun
+            .chain(unsaved)
+            .filter(|address| !known.contains(address.as_str()))
+            .map(|address| TouchedResource { fate: ResourceFate::Unknown, address: address.clone(), id: None })
+            .collect();
+        list.extend(unknown);
+        list.sort();
+        list.dedup();
+        list
+    }
+}
+
+/// What is not known must be looked at by a person.
+fn unsure(ended: &mut Ended) {
+    let unknown = ended.touched.iter().filter(|t| t.fate == ResourceFate::Unknown).count();
+    if unknown == 0 {
+        return;
+    }
+    ended.outcome = Outcome::NeedsOperator;
+    if let Some(failure) = &mut ended.failure {
+        failure.causes.push(format!(
+            "{unknown} resources were being worked on when Terraform ended, and the state does not say how that went"
+        ));
+        failure.next.push(
+            "look for each resource marked `unknown` in the account; import it (terraform import) or remove it by hand"
+                .to_owned(),
+        );
+    }
+}
+
+fn parent(path: &Utf8Path) -> &Utf8Path {
+    path.parent().unwrap_or(path)
+}
