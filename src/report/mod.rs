@@ -2,7 +2,7 @@
 //! final report ([`final_report`]), the summary file ([`write_summary`]) and the plan as Markdown ([`plan_markdown`]).
 //!
 //! Everything here has been redacted before. It may still hold what a terminal would obey, since Terraform passes on
-//! what providers and provisioners print: nothing is shown before [`text`] has cleaned it.
+//! what providers and provisioners print: nothing is shown before `text` has cleaned it.
 
 mod board;
 mod lines;
