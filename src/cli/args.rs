@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what each flag means.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -269,7 +270,7 @@ impl RunArgs {
 fn after_help() -> String {
     let mut text = "Environment:\n".to_owned();
     for variable in variables::ALL {
-        text.push_str(&format!("  {:<26}{}\n", variable.name, variable.help));
+        let _ = writeln!(text, "  {:<26}{}", variable.name, variable.help);
     }
     text.push_str("  AWS_*                     Everything the AWS SDK reads, AWS_ENDPOINT_URL included\n");
     text.push_str("  NO_COLOR, CI              No colours; plain lines instead of a progress display\n");

@@ -58,7 +58,8 @@ impl Deploy<'_> {
             return self.nothing(terminal);
         }
         if self.run.dry_run {
-            return self.dry_run(&deployments, terminal);
+            self.dry_run(&deployments, terminal);
+            return Ok(Exit::Success);
         }
         let ready = self.preflight(&fleet, &deployments).await?;
         for notice in &ready.notices {
@@ -192,7 +193,7 @@ impl Deploy<'_> {
         Ok(Exit::Success)
     }
 
-    fn dry_run(&self, deployments: &[Arc<Deployment>], terminal: &mut Terminal) -> anyhow::Result<Exit> {
+    fn dry_run(&self, deployments: &[Arc<Deployment>], terminal: &mut Terminal) {
         terminal.out(&format!("Would {} {} deployments:\n", self.action, deployments.len()));
         for deployment in deployments {
             terminal.out(&format!(
@@ -206,7 +207,6 @@ impl Deploy<'_> {
             ));
         }
         terminal.out("Nothing was run.\n");
-        Ok(Exit::Success)
     }
 }
 

@@ -181,7 +181,7 @@ impl Doctor<'_> {
         };
         match store.put(&key, body(), Precondition::Absent).await {
             Err(error) if error.is_precondition() => {
-                self.pass(&format!("{name} refuses a second lock (conditional write)"))
+                self.pass(&format!("{name} refuses a second lock (conditional write)"));
             }
             Err(error) => self.fail(&store_failure(&format!("{name} does not answer a conditional write"), &error)),
             Ok(_) => self.fail(

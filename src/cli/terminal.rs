@@ -6,6 +6,7 @@ use super::error::CliError;
 
 /// Standard output and standard error, and what is known of them.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a terminal")]
 pub struct Terminal {
     /// Whether a person can be asked: standard input and standard error are a terminal, and this is no CI.
     pub interactive: bool,
@@ -50,6 +51,7 @@ impl Terminal {
     }
 
     /// Prints to standard error as it is.
+    #[expect(clippy::unused_self, reason = "whoever prints has the terminal in hand")]
     pub fn err(&mut self, text: &str) {
         // There is nowhere left to say that standard error cannot be written to.
         let _ = io::stderr().write_all(text.as_bytes());

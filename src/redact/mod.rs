@@ -1,7 +1,7 @@
 //! Hides what must not be shown in what Terraform printed and in errors.
 //!
 //! Two things are hidden: what looks like a secret or an identity (ARNs, account ids, addresses, keys, tokens, private
-//! keys, passwords in URLs: [`rules`] and [`scan`]) and values that are known to be secret, because the state or the
+//! keys, passwords in URLs: `rules` and `scan`) and values that are known to be secret, because the state or the
 //! plan marks them ([`sensitive`]) or because tfleet made them itself ([`Redactor::with_secrets`]).
 //!
 //! The unit is the whole line: whoever reads a pipe puts lines together first, so that nothing escapes between two

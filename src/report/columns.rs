@@ -12,7 +12,7 @@ pub(super) fn align<const N: usize>(header: &[&str; N], rows: &[[String; N]]) ->
 /// A table for people: a header and rows, two blanks between columns.
 #[must_use]
 pub fn columns<const N: usize>(header: &[&str; N], rows: &[[String; N]]) -> String {
-    align(header, rows).into_iter().map(|row| format!("{}\n", row.join("  ").trim_end())).collect()
+    align(header, rows).into_iter().flat_map(|row| [row.join("  ").trim_end().to_owned(), "\n".to_owned()]).collect()
 }
 
 #[cfg(test)]
