@@ -5,5 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "everything here is a test, and a panic is how a test says what is wrong")]
 
+mod apply;
 mod bed;
+mod discover;
 mod harness;
+mod summary;

@@ -85,6 +85,16 @@ pub struct Seen {
     pub body: String,
     /// The status of the answer; `None` where there was none.
     pub status: Option<u16>,
+    /// The answer, head and body, as far as it is text.
+    pub answer: String,
+}
+
+impl Seen {
+    /// What stands between `<tag>` and `</tag>` in the answer: the secrets that STS gave out.
+    pub fn element(&self, tag: &str) -> Option<String> {
+        let (_, rest) = self.answer.split_once(&format!("<{tag}>"))?;
+        rest.split_once(&format!("</{tag}>")).map(|(text, _)| text.to_owned())
+    }
 }
 
 struct Shared {
@@ -155,6 +165,11 @@ impl FaultProxy {
         self.shared.seen.lock().unwrap().clone()
     }
 
+    /// The `AssumeRole` calls that came by: who asked (the access key id), and the whole call.
+    pub fn assumed(&self) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.body.contains("Action=AssumeRole&")).collect()
+    }
+
     /// What came by of this method and path.
     pub fn seen_of(&self, method: &str, path: &str) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| seen.method == method && matches(path, &seen.path)).collect()
@@ -205,7 +220,7 @@ impl Request {
         scope.split([',', ' ', '\r']).next().unwrap_or_default().split('/').nth(part).unwrap_or_default().to_owned()
     }
 
-    fn seen(&self, status: Option<u16>) -> Seen {
+    fn seen(&self, answer: &[u8]) -> Seen {
         Seen {
             method: self.method.clone(),
             path: self.path.clone(),
@@ -213,7 +228,8 @@ impl Request {
             key: self.scope(0),
             service: self.scope(3),
             body: String::from_utf8_lossy(&self.body).into_owned(),
-            status,
+            status: status_of(answer),
+            answer: String::from_utf8_lossy(answer).into_owned(),
         }
     }
 }
@@ -241,7 +257,7 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
         }
         Fault::Close => None,
     };
-    shared.seen.lock().unwrap().push(request.seen(answer.as_deref().and_then(status_of)));
+    shared.seen.lock().unwrap().push(request.seen(answer.as_deref().unwrap_or_default()));
     if let Some(answer) = answer {
         client.write_all(&answer).await?;
         client.shutdown().await?;
