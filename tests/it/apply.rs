@@ -118,7 +118,7 @@ fn the_bucket_comes_from_the_environment_too() {
     assert_eq!(fleet.bucket().list("s3/"), [deploy.key()]);
 }
 
-/// DESIGN 5: "Locking: … a DynamoDB table where the module or settings name one."
+/// DESIGN 5: "Locking: … a `DynamoDB` table where the module or settings name one."
 #[test]
 fn a_lock_table_works_and_its_digest_stays_right() {
     let fleet = Fleet::s3();
@@ -227,7 +227,7 @@ fn a_dry_run_starts_nothing() {
     let call = fleet.apply().arg("--dry-run").env("TFLEET_TERRAFORM_BINARY", wrapper.path());
     call.run().assert_code(0).assert_says(&["wkld-dev", "wkld-prd", "eu-west-1"]);
     assert!(wrapper.calls_of("init").is_empty() && wrapper.calls_of("apply").is_empty());
-    assert!(fleet.bucket().list("").is_empty(), "{:?}", deploys);
+    assert!(fleet.bucket().list("").is_empty(), "{deploys:?}");
 }
 
 /// DESIGN 3: "without a terminal, apply proceeds and destroy exits 3. `destroy` needs a selection or `--all`."

@@ -111,7 +111,7 @@ fn two_hundred_deployments_with_duplicates_and_malformed_files() {
     assert!(fleet.store().states().is_empty());
 }
 
-/// Issue: "a commented-out s3_buckets block ignored".
+/// Issue: "a commented-out `s3_buckets` block ignored".
 #[test]
 fn what_is_commented_out_does_not_count() {
     let fleet = Fleet::local();
@@ -195,7 +195,7 @@ fn changed_files_select_what_depends_on_them() {
     assert!(fleet.store().states().is_empty());
 }
 
-/// DESIGN 3: "--changed-since GIT_REF (against the merge base; a shallow clone that lacks it is a clear error)";
+/// DESIGN 3: "`--changed-since GIT_REF` (against the merge base; a shallow clone that lacks it is a clear error)";
 /// section 4: "a deleted tfvars is reported with the state that it leaves behind".
 #[test]
 fn changes_since_a_commit_are_those_since_the_merge_base() {

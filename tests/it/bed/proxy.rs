@@ -75,8 +75,6 @@ pub struct Seen {
     pub method: String,
     /// Without the query.
     pub path: String,
-    /// The query.
-    pub query: String,
     /// The access key id that signed it.
     pub key: String,
     /// The service it was signed for: `s3`, `sts`.
@@ -208,7 +206,6 @@ impl Shared {
 struct Request {
     method: String,
     path: String,
-    query: String,
     head: String,
     body: Vec<u8>,
 }
@@ -224,7 +221,6 @@ impl Request {
         Seen {
             method: self.method.clone(),
             path: self.path.clone(),
-            query: self.query.clone(),
             key: self.scope(0),
             service: self.scope(3),
             body: String::from_utf8_lossy(&self.body).into_owned(),
@@ -318,7 +314,7 @@ async fn read_request(client: &mut TcpStream) -> io::Result<Request> {
     let mut lines = head.lines();
     let mut first = lines.next().unwrap_or_default().split(' ');
     let (method, target) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = target.split('?').next().unwrap_or_default();
     let mut kept = format!("{method} {target} HTTP/1.1\r\n");
     for line in lines {
         let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
@@ -328,7 +324,7 @@ async fn read_request(client: &mut TcpStream) -> io::Result<Request> {
         }
     }
     kept.push_str("Connection: close\r\n\r\n");
-    Ok(Request { method: method.to_owned(), path: path.to_owned(), query: query.to_owned(), head: kept, body })
+    Ok(Request { method: method.to_owned(), path: path.to_owned(), head: kept, body })
 }
 
 async fn read_more(client: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
