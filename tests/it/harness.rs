@@ -70,7 +70,7 @@ fn a_held_request_goes_on_when_it_is_released() {
 
 #[test]
 fn rules_tell_requests_apart_by_their_body() {
-    let (fleet, proxy) = Fleet::s3_with_faults();
+    let (_fleet, proxy) = Fleet::s3_with_faults();
     proxy.rule(Rule::on("POST", "/", Fault::Status(403, "AccessDenied")).body(PROD.0));
     assert!(Moto::assume_at(&proxy.endpoint(), DEV.0).is_ok());
     assert!(Moto::assume_at(&proxy.endpoint(), PROD.0).is_err());
