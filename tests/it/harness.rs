@@ -22,7 +22,7 @@ fn roles_act_in_their_own_account_and_buckets_are_closed_to_others() {
 #[test]
 fn faults_hit_the_requests_they_are_for_and_no_others() {
     let (fleet, proxy) = Fleet::s3_with_faults();
-    let client = fleet.moto().s3_at(&proxy.endpoint(), &Keys::central());
+    let client = Moto::s3_at(&proxy.endpoint(), &Keys::central());
     let bucket = &fleet.bucket().name;
     let put = |key: &'static str| {
         block_on(client.put_object().bucket(bucket).key(key).body(b"x".to_vec().into()).send())
@@ -56,7 +56,7 @@ fn faults_hit_the_requests_they_are_for_and_no_others() {
 fn a_held_request_goes_on_when_it_is_released() {
     let (fleet, proxy) = Fleet::s3_with_faults();
     proxy.rule(Rule::on("PUT", "/*/held", Fault::Hold));
-    let client = fleet.moto().s3_at(&proxy.endpoint(), &Keys::central());
+    let client = Moto::s3_at(&proxy.endpoint(), &Keys::central());
     let bucket = fleet.bucket().name.clone();
     let put = std::thread::spawn(move || {
         block_on(client.put_object().bucket(bucket).key("held").body(b"x".to_vec().into()).send()).is_ok()
@@ -70,10 +70,10 @@ fn a_held_request_goes_on_when_it_is_released() {
 
 #[test]
 fn rules_tell_requests_apart_by_their_body() {
-    let (fleet, proxy) = Fleet::s3_with_faults();
+    let (_fleet, proxy) = Fleet::s3_with_faults();
     proxy.rule(Rule::on("POST", "/", Fault::Status(403, "AccessDenied")).body(PROD.0));
-    assert!(fleet.moto().assume_at(&proxy.endpoint(), DEV.0).is_ok());
-    assert!(fleet.moto().assume_at(&proxy.endpoint(), PROD.0).is_err());
+    assert!(Moto::assume_at(&proxy.endpoint(), DEV.0).is_ok());
+    assert!(Moto::assume_at(&proxy.endpoint(), PROD.0).is_err());
 }
 
 #[test]

@@ -5,5 +5,16 @@
 
 #![expect(clippy::unwrap_used, reason = "everything here is a test, and a panic is how a test says what is wrong")]
 
+mod apply;
+mod aws_provider;
+mod bad_input;
 mod bed;
+mod credentials;
+mod discover;
+mod environment;
+mod failure;
 mod harness;
+mod locks;
+mod redaction;
+mod summary;
+mod workspace;

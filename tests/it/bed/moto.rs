@@ -92,11 +92,11 @@ impl Moto {
 
     /// Credentials that act in `account`.
     pub fn keys_of(&self, account: &str) -> Keys {
-        if account == CENTRAL { Keys::central() } else { self.assume_at(&self.endpoint, account).unwrap() }
+        if account == CENTRAL { Keys::central() } else { Self::assume_at(&self.endpoint, account).unwrap() }
     }
 
     /// Assumes a role of `account` by way of `endpoint`.
-    pub fn assume_at(&self, endpoint: &str, account: &str) -> Result<Keys, String> {
+    pub fn assume_at(endpoint: &str, account: &str) -> Result<Keys, String> {
         let config = aws_sdk_sts::Config::builder()
             .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -118,11 +118,11 @@ impl Moto {
 
     /// An S3 client that acts with `keys`.
     pub fn s3(&self, keys: &Keys) -> aws_sdk_s3::Client {
-        self.s3_at(&self.endpoint, keys)
+        Self::s3_at(&self.endpoint, keys)
     }
 
     /// An S3 client that acts with `keys` by way of `endpoint`, and never tries twice.
-    pub fn s3_at(&self, endpoint: &str, keys: &Keys) -> aws_sdk_s3::Client {
+    pub fn s3_at(endpoint: &str, keys: &Keys) -> aws_sdk_s3::Client {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))

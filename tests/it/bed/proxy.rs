@@ -75,8 +75,6 @@ pub struct Seen {
     pub method: String,
     /// Without the query.
     pub path: String,
-    /// The query.
-    pub query: String,
     /// The access key id that signed it.
     pub key: String,
     /// The service it was signed for: `s3`, `sts`.
@@ -85,6 +83,16 @@ pub struct Seen {
     pub body: String,
     /// The status of the answer; `None` where there was none.
     pub status: Option<u16>,
+    /// The answer, head and body, as far as it is text.
+    pub answer: String,
+}
+
+impl Seen {
+    /// What stands between `<tag>` and `</tag>` in the answer: the secrets that STS gave out.
+    pub fn element(&self, tag: &str) -> Option<String> {
+        let (_, rest) = self.answer.split_once(&format!("<{tag}>"))?;
+        rest.split_once(&format!("</{tag}>")).map(|(text, _)| text.to_owned())
+    }
 }
 
 struct Shared {
@@ -155,6 +163,11 @@ impl FaultProxy {
         self.shared.seen.lock().unwrap().clone()
     }
 
+    /// The `AssumeRole` calls that came by: who asked (the access key id), and the whole call.
+    pub fn assumed(&self) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.body.contains("Action=AssumeRole&")).collect()
+    }
+
     /// What came by of this method and path.
     pub fn seen_of(&self, method: &str, path: &str) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| seen.method == method && matches(path, &seen.path)).collect()
@@ -193,7 +206,6 @@ impl Shared {
 struct Request {
     method: String,
     path: String,
-    query: String,
     head: String,
     body: Vec<u8>,
 }
@@ -205,15 +217,15 @@ impl Request {
         scope.split([',', ' ', '\r']).next().unwrap_or_default().split('/').nth(part).unwrap_or_default().to_owned()
     }
 
-    fn seen(&self, status: Option<u16>) -> Seen {
+    fn seen(&self, answer: &[u8]) -> Seen {
         Seen {
             method: self.method.clone(),
             path: self.path.clone(),
-            query: self.query.clone(),
             key: self.scope(0),
             service: self.scope(3),
             body: String::from_utf8_lossy(&self.body).into_owned(),
-            status,
+            status: status_of(answer),
+            answer: String::from_utf8_lossy(answer).into_owned(),
         }
     }
 }
@@ -241,7 +253,7 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
         }
         Fault::Close => None,
     };
-    shared.seen.lock().unwrap().push(request.seen(answer.as_deref().and_then(status_of)));
+    shared.seen.lock().unwrap().push(request.seen(answer.as_deref().unwrap_or_default()));
     if let Some(answer) = answer {
         client.write_all(&answer).await?;
         client.shutdown().await?;
@@ -302,7 +314,7 @@ async fn read_request(client: &mut TcpStream) -> io::Result<Request> {
     let mut lines = head.lines();
     let mut first = lines.next().unwrap_or_default().split(' ');
     let (method, target) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = target.split('?').next().unwrap_or_default();
     let mut kept = format!("{method} {target} HTTP/1.1\r\n");
     for line in lines {
         let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
@@ -312,7 +324,7 @@ async fn read_request(client: &mut TcpStream) -> io::Result<Request> {
         }
     }
     kept.push_str("Connection: close\r\n\r\n");
-    Ok(Request { method: method.to_owned(), path: path.to_owned(), query: query.to_owned(), head: kept, body })
+    Ok(Request { method: method.to_owned(), path: path.to_owned(), head: kept, body })
 }
 
 async fn read_more(client: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {

@@ -50,14 +50,6 @@ impl Store {
         }
     }
 
-    /// The one key below `prefix`; fails if there is none or another.
-    #[track_caller]
-    pub fn only(&self, prefix: &str) -> String {
-        let keys = self.list(prefix);
-        assert_eq!(keys.len(), 1, "one object below {prefix}, of {:#?}", self.list(""));
-        keys.into_iter().next().unwrap()
-    }
-
     /// The JSON at `key`.
     #[track_caller]
     pub fn json(&self, key: &str) -> Value {
