@@ -159,13 +159,12 @@ impl Doctor<'_> {
                 self.say(Verdict::Warn, &format!("{name}: whether it keeps versions is not known"), &next);
             }
         }
-        match &check.encryption {
-            Some(algorithm) => self.pass(&format!("{name} encrypts by default ({algorithm})")),
-            None => {
-                let next =
-                    ["turn default encryption on; tfleet asks for encryption with each object all the same".to_owned()];
-                self.say(Verdict::Warn, &format!("{name}: no default encryption is known"), &next);
-            }
+        if let Some(algorithm) = &check.encryption {
+            self.pass(&format!("{name} encrypts by default ({algorithm})"));
+        } else {
+            let next =
+                ["turn default encryption on; tfleet asks for encryption with each object all the same".to_owned()];
+            self.say(Verdict::Warn, &format!("{name}: no default encryption is known"), &next);
         }
     }
 

@@ -87,7 +87,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let private_dir = runs.join("private");
     files::private_dir(&private_dir)
         .map_err(|error| Failure::caused_by(format!("cannot write {private_dir}"), &error))?;
-    let out_dir = request.out_dir.map_or(runs, |dir| absolute(dir));
+    let out_dir = request.out_dir.map_or(runs, absolute);
     files::private_dir(&out_dir)
         .map_err(|error| Failure::caused_by(format!("the output directory {out_dir} cannot be used"), &error))?;
     let (events, receiver) = mpsc::unbounded_channel();

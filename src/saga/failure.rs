@@ -47,7 +47,7 @@ impl Saga<'_> {
 /// How a Terraform command ended, as the beginning of a sentence.
 pub(super) fn ended_how(name: &str, exit: Exit) -> String {
     match exit {
-        Exit::Code(code) if code == 1 => format!("terraform {name} failed"),
+        Exit::Code(1) => format!("terraform {name} failed"),
         Exit::Code(code) => format!("terraform {name} failed with exit code {code}"),
         Exit::Signal(signal) => format!("terraform {name} was ended by signal {signal} from outside"),
         Exit::TimedOut { killed: false } => format!("terraform {name} took too long and was interrupted"),

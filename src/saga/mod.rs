@@ -174,7 +174,7 @@ pub struct Kept {
 #[derive(Debug)]
 struct Ended {
     outcome: Outcome,
-    failure: Option<Failure>,
+    failure: Option<Box<Failure>>,
     changes: ChangeCounts,
     has_changes: bool,
     touched: Vec<TouchedResource>,
@@ -182,7 +182,13 @@ struct Ended {
 
 impl Ended {
     fn new(outcome: Outcome, failure: Option<Failure>) -> Self {
-        Self { outcome, failure, changes: ChangeCounts::default(), has_changes: false, touched: Vec::new() }
+        Self {
+            outcome,
+            failure: failure.map(Box::new),
+            changes: ChangeCounts::default(),
+            has_changes: false,
+            touched: Vec::new(),
+        }
     }
 
     fn failed(failure: Failure) -> Self {
@@ -194,7 +200,7 @@ impl Ended {
     }
 
     fn one_line(&self) -> String {
-        self.failure.as_ref().map(Failure::one_line).unwrap_or_default()
+        self.failure.as_deref().map(Failure::one_line).unwrap_or_default()
     }
 }
 
@@ -353,9 +359,9 @@ impl Saga<'_> {
         Ok(())
     }
 
-    fn notice(&self, text: String) {
+    fn notice(&self, text: &str) {
         let deployment = Some(self.deployment.name.clone());
-        let _ = self.ctx.events.send(RunEvent::Notice { deployment, text: self.shown(&text) });
+        let _ = self.ctx.events.send(RunEvent::Notice { deployment, text: self.shown(text) });
     }
 
     /// A text as the screen may have it.

@@ -147,7 +147,7 @@ impl Saga<'_> {
 
     async fn fetch_module(&self) -> Result<Arc<PreparedModule>, Failure> {
         let what = "the providers and modules could not be fetched";
-        let root = self.root().map_err(|ended| ended.failure.unwrap_or_default())?;
+        let root = self.root().map_err(|ended| *ended.failure.unwrap_or_default())?;
         let (ctx_cache, root, toolchain) = (self.ctx.cache.clone(), Arc::clone(root), self.ctx.toolchain.clone());
         let wait = self.ctx.settings.run.plan_timeout;
         let look = move || {

@@ -31,9 +31,9 @@ impl Saga<'_> {
         result.changes = ended.changes;
         result.has_changes = ended.has_changes;
         if !self.ctx.redact_screen {
-            result.unredacted = ended.failure.clone();
+            result.unredacted = ended.failure.as_deref().cloned();
         }
-        result.error = ended.failure.map(|failure| self.redacted_failure(failure));
+        result.error = ended.failure.map(|failure| self.redacted_failure(*failure));
         result.touched = ended.touched;
         for touched in &mut result.touched {
             touched.id = touched.id.take().map(|id| self.redactor.text(&id));
@@ -65,14 +65,14 @@ impl Saga<'_> {
         let claim = Claim { key: self.deployment.state.key.clone(), source };
         let record = Record::new(&claim, &self.ctx.repository, lineage, self.ctx.run_id, Timestamp::now());
         if let Err(error) = record_owner(&*self.store, &record, known).await {
-            self.notice(format!("it is applied, but its ownership record could not be written: {error}"));
+            self.notice(&format!("it is applied, but its ownership record could not be written: {error}"));
         }
     }
 
     fn close_log(&mut self) -> Option<RawOutput> {
         let (raw, error) = self.recorder.take()?.finish();
         if let Some(error) = error {
-            self.notice(format!("its log is not complete: {error}"));
+            self.notice(&format!("its log is not complete: {error}"));
         }
         Some(raw)
     }
@@ -112,11 +112,11 @@ impl Saga<'_> {
         match written {
             Ok(Written::Stored(key)) => Some(key),
             Ok(Written::Kept { path, error, .. }) => {
-                self.notice(format!("the {what} is kept in {path} and sent by the next run, because: {error}"));
+                self.notice(&format!("the {what} is kept in {path} and sent by the next run, because: {error}"));
                 Some(path.to_string())
             }
             Err(error) => {
-                self.notice(format!("the {what} is lost: neither the store nor this disk took it: {error}"));
+                self.notice(&format!("the {what} is lost: neither the store nor this disk took it: {error}"));
                 None
             }
         }
@@ -166,16 +166,16 @@ impl Saga<'_> {
         let Some(lock) = self.lock.take() else { return };
         match lock.release().await {
             Ok(Released::Clean) => {}
-            Ok(Released::Gone) => self.notice("its lock was removed by somebody while it ran".to_owned()),
+            Ok(Released::Gone) => self.notice("its lock was removed by somebody while it ran"),
             Ok(Released::Taken(by)) => {
-                self.notice(format!(
+                self.notice(&format!(
                     "its lock was taken by somebody else while it ran: {}",
                     by.describe(Timestamp::now())
                 ));
             }
             Err(error) => {
                 let hint = error.hint().unwrap_or_default();
-                self.notice(format!("its lock could not be released: {error}; {hint}"));
+                self.notice(&format!("its lock could not be released: {error}; {hint}"));
             }
         }
     }

@@ -24,7 +24,7 @@ const ERRORED: &str = "errored.tfstate";
 impl Saga<'_> {
     pub(super) async fn recover(&mut self, action: Action, applied: Applied) -> Result<Ended, Ended> {
         self.step(Step::Recover);
-        let failure = self.failure_of(action, &applied);
+        let failure = failure_of(action, &applied);
         let mut ended = Ended {
             outcome: match applied.exit {
                 Exit::Cancelled { .. } => Outcome::Cancelled,
@@ -42,14 +42,6 @@ impl Saga<'_> {
             self.compare(&applied, &mut ended).await;
         }
         Ok(ended)
-    }
-
-    /// The failure as Terraform told it.
-    fn failure_of(&self, action: Action, applied: &Applied) -> Failure {
-        let mut failure = Failure::new(ended_how(action.as_str(), applied.exit));
-        failure.causes.extend(applied.record.errors.iter().cloned());
-        failure.causes.extend(applied.stray.iter().cloned());
-        with_hints(failure)
     }
 
     /// Saves a state that Terraform could not write: a copy first, then the push, if the state in the store is one that
@@ -96,7 +88,7 @@ impl Saga<'_> {
         // Only what the store really has may be forgotten here.
         match self.read_back().await {
             Ok(Some(now)) if now.lineage == state.lineage && now.serial >= state.serial => {
-                self.notice(format!("the state that Terraform could not write was saved (serial {})", now.serial));
+                self.notice(&format!("the state that Terraform could not write was saved (serial {})", now.serial));
                 if let Err(error) = std::fs::remove_file(errored) {
                     tracing::warn!(%errored, %error, "the rescued state could not be removed");
                 }
@@ -190,7 +182,7 @@ impl Saga<'_> {
         let found = lock_id(&lock.bytes);
         if found.is_some() && found == applied.lock_id {
             match self.store.delete(&key, Some(&lock.etag)).await {
-                Ok(()) => self.notice("Terraform left its lock behind; it was this run's, and was released".to_owned()),
+                Ok(()) => self.notice("Terraform left its lock behind; it was this run's, and was released"),
                 Err(error) => tracing::warn!(%error, %key, "the lock of our own Terraform could not be released"),
             }
             return;
@@ -262,6 +254,14 @@ impl Saga<'_> {
         list.dedup();
         list
     }
+}
+
+/// The failure as Terraform told it.
+fn failure_of(action: Action, applied: &Applied) -> Failure {
+    let mut failure = Failure::new(ended_how(action.as_str(), applied.exit));
+    failure.causes.extend(applied.record.errors.iter().cloned());
+    failure.causes.extend(applied.stray.iter().cloned());
+    with_hints(failure)
 }
 
 /// What is not known must be looked at by a person.

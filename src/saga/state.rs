@@ -90,7 +90,7 @@ impl Saga<'_> {
         match copied {
             Ok(key) => self.backup_key = Some(key),
             Err(error) if !self.ctx.settings.backup_required => {
-                self.notice(format!("no backup of the state, going on as `backup.required: false` says: {error}"));
+                self.notice(&format!("no backup of the state, going on as `backup.required: false` says: {error}"));
             }
             Err(error) => {
                 let mut ended = store_failure("the state could not be backed up, so nothing was changed", &error);
