@@ -171,9 +171,9 @@ mod tests {
         let (store, parts) = (Watched::new(MemoryStore::default()), parts());
         let log = Utf8Path::from_path(temp.path()).unwrap().join("log");
         let text = "a line of output\n".repeat(200_000);
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        std::io::Write::write_all(&mut packer, text.as_bytes()).unwrap();
-        std::fs::write(&log, packer.finish().unwrap()).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
+        std::fs::write(&log, gzip.finish().unwrap()).unwrap();
         store.switch(true);
         let written = write_output(&store, &outbox, &parts.name(), &log).await.unwrap();
         assert!(matches!(&written, Written::Kept { error, .. } if error.is_transient()));
