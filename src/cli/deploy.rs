@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::Exit;
+use camino::Utf8Path;
+
 use super::args::{RunArgs, SelectionArgs};
 use super::error::CliError;
 use super::fleet::{self, Fleet};
@@ -53,8 +55,15 @@ impl Deploy<'_> {
             terminal.note(&notice);
         }
         fleet.check()?;
+        self.check_summary_path()?;
         let deployments: Vec<Arc<Deployment>> = fleet.selection.deployments.iter().cloned().map(Arc::new).collect();
         if deployments.is_empty() {
+            if fleet.discovery.deployments.is_empty() && fleet.selection.deleted.is_empty() {
+                let place = &fleet.settings.working_dir;
+                return Err(CliError::usage(format!("there are no deployments in {place}"))
+                    .next("name the directory that holds the *.tfvars files with --working-dir")
+                    .into());
+            }
             return self.nothing(terminal);
         }
         if self.run.dry_run {
@@ -176,6 +185,17 @@ impl Deploy<'_> {
             // What the run did must not be taken for nothing having been started.
             cli.exit = Exit::of(report, self.detailed_exitcode).max(Exit::Failed);
             cli
+        })
+    }
+
+    /// A summary that could not be written would be found out only when everything is done.
+    fn check_summary_path(&self) -> Result<(), CliError> {
+        let Some(path) = &self.run.output_summary else { return Ok(()) };
+        let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+        let tried = tempfile::Builder::new().prefix(".tfleet-").tempfile_in(folder);
+        tried.map(drop).map_err(|error| {
+            CliError::caused_by(format!("the summary {path} cannot be written there"), &error)
+                .next("name a file in a directory that exists and that you may write to")
         })
     }
 

@@ -12,7 +12,7 @@ use crate::config::{S3Settings, Settings, StateSettings};
 use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::execute::Environment;
-use crate::model::{AccountId, RunId};
+use crate::model::AccountId;
 use crate::report::Paint;
 use crate::run::preflight::{find_terraform, open_credentials, open_store};
 use crate::saga::Credentials;
@@ -59,7 +59,7 @@ impl Doctor<'_> {
         let word = match verdict {
             Verdict::Pass => paint.good("pass"),
             Verdict::Warn => paint.attention("warn"),
-            Verdict::Fail => paint.bad("FAIL"),
+            Verdict::Fail => paint.bad("fail"),
         };
         self.terminal.out(&format!("{word}  {text}\n"));
         for step in next {
@@ -102,7 +102,7 @@ impl Doctor<'_> {
     }
 
     async fn credentials(&mut self, settings: &Settings) -> Option<Credentials> {
-        match open_credentials(settings, RunId::new()).await {
+        match open_credentials(settings).await {
             Ok(credentials) => {
                 self.pass(&format!("AWS caller {}", credentials.caller.arn));
                 Some(credentials)

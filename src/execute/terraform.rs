@@ -14,7 +14,7 @@ use crate::model::Action;
 #[derive(Debug, thiserror::Error)]
 pub enum TerraformError {
     /// None on the path, or not where the setting says.
-    #[error("no `{0}` that can be run")]
+    #[error("no `{0}` can be run from here: it is not on PATH, or not where the setting says")]
     NotFound(String),
     /// It does not say its version.
     #[error("`{program} version -json` failed: {why}")]

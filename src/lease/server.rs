@@ -383,6 +383,7 @@ async fn answer(token: &str, shared: &Shared) -> Answer {
     match shared.leases.get(&key).await {
         Ok(credentials) => {
             fetches.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%key, "credentials served");
             Answer::Credentials(Document::new(&credentials, Timestamp::now(), shared.max_served))
         }
         Err(error) => {

@@ -76,7 +76,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     modules::check_backends(request, &backend)?;
     let needs_aws = settings.uses_s3() || roots.values().any(|root| root.module.may_use_aws());
     let run_id = RunId::new();
-    let credentials = if needs_aws { Some(open_credentials(settings, run_id).await?) } else { None };
+    let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
+use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OnceCell, watch};
 
@@ -122,6 +123,8 @@ pub struct Credentials {
     pub leases: Arc<Leases>,
     /// What serves them to child processes.
     pub server: CredentialServer,
+    /// Where its socket, tokens and configuration files are; it goes with the run.
+    pub folder: TempDir,
     /// Who runs tfleet.
     pub caller: Caller,
     /// The role in the deployments' accounts.

@@ -26,8 +26,7 @@ impl Saga<'_> {
             CredentialsFor::Target => self.role().lease(&self.deployment.account_id),
         };
         let failed = |error: &crate::lease::LeaseError| {
-            let what = format!("no credentials for account {}", self.deployment.account_id);
-            Ended::failed(Failure::caused_by(what, error).next(error.hint()))
+            Ended::failed(Failure::caused_by(format!("no credentials from {target}"), error).next(error.hint()))
         };
         // Asked for now, so that a role that cannot be taken shows here and not in the middle of a provider.
         if self.ctx.settings.uses_s3() || root.module.dirs.iter().any(|dir| dir.uses_aws) {

@@ -103,7 +103,10 @@ fn credentials_are_fetched_again_when_they_expire_during_an_apply() {
     fleet.deploy(&deploy);
     let run = fleet.apply().arg("--debug").spawn();
     let served = |output: &str| {
-        output.lines().filter(|line| line.contains("credentials served") && line.contains("tfleet-backend")).count()
+        output
+            .lines()
+            .filter(|line| line.contains("credentials served") && line.contains("the caller's own credentials"))
+            .count()
     };
     let held = gate.reached();
     let (before, reached) = (served(&run.output()), Instant::now());

@@ -1,33 +1,35 @@
 //! Who runs tfleet, and how it gets into the accounts.
 
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
+use tempfile::TempDir;
 
 use crate::config::Settings;
 use crate::config::StateSettings;
 use crate::event::Failure;
-use crate::files;
 use crate::lease::{
     CredentialServer, ExternalId, LeaseError, Leases, RoleName, RoleSettings, ServerOptions, SessionDuration,
     SessionName, sdk_config,
 };
-use crate::model::{IdError, Region, RunId};
+use crate::model::{IdError, Region};
 use crate::saga::Credentials;
 
 /// Finds the caller's credentials, asks who that is, and starts serving credentials to child processes.
-pub async fn open_credentials(settings: &Settings, run_id: RunId) -> Result<Credentials, Failure> {
+pub async fn open_credentials(settings: &Settings) -> Result<Credentials, Failure> {
     let failed = |error: &LeaseError| Failure::caused_by("AWS cannot be used", error).next(error.hint());
     let region = region(settings);
     let config = sdk_config(&region).await.map_err(|error| failed(&error))?;
     let leases = Leases::new(&config);
     let caller = leases.caller().await.map_err(|error| failed(&error))?;
-    let folder = server_folder(run_id);
-    files::private_dir(&folder).map_err(|error| Failure::caused_by(format!("cannot make {folder}"), &error))?;
+    let folder =
+        server_folder().map_err(|error| Failure::caused_by("no folder for credentials can be made", &error))?;
+    let path = Utf8Path::from_path(folder.path())
+        .ok_or_else(|| Failure::new("the folder for temporary files is not UTF-8"))?;
     let options = ServerOptions { max_served: settings.max_served_lifetime, program: None };
-    let server = CredentialServer::start(&folder, std::sync::Arc::clone(&leases), options)
+    let server = CredentialServer::start(path, std::sync::Arc::clone(&leases), options)
         .map_err(|error| Failure::caused_by("credentials cannot be served to Terraform", &error).next(error.hint()))?;
     let role = role_settings(settings, false)?;
     let plan_role = role_settings(settings, true)?;
-    Ok(Credentials { leases, server, caller, role, plan_role })
+    Ok(Credentials { leases, server, folder, caller, role, plan_role })
 }
 
 /// The region that the central account is spoken to in.
@@ -41,13 +43,11 @@ pub(super) fn region(settings: &Settings) -> Region {
     }
 }
 
-/// A short path of this run alone: the paths of sockets are short.
-fn server_folder(run_id: RunId) -> Utf8PathBuf {
-    let base = std::env::var("XDG_RUNTIME_DIR").ok().filter(|dir| !dir.is_empty()).map_or_else(
-        || Utf8PathBuf::from_path_buf(std::env::temp_dir()).unwrap_or_else(|_| "/tmp".into()),
-        Utf8PathBuf::from,
-    );
-    base.join(format!("tfleet-{run_id}"))
+/// A private folder of this run alone, with a short path: the paths of sockets are short.
+fn server_folder() -> std::io::Result<TempDir> {
+    let base = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| std::path::Path::new(dir).is_dir());
+    let base = base.map_or_else(std::env::temp_dir, std::path::PathBuf::from);
+    tempfile::Builder::new().prefix("tfleet-").tempdir_in(base)
 }
 
 /// The role in the deployments' accounts, as the settings have it; for plans perhaps another one.
