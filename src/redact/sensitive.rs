@@ -66,7 +66,7 @@ pub fn from_plan(plan: &Value) -> Vec<Secret<String>> {
 /// Masks every sensitive value of a plan; its structure and everything else stay.
 ///
 /// A value that is sensitive as a whole becomes one string, also where it was an object; what is `null` stays so.
-/// The configuration inside a plan has no marks of its own: literals in it that equal a sensitive value are masked too.
+/// Some places have no marks of their own: values in them that hold a sensitive value are masked too.
 pub fn mask_plan(plan: &mut Value) {
     let secrets: BTreeSet<String> = from_plan(plan).into_iter().map(|secret| secret.expose().clone()).collect();
     let sensitive_variables = sensitive_variables(&plan["configuration"]["root_module"]);
@@ -94,8 +94,8 @@ pub fn mask_plan(plan: &mut Value) {
     }
     if let Some(configuration) = plan.get_mut("configuration") {
         mask_defaults(configuration.get_mut("root_module"));
-        mask_equal(configuration, false, &secrets);
     }
+    mask_known(plan, false, &secrets);
 }
 
 /// Collects texts and numbers, each once.
@@ -254,16 +254,19 @@ fn mask_defaults(module: Option<&mut Value>) {
     }
 }
 
-/// Masks the literals of a configuration that are one of the secrets. Only literals: an address or a provider's name
-/// that equals a secret is Terraform's own word.
-fn mask_equal(value: &mut Value, literal: bool, secrets: &BTreeSet<String>) {
+/// The parts of a plan that hold values and not Terraform's own words (addresses, types, names of providers).
+const VALUES: [&str; 6] = ["before", "after", "values", "value", "constant_value", "default"];
+
+/// Masks the values that hold one of the secrets where nothing marks them: literals of the configuration, and what a
+/// provider copied from a marked attribute to one that is not (`terraform_data` copies `input` to `output`).
+fn mask_known(value: &mut Value, literal: bool, secrets: &BTreeSet<String>) {
     match value {
-        Value::String(text) if literal && secrets.contains(text) => mask_whole(value),
-        Value::Array(items) => items.iter_mut().for_each(|item| mask_equal(item, literal, secrets)),
+        Value::String(text) if literal && secrets.iter().any(|secret| text.contains(secret)) => mask_whole(value),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask_known(item, literal, secrets)),
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
-                let literal = literal || matches!(name.as_str(), "constant_value" | "default");
-                mask_equal(field, literal, secrets);
+                let literal = literal || VALUES.contains(&name.as_str());
+                mask_known(field, literal, secrets);
             }
         }
         _ => {}

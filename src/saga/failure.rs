@@ -1,5 +1,7 @@
 //! Failures of Terraform in words: what ended how, Terraform's own reasons, and what to do about the usual ones.
 
+use std::time::Duration;
+
 use super::{Ended, Saga};
 use crate::event::{Failure, Outcome};
 use crate::execute::Exit;
@@ -38,21 +40,24 @@ impl Saga<'_> {
 
     /// The same, as a failure.
     pub(super) fn failure_of_command(&self, name: &str, exit: Exit, errors: Option<String>) -> Failure {
-        let mut failure = Failure::new(ended_how(name, exit));
+        let mut failure = Failure::new(ended_how(name, exit, self.ctx.settings.run.plan_timeout));
         failure.causes.extend(errors.map(|text| self.redactor.text(&text)));
         with_hints(failure)
     }
 }
 
 /// How a Terraform command ended, as the beginning of a sentence.
-pub(super) fn ended_how(name: &str, exit: Exit) -> String {
+pub(super) fn ended_how(name: &str, exit: Exit, limit: Duration) -> String {
+    let limit = limit.as_secs();
     match exit {
         Exit::Code(1) => format!("terraform {name} failed"),
         Exit::Code(code) => format!("terraform {name} failed with exit code {code}"),
         Exit::Signal(signal) => format!("terraform {name} was ended by signal {signal} from outside"),
-        Exit::TimedOut { killed: false } => format!("terraform {name} took too long and was interrupted"),
+        Exit::TimedOut { killed: false } => {
+            format!("terraform {name} took longer than {limit}s and was interrupted")
+        }
         Exit::TimedOut { killed: true } => {
-            format!("terraform {name} took too long, did not end when it was interrupted, and was killed")
+            format!("terraform {name} took longer than {limit}s, did not end when it was interrupted, and was killed")
         }
         Exit::Cancelled { killed: false } => format!("terraform {name} was cancelled, and ended in order"),
         Exit::Cancelled { killed: true } => format!("terraform {name} was cancelled and killed"),

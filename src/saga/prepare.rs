@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::output::{Recorder, Text};
 use super::{Ended, Saga};
 use crate::event::{Failure, RunEvent, Step};
-use crate::execute::{ErrorText, Exit, Spec, args, run};
+use crate::execute::{ErrorText, Exit, ProcessError, Spec, Stop, args, run};
+use crate::hcl::AssumesRole;
 use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleSettings, TARGET_PROFILE};
 use crate::model::{AccountId, Action};
 use crate::workspace::{
     CredentialsFor, Overrides, Prepared, PreparedModule, Staging, SuppliedVariable, Toolchain, WorkspaceError, build,
-    guard, own_profiles, plan_backend, prepared, supplied_variables,
+    guard, lock_lacks_platform, own_profiles, plan_backend, prepared, supplied_variables,
 };
 
 impl Saga<'_> {
@@ -77,10 +80,14 @@ impl Saga<'_> {
         }
     }
 
-    /// The account whose credentials the module's providers get.
+    /// The account that the provider blocks without a role of their own must work in: the deployment's. Only beside
+    /// blocks that assume a role, in a module that gets the central credentials, is such a block meant for the central
+    /// account.
     fn provider_account(&self) -> Result<AccountId, Ended> {
-        Ok(match (self.root()?.credentials_for, &self.ctx.credentials) {
-            (CredentialsFor::Central, Some(credentials)) => credentials.caller.account.clone(),
+        let root = self.root()?;
+        let some_assume = root.module.aws_providers().any(|(_, block)| block.assumes_role != AssumesRole::No);
+        Ok(match (root.credentials_for, &self.ctx.credentials) {
+            (CredentialsFor::Central, Some(credentials)) if some_assume => credentials.caller.account.clone(),
             _ => self.deployment.account_id.clone(),
         })
     }
@@ -181,11 +188,20 @@ impl Saga<'_> {
         let raw = self.raw_path("prepare");
         let mut recorder =
             Recorder::open(log.clone(), raw, &self.redactor).map_err(|error| Failure::caused_by(what, &error))?;
-        let mut output = Text { recorder: &mut recorder, errors: ErrorText::default() };
-        let exit = run(&spec, self.ctx.stop.clone(), &mut output).await;
-        let errors = output.errors.finish();
+        let stop = self.ctx.stop.clone();
+        let mut init = recorded(&spec, &stop, &mut recorder).await;
+        if let Ok((Exit::Code(1), Some(errors))) = &init
+            && lock_lacks_platform(errors)
+        {
+            // A lock file from another platform (a Mac's) is completed in the copy, and the providers are verified.
+            let lock = Spec { args: args::lock_providers(&self.ctx.toolchain.platform), ..spec.clone() };
+            if let Ok((Exit::Code(0), _)) = recorded(&lock, &stop, &mut recorder).await {
+                init = recorded(&spec, &stop, &mut recorder).await;
+            }
+        }
         drop(recorder.finish());
-        match exit.map_err(|error| Failure::caused_by(what, &error))? {
+        let (exit, errors) = init.map_err(|error| Failure::caused_by(what, &error))?;
+        match exit {
             Exit::Code(0) => {}
             exit => {
                 let failure = self.failure_of_command("init -backend=false", exit, errors);
@@ -216,16 +232,24 @@ impl Saga<'_> {
     /// Runs a command whose output is text; anything but exit code 0 ends the deployment.
     async fn text_command(&mut self, name: &str, spec: &Spec) -> Result<(), Ended> {
         let stop = self.ctx.stop.clone();
-        let mut output = Text { recorder: self.recorder()?, errors: ErrorText::default() };
-        let exit = run(spec, stop, &mut output).await;
-        let errors = output.errors.finish();
-        match exit
-            .map_err(|error| Ended::failed(Failure::caused_by(format!("terraform {name} did not run"), &error)))?
-        {
-            Exit::Code(0) => Ok(()),
-            exit => Err(self.command_failed(name, exit, errors)),
+        let ended = recorded(spec, &stop, self.recorder()?).await;
+        let failed = |error| Ended::failed(Failure::caused_by(format!("terraform {name} did not run"), &error));
+        match ended.map_err(failed)? {
+            (Exit::Code(0), _) => Ok(()),
+            (exit, errors) => Err(self.command_failed(name, exit, errors)),
         }
     }
+}
+
+/// Runs a command whose output is text, and gathers its errors.
+async fn recorded(
+    spec: &Spec,
+    stop: &watch::Receiver<Stop>,
+    recorder: &mut Recorder,
+) -> Result<(Exit, Option<String>), ProcessError> {
+    let mut output = Text { recorder, errors: ErrorText::default() };
+    let exit = run(spec, stop.clone(), &mut output).await?;
+    Ok((exit, output.errors.finish()))
 }
 
 /// A failure of a workspace, with its hint. A state that an earlier run could not save is for an operator.

@@ -5,6 +5,7 @@
 //! to name what was touched, and what is not known.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::apply::{Applied, lock_id};
 use super::failure::{ended_how, with_hints};
@@ -24,7 +25,7 @@ const ERRORED: &str = "errored.tfstate";
 impl Saga<'_> {
     pub(super) async fn recover(&mut self, action: Action, applied: Applied) -> Result<Ended, Ended> {
         self.step(Step::Recover);
-        let failure = failure_of(action, &applied);
+        let failure = failure_of(action, &applied, self.ctx.settings.run.timeout);
         let mut ended = Ended {
             outcome: match applied.exit {
                 Exit::Cancelled { .. } => Outcome::Cancelled,
@@ -257,8 +258,8 @@ impl Saga<'_> {
 }
 
 /// The failure as Terraform told it.
-fn failure_of(action: Action, applied: &Applied) -> Failure {
-    let mut failure = Failure::new(ended_how(action.as_str(), applied.exit));
+fn failure_of(action: Action, applied: &Applied, limit: Duration) -> Failure {
+    let mut failure = Failure::new(ended_how(action.as_str(), applied.exit, limit));
     failure.causes.extend(applied.record.errors.iter().cloned());
     failure.causes.extend(applied.stray.iter().cloned());
     with_hints(failure)

@@ -74,7 +74,7 @@ impl Outbox {
         &self.dir
     }
 
-    /// Keeps `body` for the store that describes itself as `store`, to be put at `key`. Returns where it lies.
+    /// Keeps `body` for the store that describes itself as `store`, to be put at `key`. Returns the file that holds it.
     pub async fn keep(&self, store: &str, key: &str, body: Body) -> Result<Utf8PathBuf, OutboxError> {
         let target = Target { store: store.to_owned(), key: key.to_owned() };
         let dir = self.dir.clone();
@@ -139,7 +139,7 @@ fn keep(dir: &Utf8Path, target: &Target, body: &Body) -> Result<Utf8PathBuf, Out
         File::open(dir)?.sync_all()
     };
     write().map_err(failed("write", &entry))?;
-    Ok(entry)
+    Ok(entry.join("body"))
 }
 
 /// The right to send, held while the file is open, and what is there to be sent to one store.
