@@ -10,9 +10,11 @@ use super::error::CliError;
 use super::fleet::{self, Fleet};
 use super::terminal::Terminal;
 use crate::config::Rollback;
-use crate::event::{ChangeCounts, DeploymentResult, EventSink, Outcome, RunReport};
+use crate::event::{ChangeCounts, DeploymentResult, EventSink, Failure, Outcome, RunReport};
 use crate::model::{Action, Deployment, RunId};
-use crate::report::{Lines, Output, TerminalProgress, final_report, terminal_size, write_summary};
+use crate::report::{
+    Lines, Output, TerminalProgress, deployments as count_of, final_report, terminal_size, write_summary,
+};
 use crate::run::preflight::{Ready, Request, preflight};
 use crate::run::{Signals, run};
 use crate::saga::Task;
@@ -79,10 +81,7 @@ impl Deploy<'_> {
                 let task = if self.action == Action::Plan { Task::Plan } else { Task::Direct(self.action) };
                 self.execute(ready, &deployments, task, terminal).await?
             }
-            Way::Ask => match self.ask(ready, &deployments, terminal).await? {
-                Some(report) => report,
-                None => return Ok(Exit::Success),
-            },
+            Way::Ask => self.ask(ready, &deployments, terminal).await?,
         };
         self.finish(&report, terminal)
     }
@@ -119,40 +118,72 @@ impl Deploy<'_> {
         Ok(run(Arc::clone(&ready.context), deployments, task, &mut ready.channels, &mut signals, &mut sinks).await)
     }
 
-    /// Plans, shows the counts, asks, and applies exactly what was shown. `None`: the answer was no.
+    /// Plans, shows the counts, asks, and applies exactly what was shown.
     async fn ask(
         &self,
         mut ready: Ready,
         deployments: &[Arc<Deployment>],
         terminal: &mut Terminal,
-    ) -> anyhow::Result<Option<Arc<RunReport>>> {
+    ) -> anyhow::Result<Arc<RunReport>> {
         let mut signals = Signals::new()?;
         let context = Arc::clone(&ready.context);
         let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
-        let planned = run(
-            Arc::clone(&context),
-            deployments,
-            Task::Ask(self.action),
-            &mut ready.channels,
-            &mut signals,
-            &mut sinks,
-        )
-        .await;
+        let (channels, task) = (&mut ready.channels, Task::Ask(self.action));
+        let planned = run(Arc::clone(&context), deployments, task, channels, &mut signals, &mut sinks).await;
         drop(sinks);
-        terminal.out(&final_report(&planned, terminal.colours));
-        let (changing, settled): (Vec<_>, Vec<_>) =
-            planned.results.iter().partition(|result| result.outcome == Outcome::Succeeded);
-        if changing.is_empty() || settled.iter().any(|result| result.outcome == Outcome::Cancelled) {
-            return Ok(Some(planned));
+        let changing: Vec<_> = planned.results.iter().filter(|result| result.has_changes).collect();
+        let cancelled = planned.results.iter().any(|result| result.outcome == Outcome::Cancelled);
+        if changing.is_empty() || cancelled {
+            context.discard_kept();
+            return Ok(self.named(&planned));
         }
-        if !terminal.ask(&self.question(&changing)) {
-            terminal.note("nothing was changed");
-            return Ok(None);
+        terminal.out(&final_report(&planned, terminal.colours));
+        let question = self.question(&changing);
+        let yes = tokio::select! {
+            yes = terminal.ask(&question) => yes,
+            signal = signals.next() => {
+                terminal.err("\n");
+                terminal.note(&format!("{signal}: nothing was changed"));
+                false
+            }
+        };
+        if !yes {
+            context.discard_kept();
+            return Ok(self.refused(&planned));
         }
         let go: Vec<Arc<Deployment>> = changing.iter().map(|result| Arc::clone(&result.deployment)).collect();
         let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
-        let done = run(context, &go, Task::Saved(self.action), &mut ready.channels, &mut signals, &mut sinks).await;
-        Ok(Some(merge(&planned, &done)))
+        let task = Task::Saved(self.action);
+        let done = run(Arc::clone(&context), &go, task, channels, &mut signals, &mut sinks).await;
+        // Those that were cancelled before they began.
+        context.discard_kept();
+        Ok(merge(&planned, &done))
+    }
+
+    /// The plans as the result of the action, where there was nothing to do or nothing more was done.
+    fn named(&self, planned: &RunReport) -> Arc<RunReport> {
+        let results = planned.results.iter().map(|result| {
+            let mut result = (**result).clone();
+            result.action = self.action;
+            Arc::new(result)
+        });
+        Arc::new(RunReport { action: self.action, results: results.collect(), ..planned.clone() })
+    }
+
+    /// The answer was no: what would have changed was cancelled.
+    fn refused(&self, planned: &RunReport) -> Arc<RunReport> {
+        let results = planned.results.iter().map(|result| {
+            let mut result = (**result).clone();
+            result.action = self.action;
+            if result.has_changes {
+                result.outcome = Outcome::Cancelled;
+                result.changes = ChangeCounts::default();
+                result.has_changes = false;
+                result.error = Some(Failure::new("it was not approved, and nothing was changed"));
+            }
+            Arc::new(result)
+        });
+        Arc::new(RunReport { action: self.action, results: results.collect(), ..planned.clone() })
     }
 
     fn question(&self, changing: &[&Arc<DeploymentResult>]) -> String {
@@ -162,9 +193,9 @@ impl Deploy<'_> {
             destroy: sum.destroy + result.changes.destroy,
         });
         format!(
-            "{} {} deployments: {} to add, {} to change, {} to destroy?",
+            "{} {}: {} to add, {} to change, {} to destroy?",
             if self.action == Action::Destroy { "Destroy" } else { "Apply" },
-            changing.len(),
+            count_of(changing.len()),
             total.add,
             total.change,
             total.destroy
@@ -214,7 +245,7 @@ impl Deploy<'_> {
     }
 
     fn dry_run(&self, deployments: &[Arc<Deployment>], terminal: &mut Terminal) {
-        terminal.out(&format!("Would {} {} deployments:\n", self.action, deployments.len()));
+        terminal.out(&format!("Would {} {}:\n", self.action, count_of(deployments.len())));
         for deployment in deployments {
             terminal.out(&format!(
                 "  {} (account {} {}, {}; state {}; from {})\n",
@@ -247,7 +278,11 @@ fn merge(planned: &RunReport, done: &RunReport) -> Arc<RunReport> {
         .iter()
         .map(|first| {
             let second = done.results.iter().find(|second| second.deployment.name == first.deployment.name);
-            Arc::clone(second.unwrap_or(first))
+            second.cloned().unwrap_or_else(|| {
+                let mut first = (**first).clone();
+                first.action = done.action;
+                Arc::new(first)
+            })
         })
         .collect();
     Arc::new(RunReport {

@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::terminal::Terminal;
 use super::{Exit, fleet};
 use crate::discover::duplicate_keys;
-use crate::report::columns;
+use crate::report::{columns, deployments};
 
 /// Lists the deployments; the files with problems too, and then the exit code says so.
 pub fn run(args: &DiscoverArgs, terminal: &mut Terminal) -> Result<Exit, CliError> {
@@ -50,7 +50,7 @@ pub fn run(args: &DiscoverArgs, terminal: &mut Terminal) -> Result<Exit, CliErro
             if !selection.deployments.is_empty() {
                 terminal.out(&columns(&header, &rows));
             }
-            terminal.out(&format!("{} deployments\n", selection.deployments.len()));
+            terminal.out(&format!("{}\n", deployments(selection.deployments.len())));
         }
     }
     if !selection.problems.is_empty() {

@@ -57,11 +57,16 @@ impl Terminal {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
-    /// Asks a yes-or-no question; everything but yes is no.
-    pub fn ask(&mut self, question: &str) -> bool {
+    /// Asks a yes-or-no question; everything but yes is no, and so is the end of the input.
+    pub async fn ask(&mut self, question: &str) -> bool {
         self.err(&format!("{question} [yes/no]: "));
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "yes" | "y" | "Yes" | "YES")
+        let (say, hear) = tokio::sync::oneshot::channel();
+        // A thread of its own: it may wait for ever, and must not keep the process.
+        std::thread::spawn(move || {
+            let mut answer = String::new();
+            let _ = say.send(io::stdin().read_line(&mut answer).map(|_| answer));
+        });
+        matches!(hear.await, Ok(Ok(answer)) if matches!(answer.trim(), "yes" | "y" | "Yes" | "YES"))
     }
 }
 

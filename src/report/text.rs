@@ -58,7 +58,8 @@ pub(super) const fn outcome(outcome: Outcome) -> &'static str {
 }
 
 /// `1 deployment`, `2 deployments`.
-pub(super) fn deployments(count: usize) -> String {
+#[must_use]
+pub fn deployments(count: usize) -> String {
     if count == 1 { "1 deployment".to_owned() } else { format!("{count} deployments") }
 }
 

@@ -133,6 +133,18 @@ pub struct Credentials {
     pub plan_role: RoleSettings,
 }
 
+impl Context {
+    /// Gives up the plans that nobody approved: they hold secrets, and their workspaces are of no use any more.
+    pub fn discard_kept(&self) {
+        let kept = self.kept.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default();
+        for (name, kept) in kept {
+            if let Err(error) = kept.workspace.remove() {
+                tracing::warn!(deployment = %name, %error, "a workspace could not be removed");
+            }
+        }
+    }
+}
+
 /// What is done with one deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
@@ -147,9 +159,18 @@ pub enum Task {
 }
 
 impl Task {
-    /// What is wanted in the end.
+    /// What it does itself.
     #[must_use]
     pub const fn action(self) -> Action {
+        match self {
+            Self::Plan | Self::Ask(_) => Action::Plan,
+            Self::Direct(action) | Self::Saved(action) => action,
+        }
+    }
+
+    /// What is wanted in the end: a plan that waits for a yes is made with the rights of its apply.
+    #[must_use]
+    pub const fn purpose(self) -> Action {
         match self {
             Self::Plan => Action::Plan,
             Self::Direct(action) | Self::Ask(action) | Self::Saved(action) => action,
@@ -293,7 +314,9 @@ impl Saga<'_> {
             Task::Ask(action) => {
                 self.prepare().await?;
                 let ended = self.plan(action == Action::Destroy).await?;
-                self.keep();
+                if ended.has_changes {
+                    self.keep();
+                }
                 Ok(ended)
             }
         }

@@ -74,7 +74,7 @@ impl Saga<'_> {
 
     fn role(&self) -> RoleSettings {
         let Some(credentials) = &self.ctx.credentials else { return RoleSettings::default() };
-        match self.task.action() {
+        match self.task.purpose() {
             Action::Plan => credentials.plan_role.clone(),
             Action::Apply | Action::Destroy => credentials.role.clone(),
         }

@@ -17,4 +17,5 @@ mod harness;
 mod locks;
 mod redaction;
 mod summary;
+mod terminal;
 mod workspace;

@@ -17,6 +17,7 @@ mod moto;
 mod proxy;
 mod store;
 mod tools;
+mod tty;
 mod wait;
 mod wrapper;
 
