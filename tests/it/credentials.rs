@@ -46,9 +46,11 @@ fn states_are_central_and_roles_are_assumed_once_for_each_account() {
 #[test]
 fn the_callers_own_account_needs_no_role() {
     let (fleet, proxy) = Fleet::s3_with_faults();
-    fleet.deploy(&Deploy::new("a").account((CENTRAL, "shared-services")));
+    let deploy = Deploy::new("a").account((CENTRAL, "shared-services"));
+    fleet.deploy(&deploy);
     fleet.apply().run().assert_code(0);
     assert!(proxy.assumed().is_empty());
+    assert_eq!(fleet.store().states(), [deploy.key()]);
 }
 
 /// Issue: "role name …, external id, session name, duration, separate plan role are settings."
@@ -90,6 +92,7 @@ fn throttling_is_tried_again() {
     proxy.rule(Rule::on("POST", "/", Fault::Status(503, "SlowDown")).body("Action=AssumeRole&").times(1));
     proxy.rule(Rule::on("POST", "/", Fault::Reset).body("Action=AssumeRole&").times(1));
     fleet.apply().run().assert_code(0);
+    assert_eq!(proxy.assumed().len(), 3, "one refused, one reset, one answered");
 }
 
 /// Issue: "credentials fetched again when the lease handed out expires during an apply". FACTS: "serve a shorter
