@@ -70,19 +70,13 @@ fn life_of(fleet: &Fleet) {
         |action: &str| audits.iter().filter(|k| k.contains(&format!("/{action}-")) && k.ends_with(".json")).count();
     assert_eq!((count("apply"), count("destroy")), (3, 1), "{audits:#?}");
     let record = store.json(audits.iter().find(|key| key.contains("/destroy-")).unwrap());
-    for field in [
-        "outcome",
-        "backend_key",
-        "deployment",
-        "services",
-        "output",
-        "backup_key",
-        "tfleet_version",
-        "terraform_version",
-    ] {
+    for field in ["time", "run_id", "caller", "deployment", "backup_key", "terraform", "orchestrator_version"] {
         assert!(record.get(field).is_some(), "no {field} in {record:#}");
     }
-    assert_eq!(record["outcome"], "succeeded");
+    for field in ["outcome", "backend_key", "services", "output"] {
+        assert!(record["result"].get(field).is_some(), "no {field} in {record:#}");
+    }
+    assert_eq!(record["result"]["outcome"], "succeeded");
 }
 
 /// Issue, "Embedded store": "with backups, records and audit working the same".
@@ -272,10 +266,16 @@ fn a_key_that_belongs_to_another_file_is_refused() {
     let deploy = Deploy::new("orders");
     fleet.deploy(&deploy);
     fleet.apply().run().assert_code(0);
-    fs::remove_file(fleet.repo(&deploy.path())).unwrap();
+    // The first file is still there, but says that it is another project now.
+    fleet.deploy(&Deploy::new("moved").file(&deploy.path()));
     let taken = Deploy::new("orders").file("Accounts/elsewhere/orders/x.tfvars");
     fleet.deploy(&taken);
-    fleet.apply().run().assert_code(3).assert_says(&[&deploy.key(), &deploy.path(), &taken.path()]);
+    let call = fleet.apply().args(["--changed-files", &taken.path()]);
+    call.run().assert_code(3).assert_says(&[&deploy.key(), &deploy.path(), &taken.path()]);
+
+    // A file that is gone was renamed: the state goes with it, and that is said.
+    fs::remove_file(fleet.repo(&deploy.path())).unwrap();
+    fleet.apply().run().assert_code(0).assert_says(&[&deploy.path(), &taken.path()]);
 }
 
 /// Issue, "Execution": "`required_version` and a state written by a newer Terraform are reported before apply."

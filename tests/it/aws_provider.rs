@@ -1,6 +1,8 @@
 //! The real AWS provider: resources land in the account of their deployment, and in no other.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use crate::bed::{
     CENTRAL, CENTRAL_KEY, DEV, Deploy, Fleet, PROD, STAGING, TerraformWrapper, aws_fleet, aws_provider_block,
@@ -136,9 +138,11 @@ fn the_provider_is_kept_once_for_all_deployments() {
         .filter(|path| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("terraform-provider-aws"))
         })
-        .filter(|path| fs::metadata(path).unwrap().len() > 100_000_000)
-        .count();
-    assert!(copies <= 1, "{copies} copies of the provider");
+        .map(|path| fs::metadata(&path).unwrap())
+        .filter(|about| about.len() > 100_000_000)
+        .map(|about| about.ino())
+        .collect::<BTreeSet<_>>();
+    assert!(copies.len() <= 1, "{} copies of the provider on the disk", copies.len());
     let inits = wrapper.calls_of("init");
     let shared = inits.iter().filter(|call| call.args.iter().any(|arg| arg.starts_with("-plugin-dir="))).count();
     assert_eq!(shared, 3, "each deployment uses the prepared providers: {inits:#?}");

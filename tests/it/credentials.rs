@@ -150,7 +150,7 @@ fn nothing_secret_is_left_anywhere() {
     let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
     let look = || {
         // The home folder holds what the caller keeps there; nothing in this test does.
-        for folder in ["repo", "cache", "home", "out", "runs"] {
+        for folder in ["repo", "cache", "home", "out", "runs", "tmp"] {
             for path in files_below(&fleet.dir(folder)) {
                 assert_nowhere(&path.display().to_string(), &fs::read(&path).unwrap_or_default(), &secrets);
             }
@@ -189,4 +189,5 @@ fn sockets_and_tokens_are_gone_after_the_run() {
     fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).run().assert_code(0);
     let config = wrapper.calls_of("apply").pop().unwrap().env["AWS_CONFIG_FILE"].clone();
     assert!(!fs::exists(&config).unwrap(), "{config}");
+    assert!(files_below(&fleet.dir("tmp")).is_empty(), "{:#?}", files_below(&fleet.dir("tmp")));
 }

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn write(dir: &Utf8Path, name: &str, text: &str) {

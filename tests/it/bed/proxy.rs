@@ -18,7 +18,7 @@ use super::{Moto, wait_until};
 /// What happens to a request that a rule is for.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// The answer is this status with an S3 error of this code; moto never hears of the request.
+    /// The answer is this status with an error of this code (as S3 or STS writes it); moto never hears of the request.
     Status(u16, &'static str),
     /// The connection is reset before moto hears of the request.
     Reset,
@@ -242,7 +242,7 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
             drop(released);
             Some(forward(shared, &request).await?)
         }
-        Fault::Status(status, code) => Some(error_answer(status, code)),
+        Fault::Status(status, code) => Some(error_answer(&request, status, code)),
         Fault::LoseAnswer => {
             forward(shared, &request).await?;
             None
@@ -261,9 +261,9 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn error_answer(status: u16, code: &str) -> Vec<u8> {
-    let body =
-        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
+fn error_answer(request: &Request, status: u16, code: &str) -> Vec<u8> {
+    let error = format!("<Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
+    let body = if request.scope(3) == "sts" { format!("<ErrorResponse>{error}</ErrorResponse>") } else { error };
     let head = "Content-Type: application/xml\r\nConnection: close\r\n";
     format!("HTTP/1.1 {status} Fault\r\n{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
