@@ -254,7 +254,11 @@ fn a_key_that_would_move_stops_the_run() {
 
     // With no record (an adopted bucket): the state alone says it.
     let fleet = Fleet::s3();
-    fleet.bucket().put(&deploy.key(), br#"{"version":4,"serial":1,"lineage":"x","outputs":{},"resources":[]}"#);
+    fleet.deploy(&deploy);
+    fleet.apply().run().assert_code(0);
+    let state = fleet.bucket().get(&deploy.key()).unwrap();
+    let fleet = Fleet::s3();
+    fleet.bucket().put(&deploy.key(), &state);
     fleet.deploy(&with_key);
     fleet.apply().run().assert_code(3).assert_says(&[&deploy.key(), &deploy.key_of("combined")]);
 }

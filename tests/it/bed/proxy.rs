@@ -28,6 +28,8 @@ pub enum Fault {
     LoseAnswer,
     /// The request waits until [`FaultProxy::release`].
     Hold,
+    /// The request goes through with the second text for the first in its body. Both are of one length.
+    Replace(&'static str, &'static str),
     /// Nothing: the request goes through. For rules that only count.
     Pass,
 }
@@ -231,10 +233,15 @@ impl Request {
 }
 
 async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
-    let request = read_request(&mut client).await?;
+    let mut request = read_request(&mut client).await?;
     let fault = shared.fault_for(&request);
     let answer = match fault {
         Fault::Pass => Some(forward(shared, &request).await?),
+        Fault::Replace(from, to) => {
+            assert_eq!(from.len(), to.len(), "the length is in the head already");
+            request.body = String::from_utf8_lossy(&request.body).replace(from, to).into_bytes();
+            Some(forward(shared, &request).await?)
+        }
         Fault::Hold => {
             *shared.held.lock().unwrap() += 1;
             let mut gate = shared.gate.subscribe();
