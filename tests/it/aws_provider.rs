@@ -1,10 +1,12 @@
 //! The real AWS provider: resources land in the account of their deployment, and in no other.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use crate::bed::{
-    CENTRAL, CENTRAL_KEY, DEV, Deploy, Fleet, PROD, STAGING, TerraformWrapper, aws_fleet, aws_provider_block,
-    files_below, tree,
+    CENTRAL, CENTRAL_KEY, CENTRAL_SECRET, DEV, Deploy, Fault, Fleet, PROD, Rule, STAGING, TerraformWrapper, aws_fleet,
+    aws_provider_block, files_below, tree,
 };
 
 /// Issue: "the real AWS provider for at least one fleet that creates buckets in two different child accounts, checked
@@ -37,17 +39,32 @@ fn buckets_land_in_the_account_of_their_deployment() {
     assert!(!moto.buckets_of(DEV.0).iter().any(|name| name == deploys[0].bucket_name()));
 }
 
-/// Issue: "a provider pointed at the wrong account refused". Here: a module that runs with the central account's
-/// credentials, for a deployment of another account.
+/// Issue: "a provider pointed at the wrong account refused". Here: something outside slips the central account's keys under
+/// Terraform, which win over the profile; the provider itself refuses.
 #[test]
 fn a_provider_in_the_wrong_account_is_refused() {
     let fleet = Fleet::s3();
     aws_fleet(&fleet, &aws_provider_block(fleet.moto().endpoint(), ""));
-    fleet.settings("provider_credentials:\n  \".\": central");
-    let deploy = Deploy::new("a").own_bucket();
+    let deploy = Deploy::new("a").account(PROD).own_bucket();
     fleet.deploy(&deploy);
-    fleet.apply().run().assert_code(1).assert_says(&["not allowed"]);
-    for account in [CENTRAL, DEV.0] {
+    let keys = format!("AWS_ACCESS_KEY_ID={CENTRAL_KEY} AWS_SECRET_ACCESS_KEY={CENTRAL_SECRET}");
+    let wrapper = TerraformWrapper::with_step(&fleet, &format!("[ \"$verb\" = apply ] && export {keys}"));
+    fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).run().assert_code(1).assert_says(&["not allowed"]);
+    for account in [CENTRAL, DEV.0, PROD.0] {
+        assert!(!fleet.moto().buckets_of(account).iter().any(|name| name == deploy.bucket_name()), "{account}");
+    }
+}
+
+/// A role that leads into another account than the one it was asked for in: found before Terraform starts.
+#[test]
+fn a_role_that_leads_elsewhere_is_refused() {
+    let (fleet, proxy) = Fleet::s3_with_faults();
+    aws_fleet(&fleet, &aws_provider_block(fleet.moto().endpoint(), ""));
+    let deploy = Deploy::new("a").account(PROD).own_bucket();
+    fleet.deploy(&deploy);
+    proxy.rule(Rule::on("POST", "/", Fault::Replace(PROD.0, DEV.0)));
+    fleet.apply().run().assert_code(1).assert_says(&["which is not in account"]);
+    for account in [CENTRAL, DEV.0, PROD.0] {
         assert!(!fleet.moto().buckets_of(account).iter().any(|name| name == deploy.bucket_name()), "{account}");
     }
 }
@@ -73,11 +90,18 @@ fn aliases_and_skipped_account_ids_are_held_to_the_account_too() {
         buckets.contains(&deploy.bucket_name().to_owned()) && buckets.contains(&format!("{}-b", deploy.bucket_name()))
     );
 
-    let wrong = Deploy::new("b").own_bucket();
+    let wrong = Deploy::new("b").account(PROD).own_bucket();
     fs::remove_file(fleet.repo(&deploy.path())).unwrap();
-    fleet.deploy(&wrong).settings("provider_credentials:\n  \".\": central");
-    fleet.apply().run().assert_code(1).assert_says(&["not allowed"]);
-    assert!(!fleet.moto().buckets_of(CENTRAL).iter().any(|name| name.starts_with(wrong.bucket_name())));
+    fleet.deploy(&wrong);
+    let keys = format!("AWS_ACCESS_KEY_ID={CENTRAL_KEY} AWS_SECRET_ACCESS_KEY={CENTRAL_SECRET}");
+    let wrapper = TerraformWrapper::with_step(&fleet, &format!("[ \"$verb\" = apply ] && export {keys}"));
+    fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).run().assert_code(1).assert_says(&["not allowed"]);
+    for account in [CENTRAL, DEV.0, PROD.0] {
+        assert!(
+            !fleet.moto().buckets_of(account).iter().any(|name| name.starts_with(wrong.bucket_name())),
+            "{account}"
+        );
+    }
 }
 
 /// Issue: "a module whose providers all assume a role themselves given the central credentials".

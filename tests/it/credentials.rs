@@ -46,9 +46,11 @@ fn states_are_central_and_roles_are_assumed_once_for_each_account() {
 #[test]
 fn the_callers_own_account_needs_no_role() {
     let (fleet, proxy) = Fleet::s3_with_faults();
-    fleet.deploy(&Deploy::new("a").account((CENTRAL, "shared-services")));
+    let deploy = Deploy::new("a").account((CENTRAL, "shared-services"));
+    fleet.deploy(&deploy);
     fleet.apply().run().assert_code(0);
     assert!(proxy.assumed().is_empty());
+    assert_eq!(fleet.store().states(), [deploy.key()]);
 }
 
 /// Issue: "role name …, external id, session name, duration, separate plan role are settings."
@@ -90,6 +92,7 @@ fn throttling_is_tried_again() {
     proxy.rule(Rule::on("POST", "/", Fault::Status(503, "SlowDown")).body("Action=AssumeRole&").times(1));
     proxy.rule(Rule::on("POST", "/", Fault::Reset).body("Action=AssumeRole&").times(1));
     fleet.apply().run().assert_code(0);
+    assert_eq!(proxy.assumed().len(), 3, "one refused, one reset, one answered");
 }
 
 /// Issue: "credentials fetched again when the lease handed out expires during an apply". FACTS: "serve a shorter
@@ -150,7 +153,7 @@ fn nothing_secret_is_left_anywhere() {
     let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
     let look = || {
         // The home folder holds what the caller keeps there; nothing in this test does.
-        for folder in ["repo", "cache", "home", "out", "runs"] {
+        for folder in ["repo", "cache", "home", "out", "runs", "tmp"] {
             for path in files_below(&fleet.dir(folder)) {
                 assert_nowhere(&path.display().to_string(), &fs::read(&path).unwrap_or_default(), &secrets);
             }
@@ -189,4 +192,5 @@ fn sockets_and_tokens_are_gone_after_the_run() {
     fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).run().assert_code(0);
     let config = wrapper.calls_of("apply").pop().unwrap().env["AWS_CONFIG_FILE"].clone();
     assert!(!fs::exists(&config).unwrap(), "{config}");
+    assert!(files_below(&fleet.dir("tmp")).is_empty(), "{:#?}", files_below(&fleet.dir("tmp")));
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::bed::{DEV, Deploy, Fleet, PROD, STAGING};
 
-const SCHEMA: &str = include_str!("summary.schema.json");
+const SCHEMA: &str = include_str!("../../schemas/summary.schema.json");
 
 #[track_caller]
 fn assert_valid(summary: &Value) {

@@ -73,7 +73,7 @@ fn a_folder_with_its_own_module_uses_it() {
 /// DESIGN 5: "the files that the tfvars refer to at the same relative path, and `workspace.include` globs".
 #[test]
 fn referenced_and_included_files_are_there() {
-    let fleet = Fleet::local();
+    let fleet = with_modules();
     fleet.write("policies/by-name.json", "{\"from\": \"a reference\"}");
     fleet.write("files/deep/by-glob.txt", "from a glob");
     fleet.settings("workspace:\n  include: [\"files/deep/**\"]").root(
@@ -106,6 +106,7 @@ fn the_path_is_the_same_at_each_run() {
     fleet.root("resource \"terraform_data\" \"here\" {\n  input = abspath(path.root)\n}\n");
     fleet.deploy(&Deploy::new("a")).deploy(&Deploy::new("b"));
     fleet.apply().run().assert_code(0);
+    assert_eq!(fleet.store().states().len(), 2);
     fleet.plan().arg("--detailed-exitcode").run().assert_code(0);
 }
 
@@ -137,5 +138,6 @@ fn a_root_module_is_prepared_once() {
         wrapper.calls_of("init").iter().filter(|call| call.args.contains(&"-backend=false".to_owned())).count()
     };
     assert!(run("apply") <= 1, "four deployments, one preparation");
+    assert_eq!(fleet.store().states().len(), 4);
     assert!(run("plan") <= 1, "the next run uses it again");
 }

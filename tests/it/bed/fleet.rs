@@ -164,6 +164,7 @@ impl Deploy {
 /// <temporary folder>/repo     the repository: tfleet.yaml, accounts.yaml, main.tf, Accounts/…
 ///                    home     HOME
 ///                    cache    TFLEET_CACHE_DIR
+///                    tmp      TMPDIR
 ///                    runs/N   what the Nth call of tfleet printed
 /// ```
 pub struct Fleet {
@@ -207,7 +208,7 @@ impl Fleet {
         // Short, because sockets below it may have 108 bytes of path at most.
         let dir = tempfile::Builder::new().prefix("tf").tempdir().unwrap();
         let fleet = Self { dir, moto: None, bucket: None, endpoint: None, calls: AtomicUsize::new(0) };
-        for folder in ["repo", "home", "cache"] {
+        for folder in ["repo", "home", "cache", "tmp"] {
             fs::create_dir_all(fleet.dir(folder)).unwrap();
         }
         fleet.write("main.tf", DATA_ROOT);
@@ -315,6 +316,7 @@ impl Fleet {
             .env("PATH", search_path())
             .env("HOME", self.dir("home"))
             .env("TFLEET_CACHE_DIR", self.dir("cache"))
+            .env("TMPDIR", self.dir("tmp"))
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("CHECKPOINT_DISABLE", "1");
         let terraform = tools::terraform();

@@ -18,7 +18,7 @@ use super::{Moto, wait_until};
 /// What happens to a request that a rule is for.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// The answer is this status with an S3 error of this code; moto never hears of the request.
+    /// The answer is this status with an error of this code (as S3 or STS writes it); moto never hears of the request.
     Status(u16, &'static str),
     /// The connection is reset before moto hears of the request.
     Reset,
@@ -28,6 +28,8 @@ pub enum Fault {
     LoseAnswer,
     /// The request waits until [`FaultProxy::release`].
     Hold,
+    /// The request goes through with the second text for the first in its body. Both are of one length.
+    Replace(&'static str, &'static str),
     /// Nothing: the request goes through. For rules that only count.
     Pass,
 }
@@ -231,10 +233,15 @@ impl Request {
 }
 
 async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
-    let request = read_request(&mut client).await?;
+    let mut request = read_request(&mut client).await?;
     let fault = shared.fault_for(&request);
     let answer = match fault {
         Fault::Pass => Some(forward(shared, &request).await?),
+        Fault::Replace(from, to) => {
+            assert_eq!(from.len(), to.len(), "the length is in the head already");
+            request.body = String::from_utf8_lossy(&request.body).replace(from, to).into_bytes();
+            Some(forward(shared, &request).await?)
+        }
         Fault::Hold => {
             *shared.held.lock().unwrap() += 1;
             let mut gate = shared.gate.subscribe();
@@ -242,7 +249,7 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
             drop(released);
             Some(forward(shared, &request).await?)
         }
-        Fault::Status(status, code) => Some(error_answer(status, code)),
+        Fault::Status(status, code) => Some(error_answer(&request, status, code)),
         Fault::LoseAnswer => {
             forward(shared, &request).await?;
             None
@@ -261,9 +268,9 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn error_answer(status: u16, code: &str) -> Vec<u8> {
-    let body =
-        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
+fn error_answer(request: &Request, status: u16, code: &str) -> Vec<u8> {
+    let error = format!("<Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
+    let body = if request.scope(3) == "sts" { format!("<ErrorResponse>{error}</ErrorResponse>") } else { error };
     let head = "Content-Type: application/xml\r\nConnection: close\r\n";
     format!("HTTP/1.1 {status} Fault\r\n{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
