@@ -70,13 +70,22 @@ fn life_of(fleet: &Fleet) {
         |action: &str| audits.iter().filter(|k| k.contains(&format!("/{action}-")) && k.ends_with(".json")).count();
     assert_eq!((count("apply"), count("destroy")), (3, 1), "{audits:#?}");
     let record = store.json(audits.iter().find(|key| key.contains("/destroy-")).unwrap());
-    for field in ["time", "run_id", "caller", "deployment", "backup_key", "terraform", "orchestrator_version"] {
+    for field in [
+        "time",
+        "run_id",
+        "caller",
+        "outcome",
+        "backend_key",
+        "deployment",
+        "services",
+        "output",
+        "backup_key",
+        "tfleet_version",
+        "terraform_version",
+    ] {
         assert!(record.get(field).is_some(), "no {field} in {record:#}");
     }
-    for field in ["outcome", "backend_key", "services", "output"] {
-        assert!(record["result"].get(field).is_some(), "no {field} in {record:#}");
-    }
-    assert_eq!(record["result"]["outcome"], "succeeded");
+    assert_eq!(record["outcome"], "succeeded");
 }
 
 /// Issue, "Embedded store": "with backups, records and audit working the same".

@@ -1,8 +1,6 @@
 //! The real AWS provider: resources land in the account of their deployment, and in no other.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use crate::bed::{
     CENTRAL, CENTRAL_KEY, CENTRAL_SECRET, DEV, Deploy, Fault, Fleet, PROD, Rule, STAGING, TerraformWrapper, aws_fleet,

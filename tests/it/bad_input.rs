@@ -141,7 +141,7 @@ fn a_missing_terraform() {
     let empty = fleet.dir("empty");
     fs::create_dir_all(&empty).unwrap();
     let call = fleet.apply().env("PATH", &empty).env_remove("TFLEET_TERRAFORM_BINARY");
-    refused(&fleet, call, &["terraform", "tofu", "install", "TFLEET_TERRAFORM_BINARY"]);
+    refused(&fleet, call, &["terraform", "PATH", "TFLEET_TERRAFORM_BINARY"]);
     let call = fleet.apply().env("TFLEET_TERRAFORM_BINARY", "/nonexistent/terraform");
     refused(&fleet, call, &["/nonexistent/terraform"]);
 }
@@ -171,7 +171,7 @@ fn doctor_says_what_is_wrong() {
     assert!(fleet.bucket().list("").is_empty(), "its trial of the lock leaves nothing");
     fleet.write("tfleet.yaml", "state:\n  backend: s3\n  bucket: no-such-bucket-anywhere\n");
     let done = fleet.tfleet("doctor").run();
-    done.assert_says(&["FAIL", "no-such-bucket-anywhere"]);
+    done.assert_says(&["fail", "no-such-bucket-anywhere"]);
     let local = sound();
     local.tfleet("doctor").run().assert_code(0).assert_says(&["pass"]);
 }

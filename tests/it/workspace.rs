@@ -76,16 +76,20 @@ fn referenced_and_included_files_are_there() {
     let fleet = with_modules();
     fleet.write("policies/by-name.json", "{\"from\": \"a reference\"}");
     fleet.write("files/deep/by-glob.txt", "from a glob");
-    fleet.settings("workspace:\n  include: [\"files/deep/**\"]").root(
+    fleet.write("files/other/not-wanted.txt", "x");
+    fleet.settings("workspace:\n  include: [\"files/deep/**\"]\nterraform:\n  dir: roots/app");
+    fleet.write(
+        "roots/app/read.tf",
         "variable \"policy_file\" { type = string }\nresource \"terraform_data\" \"read\" {\n  input = [\n    \
-         file(\"${path.root}/${var.policy_file}\"), file(\"${path.root}/files/deep/by-glob.txt\"),\n  ]\n}\noutput \"read\" {\n  \
+         file(\"${path.root}/../../${var.policy_file}\"), file(\"${path.root}/../../files/deep/by-glob.txt\"),\n    \
+         fileexists(\"${path.root}/../../files/other/not-wanted.txt\"),\n  ]\n}\noutput \"read\" {\n  \
          value = terraform_data.read.output\n}\n",
     );
     let deploy = Deploy::new("a").more("policy_file = \"policies/by-name.json\"");
     fleet.deploy(&deploy);
     fleet.apply().run().assert_code(0);
     let read = fleet.store().json(&deploy.key())["outputs"]["read"]["value"].clone();
-    assert_eq!(read, serde_json::json!(["{\"from\": \"a reference\"}", "from a glob"]));
+    assert_eq!(read, serde_json::json!(["{\"from\": \"a reference\"}", "from a glob", false]));
 }
 
 /// A reference that is written relative to the tfvars file's own folder.

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -18,6 +19,7 @@ pub struct Tty {
     child: Child,
     master: File,
     seen: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Tty {
@@ -34,14 +36,14 @@ impl Tty {
         let master = File::from(master);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (mut reader, shared) = (master.try_clone().unwrap(), Arc::clone(&seen));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // A terminal whose other side is gone is an error here, and the end.
             while let Ok(read @ 1..) = reader.read(&mut buffer) {
                 shared.lock().unwrap().extend_from_slice(&buffer[..read]);
             }
         });
-        Self { child, master, seen }
+        Self { child, master, seen, reader: Some(reader) }
     }
 
     /// What it has shown so far.
@@ -70,6 +72,8 @@ impl Tty {
     pub fn wait(mut self) -> (Option<i32>, String) {
         let status = wait_within(Duration::from_secs(150), || self.child.try_wait().unwrap());
         let Some(status) = status else { panic!("it did not end:\n{}", self.screen()) };
+        // What it printed last is still on its way.
+        self.reader.take().unwrap().join().unwrap();
         (status.code(), self.screen())
     }
 }
