@@ -33,6 +33,12 @@ pub enum Verb {
     Apply(ApplyArgs),
     /// Remove what the states record
     Destroy(DestroyArgs),
+    /// Look after states and their locks
+    State {
+        /// What to do
+        #[command(subcommand)]
+        verb: StateVerb,
+    },
     /// Check Terraform, credentials, state bucket, locking and roles
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -239,6 +245,52 @@ pub struct DestroyArgs {
     /// Do not ask
     #[arg(long, help_heading = "Running")]
     pub auto_approve: bool,
+}
+
+/// The verbs of `tfleet state`.
+#[derive(Debug, Subcommand)]
+pub enum StateVerb {
+    /// Show the locks of a state, or remove the one whose id is given
+    Unlock(UnlockArgs),
+}
+
+/// Where the settings are.
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// Where the settings are looked for
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub working_dir: Utf8PathBuf,
+
+    /// The settings file
+    #[arg(long, value_name = "FILE", env = variables::CONFIG.name, hide_env_values = true)]
+    pub config: Option<Utf8PathBuf>,
+}
+
+impl PlaceArgs {
+    /// What these flags say to the settings.
+    #[must_use]
+    pub fn overrides(&self) -> Overrides {
+        Overrides { working_dir: Some(self.working_dir.clone()), config: self.config.clone(), ..Overrides::default() }
+    }
+}
+
+/// `tfleet state unlock`.
+#[derive(Debug, Args)]
+pub struct UnlockArgs {
+    /// The backend key of the state, as `tfleet discover` shows it
+    pub key: String,
+
+    /// The id of the lock to remove; without it the locks are shown
+    #[arg(long)]
+    pub id: Option<String>,
+
+    /// The bucket, where it is not the one of the settings
+    #[arg(long)]
+    pub bucket: Option<String>,
+
+    /// Where the settings are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
 }
 
 /// `tfleet doctor`.

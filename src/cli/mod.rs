@@ -11,6 +11,7 @@ mod error;
 mod exit;
 mod fleet;
 mod plan;
+mod state;
 mod terminal;
 
 use std::ffi::OsString;
@@ -62,6 +63,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Apply(args) => runtime()?.block_on(apply::run(&args, terminal)),
         Verb::Destroy(args) => runtime()?.block_on(destroy::run(&args, terminal)),
         Verb::Doctor(args) => runtime()?.block_on(doctor::run(&args, terminal)),
+        Verb::State { verb } => runtime()?.block_on(state::run(&verb, terminal)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tfleet", &mut script);

@@ -148,9 +148,9 @@ impl fmt::Display for DeletedSource {
         match &self.state {
             Ok(state) => write!(
                 f,
-                "{} is deleted; its state stays at {state}, and so do its resources: `tfleet destroy --key {}` removes \
-                 them",
-                self.file, state.key
+                "{} is deleted; its state stays at {state}, and so do its resources: bring the file back from git and run \
+                 `tfleet destroy` on it to remove them",
+                self.file
             ),
             Err(why) => write!(f, "{} is deleted; where its state is, is not known: {why}", self.file),
         }

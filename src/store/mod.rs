@@ -39,7 +39,10 @@ pub use audit::{AuditName, Written, write_audit, write_output};
 pub use backup::backup;
 pub use error::StoreError;
 pub use local::LocalStore;
-pub use lock::{HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire, acquire_at_pace, lock_key};
+pub use lock::{
+    FoundLock, HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire, acquire_at_pace, find_locks,
+    lock_key, remove_lock,
+};
 pub use outbox::{Flushed, Outbox, OutboxError};
 pub use owners::{
     Claim, Conflict, Fleet, Known, OwnerError, Preflight, Record, check_owners, forget, owner_key, record,

@@ -236,10 +236,11 @@ mod tests {
     #[tokio::test]
     async fn only_the_owner_may_look() {
         let (_temp, outbox) = outbox();
-        let entry = outbox.keep("memory", "audit-logs/a", body("secret")).await.unwrap();
+        let file = outbox.keep("memory", "audit-logs/a", body("secret")).await.unwrap();
+        let entry = file.parent().unwrap();
         let mode = |path: &Utf8Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(outbox.dir()), mode(&entry)), (0o700, 0o700));
-        assert_eq!((mode(&entry.join("body")), mode(&entry.join("target.json"))), (0o600, 0o600));
+        assert_eq!((mode(outbox.dir()), mode(entry)), (0o700, 0o700));
+        assert_eq!((mode(&file), mode(&entry.join("target.json"))), (0o600, 0o600));
     }
 
     #[tokio::test]

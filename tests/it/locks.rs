@@ -77,3 +77,31 @@ fn terraforms_own_lock_is_respected() {
     assert!(fleet.bucket().get(&format!("{}.tflock", deploy.key())).is_some(), "it is not ours to remove");
     assert!(fleet.bucket().list("locks/").is_empty());
 }
+
+/// DESIGN 3 and issue 3: `tfleet state unlock` asks for the lock's id, and never removes the lock of a living run.
+#[test]
+fn a_lock_is_removed_by_its_id_alone_and_not_while_its_holder_lives() {
+    let fleet = Fleet::s3();
+    let gate = fleet.gate("gate");
+    fleet.root(&gate.resource("step", ""));
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    let unlock = |more: &[&str]| fleet.plain("state").args(["unlock", &deploy.key()]).args(more.to_vec()).run();
+    unlock(&[]).assert_code(0).assert_says(&["is not locked"]);
+    let run = fleet.apply().spawn();
+    let held = gate.reached();
+    let shown = unlock(&[]).assert_code(3).assert_says(&["tfleet's lock, held by run", "Terraform's lock", "--id"]);
+    let id = shown.stdout.split_whitespace().next().unwrap().to_owned();
+    unlock(&["--id", "something-else"]).assert_code(3).assert_says(&["no lock with the id something-else"]);
+    unlock(&["--id", &id]).assert_code(3).assert_says(&["alive on this machine"]);
+    // Dead now, with its lock left behind; its Terraform is let go so that nothing outlives the test.
+    run.signal(rustix::process::Signal::KILL);
+    drop(run);
+    held.release();
+    unlock(&["--id", &id]).assert_code(0).assert_says(&["removed"]);
+    assert!(
+        !fleet.store().list("locks/").iter().any(|lock| lock.contains("/a/")),
+        "{:?}",
+        fleet.store().list("locks/")
+    );
+}

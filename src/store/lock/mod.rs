@@ -7,6 +7,7 @@
 //! A client that retries may be told that its own write was refused: the first try arrived and its answer got lost. So a
 //! refusal is believed only after a look at what is there, and each taking has an id of its own.
 
+mod find;
 mod holder;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Body, Precondition, StateStore, StoreError};
 use crate::model::BackendKey;
+pub use find::{FoundLock, find_locks, remove_lock};
 pub use holder::{Holder, LockInfo, LockOwner};
 
 /// Why there is no lock (any more).
@@ -82,8 +84,8 @@ impl LockError {
                 ),
             }),
             Self::Lost { key, .. } => Some(format!(
-                "find out who removed the lock while this run worked, and compare the state with the backup: \
-                 tfleet state history {key}"
+                "find out who removed the lock while this run worked, and compare the state of {key} with the backup and \
+                 with its earlier versions in the store"
             )),
             Self::Unreadable { key, .. } => {
                 Some(format!("if no other run works on this deployment: tfleet state unlock {key}"))

@@ -56,7 +56,7 @@ impl OwnerError {
         match self {
             Self::Store { source, .. } => source.hint(),
             Self::Unreadable { place, .. } => {
-                Some(format!("look at {place}; if it is damaged, delete it and run: tfleet state adopt"))
+                Some(format!("look at {place}; if it is damaged, delete it: the next apply writes it anew"))
             }
             Self::Overtaken { record } => Some(format!(
                 "two sources describe the state {}: change one of them, then compare the resources with: tfleet plan",

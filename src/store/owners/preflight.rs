@@ -81,7 +81,7 @@ impl Conflict {
         }
     }
 
-    /// Where its state seems to be, if it is one that `tfleet state move` or `--migrate-state` can move.
+    /// Where its state seems to be, if it is one that can be moved.
     #[must_use]
     pub const fn movable_from(&self) -> Option<&BackendKey> {
         match self {
@@ -97,15 +97,20 @@ impl Conflict {
         let key = &self.claim().key;
         match self {
             Self::OtherSource { .. } => format!(
-                "give one of the two another project, service or key; if {key} belongs to {} from now on: tfleet state adopt",
-                self.claim().source
+                "give one of the two another project, service or key; if {key} belongs to {} from now on, delete the record {}",
+                self.claim().source,
+                owner_key(key)
             ),
             Self::Moved { from, .. } => {
-                format!("move the state: tfleet state move {from} {key} (or run again with --migrate-state)")
+                format!(
+                    "let the file describe the same services as before; or, with nobody at work, take the state from {from} \
+                     (terraform state pull), write it to {key} (terraform state push), and delete {from} and its record {}",
+                    owner_key(from)
+                )
             }
             Self::Unclaimed { found, .. } => format!(
-                "if it is the state of {}: tfleet state move {found} {key} (or run again with --migrate-state); if it belongs to \
-                 another source, record that there: tfleet state adopt",
+                "if it is the state of {}: let the file describe the same services as before, or, with nobody at work, take the \
+                 state from {found} (terraform state pull), write it to {key} (terraform state push) and delete {found}",
                 self.claim().source
             ),
         }

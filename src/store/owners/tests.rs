@@ -111,7 +111,7 @@ async fn a_key_of_another_source_stops() {
     for part in ["b/app/prod.tfvars", "a/app/prod.tfvars", theirs.key.as_str(), REPOSITORY, "recorded by run"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(conflict.hint().contains("tfleet state adopt"));
+    assert!(conflict.hint().contains("delete the record owners/"));
 
     let other = Bed::new();
     other.applied(&theirs, "github.com/org/other").await;
@@ -146,7 +146,7 @@ async fn a_moved_key_stops() {
     let conflict = bed.conflict(&new).await.unwrap();
     assert_eq!(conflict, Conflict::Moved { claim: new.clone(), from: old.key.clone() });
     assert!(conflict.to_string().contains(old.key.as_str()) && conflict.to_string().contains(new.key.as_str()));
-    assert!(conflict.hint().contains(&format!("tfleet state move {} {}", old.key, new.key)));
+    assert!(conflict.hint().contains(&format!("take the state from {}", old.key)));
 
     // Also where account, region and project changed with it, and where keys are of another form.
     for moved in [at("kms", "renamed"), key("prod/app.tfstate"), key("app.tfstate")] {
@@ -184,7 +184,7 @@ async fn a_state_that_nobody_claims_stops() {
     let conflict = bed.conflict(&new).await.unwrap();
     assert_eq!(conflict, Conflict::Unclaimed { claim: new.clone(), found: old.clone() });
     assert!(conflict.to_string().contains(old.as_str()), "{conflict}");
-    assert!(conflict.hint().contains("tfleet state move"));
+    assert!(conflict.hint().contains("terraform state pull"));
 
     let many: Vec<Claim> = ["app", "b", "c", "d", "e", "f"].map(|p| claim(at("combined", p), p)).into();
     let found = bed.check(&many).await.conflicts;
