@@ -3,6 +3,7 @@
 mod credentials;
 mod modules;
 mod ownership;
+mod prune;
 mod stores;
 
 use std::collections::{BTreeSet, HashMap};
@@ -83,7 +84,9 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let outbox = Outbox::new(cache.root().join("outbox"));
     notices.extend(stores::flush(&outbox, &stores).await);
     notices.extend(dropped_notice());
-    let runs = cache.root().join("runs").join(run_id.to_string());
+    let runs = cache.root().join("runs");
+    prune::prune(&runs, std::time::SystemTime::now());
+    let runs = runs.join(run_id.to_string());
     let private_dir = runs.join("private");
     files::private_dir(&private_dir)
         .map_err(|error| Failure::caused_by(format!("cannot write {private_dir}"), &error))?;

@@ -1,0 +1,49 @@
+//! Old logs in the cache. Without this they would pile up for ever.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use camino::Utf8Path;
+
+/// How long the logs of a run are kept in the cache (`--out-dir` is the user's own).
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Removes the folders of runs that ended long ago, but for those that hold output which no audit record has yet.
+pub(super) fn prune(runs: &Utf8Path, now: SystemTime) {
+    let Ok(entries) = runs.read_dir_utf8() else { return };
+    for entry in entries.flatten() {
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        let old = modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > KEPT));
+        if old
+            && !holds_files(&entry.path().join("private"))
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::debug!(path = %entry.path(), %error, "old logs could not be removed");
+        }
+    }
+}
+
+fn holds_files(dir: &Utf8Path) -> bool {
+    let Ok(entries) = dir.read_dir_utf8() else { return false };
+    entries.flatten().any(|entry| entry.path().is_file() || holds_files(entry.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_runs_go_and_none_that_still_holds_output() {
+        let temp = tempfile::tempdir().unwrap();
+        let runs = Utf8Path::from_path(temp.path()).unwrap();
+        for run in ["done", "unsent"] {
+            fs::create_dir_all(runs.join(run).join("private/s3/a")).unwrap();
+        }
+        fs::write(runs.join("unsent/private/s3/a/apply.gz"), "x").unwrap();
+        prune(runs, SystemTime::now());
+        assert!(runs.join("done").exists(), "it is young");
+        prune(runs, SystemTime::now() + KEPT + Duration::from_secs(60));
+        assert!(!runs.join("done").exists());
+        assert!(runs.join("unsent/private/s3/a/apply.gz").exists());
+    }
+}
