@@ -51,6 +51,8 @@ impl std::fmt::Display for ObjectKey {
 pub struct Object {
     /// The `id` attribute.
     pub id: Option<String>,
+    /// Whether its creation failed halfway.
+    pub tainted: bool,
     /// A digest of all its attributes and of its status (tainted or not).
     digest: [u8; 32],
 }
@@ -116,7 +118,8 @@ impl Object {
             Value::Number(id) => Some(id.to_string()),
             _ => None,
         };
-        Self { id, digest: digest.finalize().into() }
+        let tainted = instance.status.as_deref() == Some("tainted");
+        Self { id, tainted, digest: digest.finalize().into() }
     }
 }
 
@@ -174,6 +177,8 @@ pub struct TouchedResource {
     pub address: String,
     /// Its `id` attribute, where the state has one.
     pub id: Option<String>,
+    /// Whether its creation failed halfway: the next apply replaces it.
+    pub tainted: bool,
 }
 
 /// What the state `after` has that `before` has not, and the other way round. An absent state has no objects.
@@ -187,7 +192,12 @@ pub fn touched(before: Option<&StateFile>, after: Option<&StateFile>) -> Vec<Tou
     let after = after.map_or(&none, |state| &state.objects);
     let mut touched = Vec::new();
     let mut push = |fate, key: &ObjectKey, object: &Object| {
-        touched.push(TouchedResource { fate, address: key.to_string(), id: object.id.clone() });
+        touched.push(TouchedResource {
+            fate,
+            address: key.to_string(),
+            id: object.id.clone(),
+            tainted: object.tainted,
+        });
     };
     for (key, old) in before {
         match after.get(key) {

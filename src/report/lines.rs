@@ -85,6 +85,8 @@ fn describe(event: &RunEvent) -> Option<String> {
         RunEvent::DeploymentStarted { deployment } => format!("{deployment}: started"),
         RunEvent::StepStarted { deployment, step } => format!("{deployment}: {}", step.as_str()),
         RunEvent::Resource { progress: Progress::Running, .. } => return None,
+        // Nothing is changed by looking; a state of a thousand resources would say so two thousand times.
+        RunEvent::Resource { verb, progress, .. } if verb == "refresh" && *progress != Progress::Failed => return None,
         RunEvent::Resource { deployment, address, verb, progress } => {
             let progress = match progress {
                 Progress::Started | Progress::Running => "started",

@@ -100,6 +100,7 @@ pub(super) fn failed() -> Arc<DeploymentResult> {
             fate: if n == 0 { ResourceFate::Unknown } else { ResourceFate::Created },
             address: format!("terraform_data.part[{n}]"),
             id: (n > 0).then(|| format!("id-{n}")),
+            tainted: false,
         })
         .collect();
     result.log = Some("out/beta/apply.log".into());

@@ -42,8 +42,10 @@ pub fn totals(report: &RunReport) -> String {
         return format!("{action}: no deployments were selected, nothing was done");
     }
     let count = |outcome| report.results.iter().filter(|result| result.outcome == outcome).count();
+    // A plan has done nothing that could have succeeded or not.
+    let succeeded = if report.action == Action::Plan { "with changes" } else { "succeeded" };
     let all = [
-        (Outcome::Succeeded, "succeeded"),
+        (Outcome::Succeeded, succeeded),
         (Outcome::NoChanges, "without changes"),
         (Outcome::Failed, "failed"),
         (Outcome::RolledBack, "rolled back"),
@@ -54,7 +56,7 @@ pub fn totals(report: &RunReport) -> String {
     let counts: Vec<String> = all
         .into_iter()
         .map(|(outcome, words)| (count(outcome), words))
-        .filter(|(count, words)| *count > 0 || *words == "succeeded")
+        .filter(|(count, words)| *count > 0 || *words == succeeded)
         .map(|(count, words)| format!("{count} {words}"))
         .collect();
     let (total, took) = (report.results.len(), text::duration(report.duration));
@@ -119,6 +121,7 @@ fn failure(text: &mut String, result: &DeploymentResult, paint: Paint) {
 fn touched(text: &mut String, result: &DeploymentResult) {
     for (at, resource) in result.touched.iter().take(TOUCHED).enumerate() {
         let fate = match resource.fate {
+            ResourceFate::Created if resource.tainted => "created, tainted (the next apply replaces it):",
             ResourceFate::Created => "created",
             ResourceFate::Changed => "changed",
             ResourceFate::Removed => "removed",

@@ -167,7 +167,9 @@ fn toolchain(terraform: &Terraform) -> OwnedToolchain {
 /// One sentence on what of the environment Terraform does not get.
 fn dropped_notice() -> Option<String> {
     let names = crate::execute::dropped_names(std::env::vars_os());
-    (!names.is_empty()).then(|| format!("Terraform does not get these variables: {}", names.join(", ")))
+    (!names.is_empty()).then(|| {
+        format!("not passed on to Terraform, which gets its credentials and place from tfleet: {}", names.join(", "))
+    })
 }
 
 /// The user of this machine, where no AWS caller is known.

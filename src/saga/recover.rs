@@ -248,7 +248,12 @@ impl Saga<'_> {
         let unknown: Vec<TouchedResource> = begun
             .chain(unsaved)
             .filter(|address| !known.contains(address.as_str()))
-            .map(|address| TouchedResource { fate: ResourceFate::Unknown, address: address.clone(), id: None })
+            .map(|address| TouchedResource {
+                fate: ResourceFate::Unknown,
+                address: address.clone(),
+                id: None,
+                tainted: false,
+            })
             .collect();
         list.extend(unknown);
         list.sort();
