@@ -6,11 +6,12 @@ use super::Exit;
 use camino::Utf8Path;
 
 use super::args::{RunArgs, SelectionArgs};
+use super::ask::Asked;
 use super::error::CliError;
 use super::fleet::{self, Fleet};
 use super::terminal::Terminal;
 use crate::config::Rollback;
-use crate::event::{ChangeCounts, DeploymentResult, EventSink, Outcome, RunReport};
+use crate::event::{EventSink, RunReport};
 use crate::model::{Action, Deployment, RunId};
 use crate::report::{Lines, Output, TerminalProgress, final_report, terminal_size, write_summary};
 use crate::run::preflight::{Ready, Request, preflight};
@@ -80,11 +81,12 @@ impl Deploy<'_> {
                 self.execute(ready, &deployments, task, terminal).await?
             }
             Way::Ask => match self.ask(ready, &deployments, terminal).await? {
-                Some(report) => report,
-                None => return Ok(Exit::Success),
+                Asked::Done(report) => report,
+                Asked::Withdrawn(report) => return self.settle(&report),
             },
         };
-        self.finish(&report, terminal)
+        terminal.out(&final_report(&report, terminal.colours));
+        self.settle(&report)
     }
 
     fn fleet(&self) -> Result<Fleet, CliError> {
@@ -119,60 +121,8 @@ impl Deploy<'_> {
         Ok(run(Arc::clone(&ready.context), deployments, task, &mut ready.channels, &mut signals, &mut sinks).await)
     }
 
-    /// Plans, shows the counts, asks, and applies exactly what was shown. `None`: the answer was no.
-    async fn ask(
-        &self,
-        mut ready: Ready,
-        deployments: &[Arc<Deployment>],
-        terminal: &mut Terminal,
-    ) -> anyhow::Result<Option<Arc<RunReport>>> {
-        let mut signals = Signals::new()?;
-        let context = Arc::clone(&ready.context);
-        let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
-        let planned = run(
-            Arc::clone(&context),
-            deployments,
-            Task::Ask(self.action),
-            &mut ready.channels,
-            &mut signals,
-            &mut sinks,
-        )
-        .await;
-        drop(sinks);
-        terminal.out(&final_report(&planned, terminal.colours));
-        let (changing, settled): (Vec<_>, Vec<_>) =
-            planned.results.iter().partition(|result| result.outcome == Outcome::Succeeded);
-        if changing.is_empty() || settled.iter().any(|result| result.outcome == Outcome::Cancelled) {
-            return Ok(Some(planned));
-        }
-        if !terminal.ask(&self.question(&changing)) {
-            terminal.note("nothing was changed");
-            return Ok(None);
-        }
-        let go: Vec<Arc<Deployment>> = changing.iter().map(|result| Arc::clone(&result.deployment)).collect();
-        let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
-        let done = run(context, &go, Task::Saved(self.action), &mut ready.channels, &mut signals, &mut sinks).await;
-        Ok(Some(merge(&planned, &done)))
-    }
-
-    fn question(&self, changing: &[&Arc<DeploymentResult>]) -> String {
-        let total = changing.iter().fold(ChangeCounts::default(), |sum, result| ChangeCounts {
-            add: sum.add + result.changes.add,
-            change: sum.change + result.changes.change,
-            destroy: sum.destroy + result.changes.destroy,
-        });
-        format!(
-            "{} {} deployments: {} to add, {} to change, {} to destroy?",
-            if self.action == Action::Destroy { "Destroy" } else { "Apply" },
-            changing.len(),
-            total.add,
-            total.change,
-            total.destroy
-        )
-    }
-
-    fn finish(&self, report: &RunReport, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-        terminal.out(&final_report(report, terminal.colours));
+    /// The summary file and the exit code of what the user has seen.
+    fn settle(&self, report: &RunReport) -> anyhow::Result<Exit> {
         self.write_summary(report)?;
         Ok(Exit::of(report, self.detailed_exitcode))
     }
@@ -231,30 +181,11 @@ impl Deploy<'_> {
 }
 
 /// The display that fits where standard error goes.
-fn display(terminal: &Terminal) -> Box<dyn EventSink> {
+pub(super) fn display(terminal: &Terminal) -> Box<dyn EventSink> {
     let output = Output::new(Box::new(std::io::stderr()));
     if terminal.moves {
         Box::new(TerminalProgress::new(output, terminal_size(), terminal.colours))
     } else {
         Box::new(Lines::new(output))
     }
-}
-
-/// The results of the second half, in place of those of the first where there are some.
-fn merge(planned: &RunReport, done: &RunReport) -> Arc<RunReport> {
-    let results = planned
-        .results
-        .iter()
-        .map(|first| {
-            let second = done.results.iter().find(|second| second.deployment.name == first.deployment.name);
-            Arc::clone(second.unwrap_or(first))
-        })
-        .collect();
-    Arc::new(RunReport {
-        run_id: done.run_id,
-        action: done.action,
-        started: planned.started,
-        duration: planned.duration + done.duration,
-        results,
-    })
 }

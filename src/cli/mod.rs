@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod ask;
 mod credential_process;
 mod deploy;
 mod destroy;

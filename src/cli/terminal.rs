@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use tokio::sync::oneshot;
+
 use super::error::CliError;
 
 /// Standard output and standard error, and what is known of them.
@@ -57,11 +59,20 @@ impl Terminal {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
-    /// Asks a yes-or-no question; everything but yes is no.
-    pub fn ask(&mut self, question: &str) -> bool {
+    /// Asks a yes-or-no question; everything but yes is no. The receiver fails where the input ends without an answer.
+    ///
+    /// A thread of its own waits for the line, and nobody waits for the thread: a signal must be heard meanwhile.
+    pub fn ask(&mut self, question: &str) -> oneshot::Receiver<bool> {
         self.err(&format!("{question} [yes/no]: "));
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "yes" | "y" | "Yes" | "YES")
+        let (sender, answer) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            if io::stdin().read_line(&mut line).is_ok() {
+                // Nobody listens any more after a signal.
+                let _ = sender.send(matches!(line.trim(), "yes" | "y" | "Yes" | "YES"));
+            }
+        });
+        answer
     }
 }
 

@@ -79,7 +79,7 @@ impl Dispatcher<'_> {
     async fn run(&mut self, channels: &mut Channels, signals: &mut Signals) -> Arc<RunReport> {
         self.emit(&RunEvent::Started {
             run_id: self.context.run_id,
-            action: self.task.action(),
+            action: self.task.does(),
             total: self.all.len(),
             workers: self.context.settings.run.workers.min(self.all.len()),
             terraform: self.context.terraform.label(),
@@ -187,7 +187,7 @@ impl Dispatcher<'_> {
         }
         let report = Arc::new(RunReport {
             run_id: self.context.run_id,
-            action: self.task.action(),
+            action: self.task.does(),
             started: self.started,
             duration: self.began.elapsed(),
             results: std::mem::take(&mut self.results).into_iter().flatten().collect(),

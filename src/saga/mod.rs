@@ -11,6 +11,7 @@
 
 mod apply;
 mod failure;
+mod kept;
 mod output;
 mod plan;
 mod prepare;
@@ -39,6 +40,8 @@ use crate::store::{HeldLock, LockOwner};
 use crate::store::{Object, Outbox, StateStore};
 use crate::tfstate::StateFile;
 use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, PreparedModule, SourceTree, Workspace};
+
+pub use kept::Kept;
 
 use output::Recorder;
 
@@ -156,21 +159,20 @@ impl Task {
         }
     }
 
+    /// What it does itself, for the audit and the log: asking is no apply, whatever the answer will be.
+    #[must_use]
+    pub const fn does(self) -> Action {
+        match self {
+            Self::Plan | Self::Ask(_) => Action::Plan,
+            Self::Direct(action) | Self::Saved(action) => action,
+        }
+    }
+
     /// Whether it changes anything itself.
     #[must_use]
     pub const fn changes(self) -> bool {
         matches!(self, Self::Direct(_) | Self::Saved(_))
     }
-}
-
-/// A workspace with a plan that has been shown and waits for an answer.
-pub struct Kept {
-    workspace: Workspace,
-    environment: Environment,
-    plan: Utf8PathBuf,
-    grants: Vec<ProfileGrant>,
-    child: Option<ChildConfig>,
-    locks_with_file: bool,
 }
 
 /// How the steps of a deployment ended.
@@ -308,8 +310,8 @@ impl Saga<'_> {
     }
 
     fn open_log(&mut self) -> Result<(), Ended> {
-        let log = self.artefact(&format!("{}.log", self.task.action()));
-        let spill = self.raw_path(self.task.action().as_str());
+        let log = self.artefact(&format!("{}.log", self.task.does()));
+        let spill = self.raw_path(self.task.does().as_str());
         let opened = Recorder::open(log.clone(), spill, &self.redactor);
         self.recorder = Some(
             opened.map_err(|error| Ended::failed(Failure::caused_by(format!("cannot write the log {log}"), &error)))?,
@@ -385,33 +387,5 @@ impl Saga<'_> {
             timeout,
             grace: self.ctx.settings.run.grace,
         })
-    }
-
-    /// Puts the workspace aside until the plan in it has been approved.
-    fn keep(&mut self) {
-        let (Some(workspace), Some(plan)) = (self.workspace.take(), self.saved_plan.take()) else { return };
-        let kept = Kept {
-            workspace,
-            environment: self.environment.clone(),
-            plan,
-            grants: std::mem::take(&mut self.grants),
-            child: self.child.take(),
-            locks_with_file: self.locks_with_file,
-        };
-        if let Ok(mut all) = self.ctx.kept.lock() {
-            all.insert(self.deployment.name.clone(), kept);
-        }
-    }
-
-    fn take_kept(&mut self) -> Result<(), Ended> {
-        let kept = self.ctx.kept.lock().ok().and_then(|mut all| all.remove(&self.deployment.name));
-        let kept = kept.ok_or_else(|| Ended::failed(Failure::new("its plan is not there any more")))?;
-        self.environment = kept.environment;
-        self.grants = kept.grants;
-        self.child = kept.child;
-        self.locks_with_file = kept.locks_with_file;
-        self.workspace = Some(kept.workspace);
-        self.saved_plan = Some(kept.plan);
-        Ok(())
     }
 }

@@ -82,7 +82,7 @@ impl Saga<'_> {
         let name = AuditName {
             account_name: &self.deployment.account_name,
             project: &self.deployment.project,
-            action: self.task.action(),
+            action: self.task.does(),
             time: Timestamp::now(),
             region: &self.deployment.region,
             key: &self.deployment.state.key,
@@ -137,7 +137,7 @@ impl Saga<'_> {
             "schema_version": 1,
             "time": Timestamp::now(),
             "run_id": self.ctx.run_id,
-            "action": self.task.action(),
+            "action": self.task.does(),
             "caller": caller,
             "local_user": self.ctx.lock_owner.who,
             "deployment": self.deployment,
