@@ -80,11 +80,15 @@ impl Saga<'_> {
         };
         ended.touched = self.touched(Some(&state), applied);
         self.release_dead_lock(applied, ended).await;
-        if let Err(why) = self.may_push(&state).await {
-            return refuse(ended, why);
-        }
-        if let Err(why) = self.push(errored).await {
-            return refuse(ended, why);
+        // The write may have arrived, and only its answer been lost.
+        let arrived = self.read_back().await.is_ok_and(|now| now.as_ref() == Some(&state));
+        if !arrived {
+            if let Err(why) = self.may_push(&state).await {
+                return refuse(ended, why);
+            }
+            if let Err(why) = self.push(errored).await {
+                return refuse(ended, why);
+            }
         }
         // Only what the store really has may be forgotten here.
         match self.read_back().await {
@@ -239,7 +243,8 @@ impl Saga<'_> {
     fn touched(&self, after: Option<&StateFile>, applied: &Applied) -> Vec<TouchedResource> {
         let mut list = touched(self.before.as_ref(), after);
         let known: BTreeSet<&str> = list.iter().map(|t| t.address.as_str()).collect();
-        let orderly = matches!(applied.exit, Exit::Code(_));
+        // Terraform fails with 1. Other codes are its own crash (2, 11) or a wrapper's word for a signal (137).
+        let orderly = matches!(applied.exit, Exit::Code(0 | 1));
         // Without an orderly end, what was begun may exist; and what was created may not have been saved.
         let begun = applied.record.open.iter().filter(|_| !orderly);
         let recorded =
@@ -251,7 +256,11 @@ impl Saga<'_> {
             .map(|address| TouchedResource { fate: ResourceFate::Unknown, address: address.clone(), id: None })
             .collect();
         list.extend(unknown);
-        list.sort();
+        // What a person must look for comes first.
+        list.sort_by(|a, b| {
+            let known = |one: &TouchedResource| one.fate != ResourceFate::Unknown;
+            known(a).cmp(&known(b)).then_with(|| a.cmp(b))
+        });
         list.dedup();
         list
     }

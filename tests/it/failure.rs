@@ -63,6 +63,24 @@ fn a_first_apply_that_fails_keeps_what_it_created() {
     assert!(fleet.store().list("owners/").is_empty(), "only a successful apply is recorded as the owner");
 }
 
+/// "A resource that was created is in a state or named to the operator", also behind a wrapper (tfenv, asdf), whose exit
+/// code for a killed Terraform is a plain number.
+#[test]
+fn a_terraform_that_dies_behind_a_wrapper_leaves_no_resource_unnamed() {
+    let fleet = Fleet::local();
+    let deploy = Deploy::new("orders");
+    fleet.deploy(&deploy).root(
+        "resource \"terraform_data\" \"killer\" {\n  depends_on = [terraform_data.bucket]\n  provisioner \"local-exec\" {\n    \
+         command = \"kill -9 $PPID\"\n  }\n}\n",
+    );
+    let real = crate::bed::terraform();
+    let step = format!("[ \"$verb\" = apply ] && {{ '{}' \"$@\"; exit $?; }}", real.display());
+    let wrapper = TerraformWrapper::with_step(&fleet, &step);
+    let done = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().run().assert_code(4);
+    let touched = done.entry(&deploy.key())["touched"].to_string();
+    assert!(touched.contains("terraform_data.killer") && touched.contains("orders-data"), "{touched}");
+}
+
 /// Issue: "S3 refusing the final state write (a small scriptable fault proxy before moto), the errored state rescued".
 #[test]
 fn a_state_that_could_not_be_written_is_rescued_and_pushed() {
@@ -187,8 +205,9 @@ fn an_interrupt_cancels_and_saves_the_state() {
         let run = fleet.apply().args(["--workers", "1"]).summary().spawn();
         let held = gate.reached();
         run.signal(signal);
-        held.release();
+        // The step is not let go: only Terraform itself ends it. One that ends well makes a good apply, signal or not.
         let done = run.wait().assert_code(130);
+        drop(held);
         let summary = done.summary();
         assert_eq!(summary["summary"]["successful"], 0, "{summary:#}");
         assert_eq!(done.entry(&first.key())["outcome"], "cancelled");
