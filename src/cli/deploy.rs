@@ -13,6 +13,7 @@ use super::terminal::Terminal;
 use crate::config::Rollback;
 use crate::event::{EventSink, RunReport};
 use crate::model::{Action, Deployment, RunId};
+use crate::redact::Redactor;
 use crate::report::{Lines, Output, TerminalProgress, final_report, terminal_size, write_summary};
 use crate::run::preflight::{Ready, Request, preflight};
 use crate::run::{Signals, run};
@@ -105,7 +106,14 @@ impl Deploy<'_> {
             out_dir: self.run.out_dir.as_deref(),
             redact_screen: !self.run.no_redact,
         };
-        preflight(&request).await.map_err(|failure| CliError::of(Exit::Usage, failure))
+        preflight(&request).await.map_err(|mut failure| {
+            if !self.run.no_redact {
+                // What AWS answers names users, roles and accounts.
+                let redactor = Redactor::new();
+                failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
+            }
+            CliError::of(Exit::Usage, failure)
+        })
     }
 
     /// Runs one task over the deployments, showing what happens.
@@ -141,6 +149,9 @@ impl Deploy<'_> {
     /// A summary that could not be written would be found out only when everything is done.
     fn check_summary_path(&self) -> Result<(), CliError> {
         let Some(path) = &self.run.output_summary else { return Ok(()) };
+        if path.is_dir() {
+            return Err(CliError::usage(format!("the summary {path} is a directory")).next("name a file in it"));
+        }
         let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
         let tried = tempfile::Builder::new().prefix(".tfleet-").tempfile_in(folder);
         tried.map(drop).map_err(|error| {

@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod exit;
 mod fleet;
+mod log;
 mod plan;
 mod terminal;
 
@@ -25,6 +26,7 @@ pub use error::CliError;
 pub use exit::Exit;
 
 use crate::config::variables;
+use crate::redact::Redactor;
 use terminal::Terminal;
 
 /// Runs the command line and prints whatever goes wrong.
@@ -49,7 +51,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
             });
             terminal.error(&shown);
             if cli.debug {
-                terminal.err(&format!("{error:?}\n"));
+                terminal.err(&Redactor::new().text(&format!("{error:?}\n")));
             }
             shown.exit
         }
@@ -83,5 +85,5 @@ fn start_logging(debug: bool) {
     let filter = std::env::var(variables::LOG.name).ok().filter(|text| !text.is_empty());
     let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(default)).unwrap_or_else(|_| EnvFilter::new(default));
     // A second subscriber is set only by tests.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log::redacted).with_ansi(false).try_init();
 }

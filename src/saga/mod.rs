@@ -281,11 +281,13 @@ impl Saga<'_> {
                 self.take_kept()?;
                 self.read_state().await?;
                 self.back_up().await?;
+                self.still_locked()?;
                 self.change(action).await
             }
             Task::Direct(action) => {
                 self.prepare().await?;
                 self.back_up().await?;
+                self.still_locked()?;
                 self.change(action).await
             }
             Task::Plan => {

@@ -60,6 +60,7 @@ impl Saga<'_> {
                 return;
             }
         };
+        self.learn(&bytes);
         let copy = self.keep_copy(errored, &bytes).await;
         let manual = format!(
             "when the store is back, with your own credentials: cd {} && terraform init -reconfigure \
@@ -125,15 +126,19 @@ impl Saga<'_> {
     }
 
     /// Whether `state` may be written over what the store has: same lineage, and only serials of this run in between.
-    async fn may_push(&self, state: &StateFile) -> Result<(), String> {
-        if self.lock.as_ref().is_some_and(crate::store::HeldLock::lost) {
-            return Err("tfleet's lock was lost meanwhile: somebody else may have written".to_owned());
+    async fn may_push(&mut self, state: &StateFile) -> Result<(), String> {
+        // Asked now: the heartbeat may not have noticed yet.
+        if let Some(lock) = &self.lock
+            && let Err(error) = lock.confirm().await
+        {
+            return Err(format!("tfleet's lock is not certain any more, so somebody else may have written: {error}"));
         }
+        let found = self.read_back().await?;
         let started_from = self.before.as_ref();
         if started_from.is_some_and(|before| before.lineage != state.lineage) {
             return Err("it is of another lineage than the state that this run started from".to_owned());
         }
-        let Some(now) = self.read_back().await? else {
+        let Some(now) = found else {
             return if started_from.is_some() { Err("the state in the store has vanished".to_owned()) } else { Ok(()) };
         };
         let lowest = started_from.map_or(0, |before| before.serial);
@@ -168,12 +173,16 @@ impl Saga<'_> {
     }
 
     /// The state as the store has it now.
-    pub(super) async fn read_back(&self) -> Result<Option<StateFile>, String> {
+    pub(super) async fn read_back(&mut self) -> Result<Option<StateFile>, String> {
         let object = self
             .store
             .get(self.deployment.state.key.as_str())
             .await
             .map_err(|error| format!("the store cannot be read: {error}"))?;
+        if let Some(object) = &object {
+            // What was made meanwhile may stand in the errors.
+            self.learn(&object.bytes);
+        }
         object
             .map(|object| StateFile::parse(&object.bytes))
             .transpose()
