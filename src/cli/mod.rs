@@ -61,10 +61,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     match verb {
         Verb::Discover(args) => Ok(discover::run(&args, terminal)?),
-        Verb::Plan(args) => runtime()?.block_on(plan::run(&args, terminal)),
-        Verb::Apply(args) => runtime()?.block_on(apply::run(&args, terminal)),
-        Verb::Destroy(args) => runtime()?.block_on(destroy::run(&args, terminal)),
-        Verb::Doctor(args) => runtime()?.block_on(doctor::run(&args, terminal)),
+        Verb::Plan(args) => block_on(plan::run(&args, terminal)),
+        Verb::Apply(args) => block_on(apply::run(&args, terminal)),
+        Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),
+        Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tfleet", &mut script);
@@ -75,8 +75,13 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads can be started")
+fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = built.context("no threads can be started")?;
+    let exit = runtime.block_on(work);
+    // A cancelled deployment may have left a thread that still waits for a lock of the operating system.
+    runtime.shutdown_background();
+    exit
 }
 
 /// What tfleet says of itself goes to standard error, and only when it is asked for.

@@ -98,7 +98,13 @@ impl Saga<'_> {
         let root = Arc::clone(self.root()?);
         let (cache, deployment) = (self.ctx.cache.clone(), Arc::clone(&self.deployment));
         let wait = self.ctx.settings.run.lock_timeout;
-        let built = tokio::task::spawn_blocking(move || build(&cache, &root.tree, &deployment, wait)).await;
+        let building = tokio::task::spawn_blocking(move || build(&cache, &root.tree, &deployment, wait));
+        let mut stop = self.ctx.stop.clone();
+        let built = tokio::select! {
+            built = building => built,
+            // It may be waiting for another process. What it builds after this is dropped, and its lock with it.
+            _ = stop.wait_for(|s| *s > Stop::No) => return Err(Ended::cancelled()),
+        };
         let built =
             built.map_err(|error| Ended::failed(Failure::caused_by("the workspace could not be built", &error)))?;
         self.workspace = Some(built.map_err(|error| workspace_failure("the workspace could not be built", &error))?);

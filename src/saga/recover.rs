@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::apply::{Applied, lock_id};
-use super::failure::{ended_how, with_hints};
+use super::failure::{ended_how, still_locked, with_hints};
 use super::{Ended, Saga};
 use camino::Utf8Path;
 
@@ -203,10 +203,7 @@ impl Saga<'_> {
         }
         // Between two commands of tfleet nobody else should hold it, but who does is not guessed.
         if let (Some(failure), Some(id)) = (&mut ended.failure, found) {
-            failure.next.push(format!(
-                "a Terraform lock is still there ({}/{key}); if nobody else is at work: terraform force-unlock {id}",
-                self.store.describe()
-            ));
+            failure.next.push(still_locked(&self.store.describe(), &key, &id));
         }
     }
 

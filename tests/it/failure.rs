@@ -219,6 +219,37 @@ fn an_interrupt_cancels_and_saves_the_state() {
     }
 }
 
+/// A plan waits for the workspace that an apply works in; a signal must end the waiting.
+#[test]
+fn a_signal_ends_the_wait_for_a_workspace() {
+    let fleet = Fleet::local();
+    let gate = fleet.gate("gate");
+    fleet.deploy(&Deploy::new("a")).root(&gate.resource("step", ""));
+    let apply = fleet.apply().spawn();
+    let held = gate.reached();
+    let mut plan = fleet.plan().args(["--lock-timeout", "10m"]).spawn();
+    plan.wait_for_output("workspace");
+    plan.signal(Signal::INT);
+    plan.wait().assert_code(130);
+    held.release();
+    apply.wait().assert_code(0);
+}
+
+/// A pipeline must not publish the plan of an earlier run as the one that failed.
+#[test]
+fn a_failed_plan_leaves_no_artefacts_of_an_earlier_one() {
+    let fleet = Fleet::local();
+    fleet.deploy(&Deploy::new("a"));
+    let out = fleet.dir("out");
+    let plan = || fleet.plan().arg("--out-dir").arg(&out).run();
+    let left = || files_below(&out).into_iter().filter(|path| path.extension().is_none_or(|e| e != "log")).count();
+    plan().assert_code(0);
+    assert_eq!(left(), 3, "{:#?}", files_below(&out));
+    fleet.root("resource \"terraform_data\" \"x\" {\n  input = file(\"none\")\n}\n");
+    plan().assert_code(1);
+    assert_eq!(left(), 0, "{:#?}", files_below(&out));
+}
+
 /// A Terraform that ignores every signal is killed after the grace period, with all that it started.
 #[test]
 fn a_terraform_that_does_not_listen_is_killed() {
