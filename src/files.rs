@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -13,7 +13,12 @@ pub fn private_dir(path: &Utf8Path) -> io::Result<()> {
 
 /// Opens a new file, or empties an old one, that only the owner may read and write.
 pub fn private_file(path: &Utf8Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // The mode above is for a file that is made now.
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 /// Writes a file that only the owner may read.
@@ -66,8 +71,6 @@ pub fn relative(base: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -81,6 +84,9 @@ mod tests {
         write_atomic(&dir.join("a/y"), b"2").unwrap();
         assert_eq!((mode(&dir.join("a/x")), mode(&dir.join("a/y"))), (0o600, 0o600));
         assert_eq!(fs::read(dir.join("a/y")).unwrap(), b"2");
+        fs::set_permissions(dir.join("a/x"), fs::Permissions::from_mode(0o644)).unwrap();
+        write_private(&dir.join("a/x"), b"3").unwrap();
+        assert_eq!(mode(&dir.join("a/x")), 0o600, "an old file becomes private");
     }
 
     #[test]

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use super::Exit;
 use camino::Utf8Path;
 
+use super::Exit;
 use super::args::{RunArgs, SelectionArgs};
+use super::ask::Asked;
 use super::error::CliError;
 use super::fleet::{self, Fleet};
 use super::terminal::Terminal;
 use crate::config::Rollback;
-use crate::event::{ChangeCounts, DeploymentResult, EventSink, Failure, Outcome, RunReport};
+use crate::event::{EventSink, RunReport};
 use crate::model::{Action, Deployment, RunId};
+use crate::redact::Redactor;
 use crate::report::{
     Lines, Output, TerminalProgress, deployments as count_of, final_report, terminal_size, write_summary,
 };
@@ -81,9 +83,13 @@ impl Deploy<'_> {
                 let task = if self.action == Action::Plan { Task::Plan } else { Task::Direct(self.action) };
                 self.execute(ready, &deployments, task, terminal).await?
             }
-            Way::Ask => self.ask(ready, &deployments, terminal).await?,
+            Way::Ask => match self.ask(ready, &deployments, terminal).await? {
+                Asked::Done(report) => report,
+                Asked::Withdrawn(report) => return self.settle(&report),
+            },
         };
-        self.finish(&report, terminal)
+        terminal.out(&final_report(&report, terminal.colours));
+        self.settle(&report)
     }
 
     fn fleet(&self) -> Result<Fleet, CliError> {
@@ -102,7 +108,14 @@ impl Deploy<'_> {
             out_dir: self.run.out_dir.as_deref(),
             redact_screen: !self.run.no_redact,
         };
-        preflight(&request).await.map_err(|failure| CliError::of(Exit::Usage, failure))
+        preflight(&request).await.map_err(|mut failure| {
+            if !self.run.no_redact {
+                // What AWS answers names users, roles and accounts.
+                let redactor = Redactor::new();
+                failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
+            }
+            CliError::of(Exit::Usage, failure)
+        })
     }
 
     /// Runs one task over the deployments, showing what happens.
@@ -118,92 +131,8 @@ impl Deploy<'_> {
         Ok(run(Arc::clone(&ready.context), deployments, task, &mut ready.channels, &mut signals, &mut sinks).await)
     }
 
-    /// Plans, shows the counts, asks, and applies exactly what was shown.
-    async fn ask(
-        &self,
-        mut ready: Ready,
-        deployments: &[Arc<Deployment>],
-        terminal: &mut Terminal,
-    ) -> anyhow::Result<Arc<RunReport>> {
-        let mut signals = Signals::new()?;
-        let context = Arc::clone(&ready.context);
-        let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
-        let (channels, task) = (&mut ready.channels, Task::Ask(self.action));
-        let planned = run(Arc::clone(&context), deployments, task, channels, &mut signals, &mut sinks).await;
-        drop(sinks);
-        let changing: Vec<_> = planned.results.iter().filter(|result| result.has_changes).collect();
-        let cancelled = planned.results.iter().any(|result| result.outcome == Outcome::Cancelled);
-        if changing.is_empty() || cancelled {
-            context.discard_kept();
-            return Ok(self.named(&planned));
-        }
-        terminal.out(&final_report(&planned, terminal.colours));
-        let question = self.question(&changing);
-        let yes = tokio::select! {
-            yes = terminal.ask(&question) => yes,
-            signal = signals.next() => {
-                terminal.err("\n");
-                terminal.note(&format!("{signal}: nothing was changed"));
-                false
-            }
-        };
-        if !yes {
-            context.discard_kept();
-            return Ok(self.refused(&planned));
-        }
-        let go: Vec<Arc<Deployment>> = changing.iter().map(|result| Arc::clone(&result.deployment)).collect();
-        let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
-        let task = Task::Saved(self.action);
-        let done = run(Arc::clone(&context), &go, task, channels, &mut signals, &mut sinks).await;
-        // Those that were cancelled before they began.
-        context.discard_kept();
-        Ok(merge(&planned, &done))
-    }
-
-    /// The plans as the result of the action, where there was nothing to do or nothing more was done.
-    fn named(&self, planned: &RunReport) -> Arc<RunReport> {
-        let results = planned.results.iter().map(|result| {
-            let mut result = (**result).clone();
-            result.action = self.action;
-            Arc::new(result)
-        });
-        Arc::new(RunReport { action: self.action, results: results.collect(), ..planned.clone() })
-    }
-
-    /// The answer was no: what would have changed was cancelled.
-    fn refused(&self, planned: &RunReport) -> Arc<RunReport> {
-        let results = planned.results.iter().map(|result| {
-            let mut result = (**result).clone();
-            result.action = self.action;
-            if result.has_changes {
-                result.outcome = Outcome::Cancelled;
-                result.changes = ChangeCounts::default();
-                result.has_changes = false;
-                result.error = Some(Failure::new("it was not approved, and nothing was changed"));
-            }
-            Arc::new(result)
-        });
-        Arc::new(RunReport { action: self.action, results: results.collect(), ..planned.clone() })
-    }
-
-    fn question(&self, changing: &[&Arc<DeploymentResult>]) -> String {
-        let total = changing.iter().fold(ChangeCounts::default(), |sum, result| ChangeCounts {
-            add: sum.add + result.changes.add,
-            change: sum.change + result.changes.change,
-            destroy: sum.destroy + result.changes.destroy,
-        });
-        format!(
-            "{} {}: {} to add, {} to change, {} to destroy?",
-            if self.action == Action::Destroy { "Destroy" } else { "Apply" },
-            count_of(changing.len()),
-            total.add,
-            total.change,
-            total.destroy
-        )
-    }
-
-    fn finish(&self, report: &RunReport, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-        terminal.out(&final_report(report, terminal.colours));
+    /// The summary file and the exit code of what the user has seen.
+    fn settle(&self, report: &RunReport) -> anyhow::Result<Exit> {
         self.write_summary(report)?;
         Ok(Exit::of(report, self.detailed_exitcode))
     }
@@ -222,6 +151,9 @@ impl Deploy<'_> {
     /// A summary that could not be written would be found out only when everything is done.
     fn check_summary_path(&self) -> Result<(), CliError> {
         let Some(path) = &self.run.output_summary else { return Ok(()) };
+        if path.is_dir() {
+            return Err(CliError::usage(format!("the summary {path} is a directory")).next("name a file in it"));
+        }
         let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
         let tried = tempfile::Builder::new().prefix(".tfleet-").tempfile_in(folder);
         tried.map(drop).map_err(|error| {
@@ -262,34 +194,11 @@ impl Deploy<'_> {
 }
 
 /// The display that fits where standard error goes.
-fn display(terminal: &Terminal) -> Box<dyn EventSink> {
+pub(super) fn display(terminal: &Terminal) -> Box<dyn EventSink> {
     let output = Output::new(Box::new(std::io::stderr()));
     if terminal.moves {
         Box::new(TerminalProgress::new(output, terminal_size(), terminal.colours))
     } else {
         Box::new(Lines::new(output))
     }
-}
-
-/// The results of the second half, in place of those of the first where there are some.
-fn merge(planned: &RunReport, done: &RunReport) -> Arc<RunReport> {
-    let results = planned
-        .results
-        .iter()
-        .map(|first| {
-            let second = done.results.iter().find(|second| second.deployment.name == first.deployment.name);
-            second.cloned().unwrap_or_else(|| {
-                let mut first = (**first).clone();
-                first.action = done.action;
-                Arc::new(first)
-            })
-        })
-        .collect();
-    Arc::new(RunReport {
-        run_id: done.run_id,
-        action: done.action,
-        started: planned.started,
-        duration: planned.duration + done.duration,
-        results,
-    })
 }

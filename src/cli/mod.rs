@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod ask;
 mod credential_process;
 mod deploy;
 mod destroy;
@@ -10,6 +11,7 @@ mod doctor;
 mod error;
 mod exit;
 mod fleet;
+mod log;
 mod plan;
 mod state;
 mod terminal;
@@ -25,6 +27,7 @@ pub use error::CliError;
 pub use exit::Exit;
 
 use crate::config::variables;
+use crate::redact::Redactor;
 use terminal::Terminal;
 
 /// Runs the command line and prints whatever goes wrong.
@@ -49,7 +52,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
             });
             terminal.error(&shown);
             if cli.debug {
-                terminal.err(&format!("{error:?}\n"));
+                terminal.err(&Redactor::new().text(&format!("{error:?}\n")));
             }
             shown.exit
         }
@@ -59,11 +62,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     match verb {
         Verb::Discover(args) => Ok(discover::run(&args, terminal)?),
-        Verb::Plan(args) => runtime()?.block_on(plan::run(&args, terminal)),
-        Verb::Apply(args) => runtime()?.block_on(apply::run(&args, terminal)),
-        Verb::Destroy(args) => runtime()?.block_on(destroy::run(&args, terminal)),
-        Verb::Doctor(args) => runtime()?.block_on(doctor::run(&args, terminal)),
-        Verb::State { verb } => runtime()?.block_on(state::run(&verb, terminal)),
+        Verb::Plan(args) => block_on(plan::run(&args, terminal)),
+        Verb::Apply(args) => block_on(apply::run(&args, terminal)),
+        Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),
+        Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),
+        Verb::State { verb } => block_on(state::run(&verb, terminal)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tfleet", &mut script);
@@ -74,8 +77,13 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads can be started")
+fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = built.context("no threads can be started")?;
+    let exit = runtime.block_on(work);
+    // A cancelled deployment may have left a thread that still waits for a lock of the operating system.
+    runtime.shutdown_background();
+    exit
 }
 
 /// What tfleet says of itself goes to standard error, and only when it is asked for.
@@ -84,5 +92,5 @@ fn start_logging(debug: bool) {
     let filter = std::env::var(variables::LOG.name).ok().filter(|text| !text.is_empty());
     let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(default)).unwrap_or_else(|_| EnvFilter::new(default));
     // A second subscriber is set only by tests.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log::redacted).with_ansi(false).try_init();
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use tokio::sync::oneshot;
+
 use super::error::CliError;
 
 /// Standard output and standard error, and what is known of them.
@@ -57,16 +59,20 @@ impl Terminal {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
-    /// Asks a yes-or-no question; everything but yes is no, and so is the end of the input.
-    pub async fn ask(&mut self, question: &str) -> bool {
+    /// Asks a yes-or-no question; everything but yes is no. The receiver fails where the input ends without an answer.
+    ///
+    /// A thread of its own waits for the line, and nobody waits for the thread: a signal must be heard meanwhile.
+    pub fn ask(&mut self, question: &str) -> oneshot::Receiver<bool> {
         self.err(&format!("{question} [yes/no]: "));
-        let (say, hear) = tokio::sync::oneshot::channel();
-        // A thread of its own: it may wait for ever, and must not keep the process.
+        let (sender, answer) = oneshot::channel();
         std::thread::spawn(move || {
-            let mut answer = String::new();
-            let _ = say.send(io::stdin().read_line(&mut answer).map(|_| answer));
+            let mut line = String::new();
+            if io::stdin().read_line(&mut line).is_ok() {
+                // Nobody listens any more after a signal.
+                let _ = sender.send(matches!(line.trim(), "yes" | "y" | "Yes" | "YES"));
+            }
         });
-        matches!(hear.await, Ok(Ok(answer)) if matches!(answer.trim(), "yes" | "y" | "Yes" | "YES"))
+        answer
     }
 }
 

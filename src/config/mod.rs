@@ -383,11 +383,16 @@ fn has_no_subdomains(url: &str) -> bool {
     host.starts_with('[') || bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok()
 }
 
+/// The longest duration that can be set.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// Reads a duration such as `90s`, `30m`, `1h30m` (also with spaces).
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration =
         text.trim().parse().map_err(|_| format!("`{text}` is not a duration; write it like 90s, 30m or 1h30m"))?;
-    Duration::try_from(span).map_err(|_| format!("`{text}` is negative"))
+    let duration = Duration::try_from(span).map_err(|_| format!("`{text}` is negative"))?;
+    // Far beyond this, a point in time that far ahead could not be told.
+    if duration > LONGEST { Err(format!("`{text}` is longer than a year")) } else { Ok(duration) }
 }
 
 #[cfg(test)]

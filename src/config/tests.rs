@@ -110,6 +110,7 @@ fn durations_read_as_people_write_them() {
     assert_eq!(parse_duration("2 h"), Ok(Duration::from_secs(7200)));
     assert!(parse_duration("-5m").is_err());
     assert!(parse_duration("5").is_err());
+    assert!(parse_duration("9223372036854775807s").is_err(), "no point in time is that far ahead");
 }
 
 #[test]

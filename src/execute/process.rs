@@ -59,12 +59,12 @@ pub enum Exit {
     Code(i32),
     /// By a signal that did not come from tfleet.
     Signal(i32),
-    /// It was asked to end because it took too long. `killed`: it did not end within the grace period.
+    /// It was asked to end because it took too long, and had not done everything yet.
     TimedOut {
         /// Whether it had to be killed.
         killed: bool,
     },
-    /// It was asked to end because the run was cancelled.
+    /// It was asked to end because the run was cancelled, and had not done everything yet.
     Cancelled {
         /// Whether it had to be killed.
         killed: bool,
@@ -225,7 +225,11 @@ async fn supervise(
             read = reader.read_buf(&mut lines.buffer), if open => match read {
                 Ok(0) => open = false,
                 Ok(_) => lines.take(output),
-                Err(error) => return Err(lost(error)),
+                // What it prints cannot be followed any more; that it ends must be.
+                Err(error) => {
+                    tracing::debug!(%error, "its output cannot be read any more");
+                    open = false;
+                }
             },
         }
     };
@@ -238,7 +242,12 @@ async fn supervise(
     if ending.is_some() || status.code().is_none() {
         kill_group(pid);
     }
-    Ok(ending.map_or_else(|| exit_of(status), |ending| (ending.exit)(ending.killed)))
+    Ok(match ending {
+        // It had done everything when the interrupt came.
+        Some(Ending { killed: false, .. }) if status.success() => Exit::Code(0),
+        Some(ending) => (ending.exit)(ending.killed),
+        None => exit_of(status),
+    })
 }
 
 /// What has been asked of the process already.
@@ -354,11 +363,21 @@ mod tests {
     #[tokio::test]
     async fn a_timeout_interrupts_once_and_waits_for_an_orderly_end() {
         let (_keep, stop) = watch::channel(Stop::No);
-        let mut spec = shell("trap 'echo interrupted; kill $!; exit 0' INT; tail -f /dev/null & echo ready; wait");
+        let mut spec = shell("trap 'echo interrupted; kill $!; exit 1' INT; tail -f /dev/null & echo ready; wait");
         spec.timeout = Duration::from_millis(300);
         let (exit, lines) = output(&spec, stop).await;
         assert_eq!(exit, Exit::TimedOut { killed: false });
         assert_eq!(lines, ["ready", "interrupted"]);
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_that_comes_too_late_changes_nothing() {
+        let (ask, stop) = watch::channel(Stop::No);
+        let spec = shell("trap 'exit 0' INT; echo ready; while :; do :; done");
+        let mut interrupt = |_: &str| {
+            ask.send_replace(Stop::Interrupt);
+        };
+        assert_eq!(run(&spec, stop, &mut interrupt).await.unwrap(), Exit::Code(0));
     }
 
     #[tokio::test]

@@ -267,7 +267,7 @@ pub mod args {
     /// Writes a state file over the one in the backend; Terraform itself checks lineage and serial.
     #[must_use]
     pub fn state_push(file: &Utf8Path, lock: Duration) -> Vec<String> {
-        let mut args = strings(&["state", "push"]);
+        let mut args = strings(&["state", "push", "-no-color"]);
         args.push(lock_timeout(lock));
         args.push(file.to_string());
         args

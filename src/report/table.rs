@@ -119,7 +119,10 @@ fn failure(text: &mut String, result: &DeploymentResult, paint: Paint) {
 }
 
 fn touched(text: &mut String, result: &DeploymentResult) {
-    for (at, resource) in result.touched.iter().take(TOUCHED).enumerate() {
+    // What the state does not know is named to the last: nobody else will.
+    let unknown = result.touched.iter().filter(|resource| resource.fate == ResourceFate::Unknown).count();
+    let shown = TOUCHED.max(unknown);
+    for (at, resource) in result.touched.iter().take(shown).enumerate() {
         let fate = match resource.fate {
             ResourceFate::Created if resource.tainted => "created, tainted (the next apply replaces it):",
             ResourceFate::Created => "created",
@@ -130,7 +133,7 @@ fn touched(text: &mut String, result: &DeploymentResult) {
         let id = resource.id.as_ref().map(|id| format!(" (id {id})")).unwrap_or_default();
         field(text, if at == 0 { "touched" } else { "" }, &format!("{fate} {}{id}", resource.address));
     }
-    if let Some(more @ 1..) = result.touched.len().checked_sub(TOUCHED) {
+    if let Some(more @ 1..) = result.touched.len().checked_sub(shown) {
         field(text, "", &format!("and {more} more"));
     }
 }

@@ -136,7 +136,7 @@ impl Dispatcher<'_> {
     }
 
     /// A defect of tfleet's own: what it had done is not known.
-    fn broken(&self, index: usize, error: &JoinError) -> DeploymentResult {
+    fn broken(&self, index: usize, error: &(dyn std::error::Error + 'static)) -> DeploymentResult {
         let outcome = if self.task.changes() { Outcome::NeedsOperator } else { Outcome::Failed };
         let mut result = DeploymentResult::new(Arc::clone(&self.all[index]), self.task.action(), outcome);
         result.error = Some(
@@ -184,6 +184,13 @@ impl Dispatcher<'_> {
             let mut result = DeploymentResult::new(deployment, self.task.action(), outcome);
             result.error = Some(Failure::new(why));
             self.settle(index, result);
+        }
+        for index in 0..self.results.len() {
+            // Whatever became of it, a deployment without a result is no success.
+            if self.results[index].is_none() {
+                let result = self.broken(index, &std::io::Error::other("nothing was heard of this deployment"));
+                self.settle(index, result);
+            }
         }
         let report = Arc::new(RunReport {
             run_id: self.context.run_id,

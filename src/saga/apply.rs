@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::output::Recorder;
 use super::{Ended, Saga};
 use crate::event::{Failure, Outcome, RunEvent, Step};
-use crate::execute::{ApplyRecord, ErrorText, Exit, Output, UiMessage, args, run};
+use crate::execute::{ApplyRecord, ErrorText, Exit, Output, ProcessError, UiMessage, args, run};
 use crate::model::Action;
 use crate::store::StateStore;
 
@@ -45,10 +45,10 @@ impl Saga<'_> {
         let ended = run(&spec, stop, &mut sink).await;
         let Sink { record, stray, probe, .. } = sink;
         let lock_id = probe.finish().await;
-        let exit = ended
-            .map_err(|error| Ended::failed(Failure::caused_by(format!("terraform {action} did not run"), &error)))?;
+        let exit = ended.map_err(|error| not_run(action, &error))?;
         let applied = Applied { exit, record, stray: stray.finish(), lock_id };
-        if applied.exit == Exit::Code(0) {
+        let saved = self.workspace()?.errored_state().is_none();
+        if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && saved {
             return Ok(self.changed(&applied));
         }
         self.recover(action, applied).await
@@ -58,6 +58,20 @@ impl Saga<'_> {
         let has_changes = applied.record.has_changes || applied.record.done.any() || self.saved_plan.is_some();
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
         Ended { changes: applied.record.done, has_changes, ..Ended::new(outcome, None) }
+    }
+}
+
+/// Nothing was changed by what did not start; of what was lost after that, nobody knows what it does.
+fn not_run(action: Action, error: &ProcessError) -> Ended {
+    match error {
+        ProcessError::Spawn { .. } => {
+            Ended::failed(Failure::caused_by(format!("terraform {action} did not start"), error))
+        }
+        ProcessError::Lost { .. } => {
+            let failure = Failure::caused_by(format!("terraform {action} was lost while it ran"), error)
+                .next("make sure that it has ended, then compare its state and its account with the log");
+            Ended::new(Outcome::NeedsOperator, Some(failure))
+        }
     }
 }
 

@@ -73,3 +73,8 @@ pub(super) fn with_hints(mut failure: Failure) -> Failure {
     }
     failure
 }
+
+/// The next step where a lock of Terraform's own has outlived it.
+pub(super) fn still_locked(store: &str, key: &str, id: &str) -> String {
+    format!("a Terraform lock is still there ({store}/{key}); if nobody else is at work: terraform force-unlock {id}")
+}

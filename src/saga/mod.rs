@@ -11,6 +11,7 @@
 
 mod apply;
 mod failure;
+mod kept;
 mod output;
 mod plan;
 mod prepare;
@@ -39,6 +40,8 @@ use crate::store::{HeldLock, LockOwner};
 use crate::store::{Object, Outbox, StateStore};
 use crate::tfstate::StateFile;
 use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, PreparedModule, SourceTree, Workspace};
+
+pub use kept::Kept;
 
 use output::Recorder;
 
@@ -133,18 +136,6 @@ pub struct Credentials {
     pub plan_role: RoleSettings,
 }
 
-impl Context {
-    /// Gives up the plans that nobody approved: they hold secrets, and their workspaces are of no use any more.
-    pub fn discard_kept(&self) {
-        let kept = self.kept.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default();
-        for (name, kept) in kept {
-            if let Err(error) = kept.workspace.remove() {
-                tracing::warn!(deployment = %name, %error, "a workspace could not be removed");
-            }
-        }
-    }
-}
-
 /// What is done with one deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
@@ -182,16 +173,6 @@ impl Task {
     pub const fn changes(self) -> bool {
         matches!(self, Self::Direct(_) | Self::Saved(_))
     }
-}
-
-/// A workspace with a plan that has been shown and waits for an answer.
-pub struct Kept {
-    workspace: Workspace,
-    environment: Environment,
-    plan: Utf8PathBuf,
-    grants: Vec<ProfileGrant>,
-    child: Option<ChildConfig>,
-    locks_with_file: bool,
 }
 
 /// How the steps of a deployment ended.
@@ -300,11 +281,13 @@ impl Saga<'_> {
                 self.take_kept()?;
                 self.read_state().await?;
                 self.back_up().await?;
+                self.still_locked()?;
                 self.change(action).await
             }
             Task::Direct(action) => {
                 self.prepare().await?;
                 self.back_up().await?;
+                self.still_locked()?;
                 self.change(action).await
             }
             Task::Plan => {
@@ -408,33 +391,5 @@ impl Saga<'_> {
             timeout,
             grace: self.ctx.settings.run.grace,
         })
-    }
-
-    /// Puts the workspace aside until the plan in it has been approved.
-    fn keep(&mut self) {
-        let (Some(workspace), Some(plan)) = (self.workspace.take(), self.saved_plan.take()) else { return };
-        let kept = Kept {
-            workspace,
-            environment: self.environment.clone(),
-            plan,
-            grants: std::mem::take(&mut self.grants),
-            child: self.child.take(),
-            locks_with_file: self.locks_with_file,
-        };
-        if let Ok(mut all) = self.ctx.kept.lock() {
-            all.insert(self.deployment.name.clone(), kept);
-        }
-    }
-
-    fn take_kept(&mut self) -> Result<(), Ended> {
-        let kept = self.ctx.kept.lock().ok().and_then(|mut all| all.remove(&self.deployment.name));
-        let kept = kept.ok_or_else(|| Ended::failed(Failure::new("its plan is not there any more")))?;
-        self.environment = kept.environment;
-        self.grants = kept.grants;
-        self.child = kept.child;
-        self.locks_with_file = kept.locks_with_file;
-        self.workspace = Some(kept.workspace);
-        self.saved_plan = Some(kept.plan);
-        Ok(())
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 
 use camino::Utf8Path;
 
+use super::apply::lock_id;
+use super::failure::still_locked;
 use super::output::Text;
 use super::{Ended, Saga, Task};
 use crate::event::{ChangeCounts, Failure, Outcome, Step};
@@ -15,12 +17,21 @@ use crate::redact::sensitive;
 /// The binary plan. It holds secrets in clear.
 const BINARY: &str = "plan.tfplan";
 
+/// The plan for programs.
+const JSON: &str = "plan.json";
+
+/// The plan for people.
+const MARKDOWN: &str = "plan.md";
+
 impl Saga<'_> {
     /// Plans; the binary plan stays where [`Saga::saved_plan`] says.
     pub(super) async fn plan(&mut self, destroy: bool) -> Result<Ended, Ended> {
         self.enter(Step::Plan)?;
         let artefacts = self.ctx.artefacts && self.task == Task::Plan;
         let binary = if artefacts { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
+        if artefacts {
+            self.remove_old_artefacts()?;
+        }
         // Made first, so that it is never readable by others: Terraform keeps the mode of a file that exists.
         files::write_private(&binary, b"").map_err(|error| cannot_write(&binary, &error))?;
         let lock = self.ctx.settings.run.lock_timeout;
@@ -39,7 +50,13 @@ impl Saga<'_> {
         let has_changes = match exit {
             Exit::Code(0) => false,
             Exit::Code(2) => true,
-            exit => return Err(self.command_failed("plan", exit, errors)),
+            exit => {
+                // What is left of it is no plan.
+                let _ = fs::remove_file(&binary);
+                let mut ended = self.command_failed("plan", exit, errors);
+                self.name_left_lock(exit, &mut ended).await;
+                return Err(ended);
+            }
         };
         if let Some(kept) = kept {
             self.write_artefacts(&binary, &kept, (counts, has_changes)).await?;
@@ -50,6 +67,30 @@ impl Saga<'_> {
         }
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
         Ok(Ended { changes: counts, has_changes, ..Ended::new(outcome, None) })
+    }
+
+    /// What an earlier run left in the same place must not be taken for the result of this one.
+    fn remove_old_artefacts(&self) -> Result<(), Ended> {
+        for name in [BINARY, JSON, MARKDOWN] {
+            let path = self.artefact(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot_write(&path, &error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A Terraform that was killed leaves its lock, which a plan may not remove: its owner is told.
+    async fn name_left_lock(&self, exit: Exit, ended: &mut Ended) {
+        if matches!(exit, Exit::Code(0..=2) | Exit::TimedOut { killed: false } | Exit::Cancelled { killed: false }) {
+            return;
+        }
+        let Some(key) = self.lock_file() else { return };
+        let Ok(Some(lock)) = self.store.get(&key).await else { return };
+        if let (Some(failure), Some(id)) = (&mut ended.failure, lock_id(&lock.bytes)) {
+            failure.next.push(still_locked(&self.store.describe(), &key, &id));
+        }
     }
 
     /// `plan.json` with its sensitive values masked, and `plan.md`.
@@ -69,9 +110,9 @@ impl Saga<'_> {
         let redactor = self.redactor.clone();
         self.recorder()?.redact_with(&redactor);
         sensitive::mask_plan(&mut json);
-        let path = self.artefact("plan.json");
+        let path = self.artefact(JSON);
         files::write_private(&path, json.to_string().as_bytes()).map_err(|error| cannot_write(&path, &error))?;
-        let path = self.artefact("plan.md");
+        let path = self.artefact(MARKDOWN);
         let page = markdown::plan_markdown(&self.deployment, counts, has_changes, &self.redactor.text(text));
         files::write_private(&path, page.as_bytes()).map_err(|error| cannot_write(&path, &error))
     }

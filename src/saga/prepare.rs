@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::output::{Recorder, Text};
+use super::output::{RawOutput, Recorder, Text};
 use super::{Ended, Saga};
-use crate::event::{Failure, RunEvent, Step};
+use crate::event::{Failure, Outcome, RunEvent, Step};
 use crate::execute::{ErrorText, Exit, ProcessError, Spec, Stop, args, run};
 use crate::hcl::AssumesRole;
 use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleSettings, TARGET_PROFILE};
@@ -98,7 +98,13 @@ impl Saga<'_> {
         let root = Arc::clone(self.root()?);
         let (cache, deployment) = (self.ctx.cache.clone(), Arc::clone(&self.deployment));
         let wait = self.ctx.settings.run.lock_timeout;
-        let built = tokio::task::spawn_blocking(move || build(&cache, &root.tree, &deployment, wait)).await;
+        let building = tokio::task::spawn_blocking(move || build(&cache, &root.tree, &deployment, wait));
+        let mut stop = self.ctx.stop.clone();
+        let built = tokio::select! {
+            built = building => built,
+            // It may be waiting for another process. What it builds after this is dropped, and its lock with it.
+            _ = stop.wait_for(|s| *s > Stop::No) => return Err(Ended::cancelled()),
+        };
         let built =
             built.map_err(|error| Ended::failed(Failure::caused_by("the workspace could not be built", &error)))?;
         self.workspace = Some(built.map_err(|error| workspace_failure("the workspace could not be built", &error))?);
@@ -147,8 +153,12 @@ impl Saga<'_> {
         if root.prepared.get().is_none() {
             self.enter(Step::Prepare)?;
         }
-        let found = root.prepared.get_or_init(|| self.fetch_module()).await;
-        found.clone().map_err(Ended::failed)
+        let found = root.prepared.get_or_init(|| self.fetch_module()).await.clone();
+        let cancelled = *self.ctx.stop.borrow() > Stop::No;
+        found.map_err(|failure| {
+            let outcome = if cancelled { Outcome::Cancelled } else { Outcome::Failed };
+            Ended::new(outcome, Some(failure))
+        })
     }
 
     async fn fetch_module(&self) -> Result<Arc<PreparedModule>, Failure> {
@@ -199,7 +209,11 @@ impl Saga<'_> {
                 init = recorded(&spec, &stop, &mut recorder).await;
             }
         }
-        drop(recorder.finish());
+        if let (RawOutput::File(path), _) = recorder.finish()
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(%path, %error, "the unredacted output could not be removed");
+        }
         let (exit, errors) = init.map_err(|error| Failure::caused_by(what, &error))?;
         match exit {
             Exit::Code(0) => {}
@@ -256,7 +270,7 @@ async fn recorded(
 fn workspace_failure(what: &str, error: &WorkspaceError) -> Ended {
     let mut ended = Ended::failed(with_hint(what, error));
     if matches!(error, WorkspaceError::ErroredState { .. }) {
-        ended.outcome = crate::event::Outcome::NeedsOperator;
+        ended.outcome = Outcome::NeedsOperator;
     }
     ended
 }

@@ -36,9 +36,11 @@ impl Saga<'_> {
         result.error = ended.failure.map(|failure| self.redacted_failure(*failure));
         result.touched = ended.touched;
         for touched in &mut result.touched {
+            touched.address = self.redactor.text(&touched.address);
             touched.id = touched.id.take().map(|id| self.redactor.text(&id));
         }
-        result.output = output;
+        // Once more: the state that was read back may have told more secrets.
+        result.output = self.redactor.text(&output);
         result.log = log;
         result.backup_key = self.backup_key.take();
         result.audit_key = audit_key;

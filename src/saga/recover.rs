@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::apply::{Applied, lock_id};
-use super::failure::{ended_how, with_hints};
+use super::failure::{ended_how, still_locked, with_hints};
 use super::{Ended, Saga};
 use camino::Utf8Path;
 
@@ -60,6 +60,7 @@ impl Saga<'_> {
                 return;
             }
         };
+        self.learn(&bytes);
         let copy = self.keep_copy(errored, &bytes).await;
         let manual = format!(
             "when the store is back, with your own credentials: cd {} && terraform init -reconfigure \
@@ -80,11 +81,15 @@ impl Saga<'_> {
         };
         ended.touched = self.touched(Some(&state), applied);
         self.release_dead_lock(applied, ended).await;
-        if let Err(why) = self.may_push(&state).await {
-            return refuse(ended, why);
-        }
-        if let Err(why) = self.push(errored).await {
-            return refuse(ended, why);
+        // The write may have arrived, and only its answer been lost.
+        let arrived = self.read_back().await.is_ok_and(|now| now.as_ref() == Some(&state));
+        if !arrived {
+            if let Err(why) = self.may_push(&state).await {
+                return refuse(ended, why);
+            }
+            if let Err(why) = self.push(errored).await {
+                return refuse(ended, why);
+            }
         }
         // Only what the store really has may be forgotten here.
         match self.read_back().await {
@@ -121,15 +126,19 @@ impl Saga<'_> {
     }
 
     /// Whether `state` may be written over what the store has: same lineage, and only serials of this run in between.
-    async fn may_push(&self, state: &StateFile) -> Result<(), String> {
-        if self.lock.as_ref().is_some_and(crate::store::HeldLock::lost) {
-            return Err("tfleet's lock was lost meanwhile: somebody else may have written".to_owned());
+    async fn may_push(&mut self, state: &StateFile) -> Result<(), String> {
+        // Asked now: the heartbeat may not have noticed yet.
+        if let Some(lock) = &self.lock
+            && let Err(error) = lock.confirm().await
+        {
+            return Err(format!("tfleet's lock is not certain any more, so somebody else may have written: {error}"));
         }
+        let found = self.read_back().await?;
         let started_from = self.before.as_ref();
         if started_from.is_some_and(|before| before.lineage != state.lineage) {
             return Err("it is of another lineage than the state that this run started from".to_owned());
         }
-        let Some(now) = self.read_back().await? else {
+        let Some(now) = found else {
             return if started_from.is_some() { Err("the state in the store has vanished".to_owned()) } else { Ok(()) };
         };
         let lowest = started_from.map_or(0, |before| before.serial);
@@ -164,12 +173,16 @@ impl Saga<'_> {
     }
 
     /// The state as the store has it now.
-    pub(super) async fn read_back(&self) -> Result<Option<StateFile>, String> {
+    pub(super) async fn read_back(&mut self) -> Result<Option<StateFile>, String> {
         let object = self
             .store
             .get(self.deployment.state.key.as_str())
             .await
             .map_err(|error| format!("the store cannot be read: {error}"))?;
+        if let Some(object) = &object {
+            // What was made meanwhile may stand in the errors.
+            self.learn(&object.bytes);
+        }
         object
             .map(|object| StateFile::parse(&object.bytes))
             .transpose()
@@ -190,10 +203,7 @@ impl Saga<'_> {
         }
         // Between two commands of tfleet nobody else should hold it, but who does is not guessed.
         if let (Some(failure), Some(id)) = (&mut ended.failure, found) {
-            failure.next.push(format!(
-                "a Terraform lock is still there ({}/{key}); if nobody else is at work: terraform force-unlock {id}",
-                self.store.describe()
-            ));
+            failure.next.push(still_locked(&self.store.describe(), &key, &id));
         }
     }
 
@@ -239,7 +249,8 @@ impl Saga<'_> {
     fn touched(&self, after: Option<&StateFile>, applied: &Applied) -> Vec<TouchedResource> {
         let mut list = touched(self.before.as_ref(), after);
         let known: BTreeSet<&str> = list.iter().map(|t| t.address.as_str()).collect();
-        let orderly = matches!(applied.exit, Exit::Code(_));
+        // Terraform fails with 1. Other codes are its own crash (2, 11) or a wrapper's word for a signal (137).
+        let orderly = matches!(applied.exit, Exit::Code(0 | 1));
         // Without an orderly end, what was begun may exist; and what was created may not have been saved.
         let begun = applied.record.open.iter().filter(|_| !orderly);
         let recorded =
@@ -256,7 +267,11 @@ impl Saga<'_> {
             })
             .collect();
         list.extend(unknown);
-        list.sort();
+        // What a person must look for comes first.
+        list.sort_by(|a, b| {
+            let known = |one: &TouchedResource| one.fate != ResourceFate::Unknown;
+            known(a).cmp(&known(b)).then_with(|| a.cmp(b))
+        });
         list.dedup();
         list
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Ended, Saga};
 use crate::event::{Failure, RunEvent, Step};
 use crate::redact::sensitive;
-use crate::store::{LockInfo, StoreError, acquire, backup};
+use crate::store::{HeldLock, LockInfo, StoreError, acquire, backup};
 use crate::tfstate::StateFile;
 
 impl Saga<'_> {
@@ -15,8 +15,11 @@ impl Saga<'_> {
         self.enter(Step::Lock)?;
         let events = self.ctx.events.clone();
         let name = self.deployment.name.clone();
+        let (redactor, hide) = (self.redactor.clone(), self.ctx.redact_screen);
         let on_wait = move |info: &LockInfo, waited: Duration| {
             let holder = info.describe(jiff::Timestamp::now());
+            // Who holds it is an ARN.
+            let holder = if hide { redactor.text(&holder) } else { holder };
             let text = format!("waiting for the lock ({}s so far), held by {holder}", waited.as_secs());
             let _ = events.send(RunEvent::Notice { deployment: Some(name.clone()), text });
         };
@@ -38,6 +41,17 @@ impl Saga<'_> {
         Ok(())
     }
 
+    /// What is known to be lost is not worked under.
+    pub(super) fn still_locked(&self) -> Result<(), Ended> {
+        if !self.lock.as_ref().is_some_and(HeldLock::lost) {
+            return Ok(());
+        }
+        Err(Ended::failed(
+            Failure::new("the lock of this deployment was taken away, so nothing was changed")
+                .next("find out who removed it while this run worked; then run it again"),
+        ))
+    }
+
     /// Reads the state: what a failure is compared with, what must be hidden, and who wrote it.
     pub(super) async fn read_state(&mut self) -> Result<(), Ended> {
         let key = self.deployment.state.key.clone();
@@ -53,7 +67,7 @@ impl Saga<'_> {
                     .next("restore an earlier version or a backup of it; nothing was run"),
             )
         })?;
-        self.redactor = self.redactor.with_secrets(sensitive::from_state(&object.bytes));
+        self.learn(&object.bytes);
         if let Some(recorder) = &mut self.recorder {
             recorder.redact_with(&self.redactor);
         }
@@ -61,6 +75,11 @@ impl Saga<'_> {
         self.before = Some(state);
         self.before_object = self.task.changes().then_some(object);
         Ok(())
+    }
+
+    /// From here on, what this state marks as sensitive is hidden.
+    pub(super) fn learn(&mut self, state: &[u8]) {
+        self.redactor = self.redactor.with_secrets(sensitive::from_state(state));
     }
 
     /// A state that a newer Terraform wrote is not touched with an older one.

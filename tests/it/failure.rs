@@ -63,6 +63,24 @@ fn a_first_apply_that_fails_keeps_what_it_created() {
     assert!(fleet.store().list("owners/").is_empty(), "only a successful apply is recorded as the owner");
 }
 
+/// "A resource that was created is in a state or named to the operator", also behind a wrapper (tfenv, asdf), whose exit
+/// code for a killed Terraform is a plain number.
+#[test]
+fn a_terraform_that_dies_behind_a_wrapper_leaves_no_resource_unnamed() {
+    let fleet = Fleet::local();
+    let deploy = Deploy::new("orders");
+    fleet.deploy(&deploy).root(
+        "resource \"terraform_data\" \"killer\" {\n  depends_on = [terraform_data.bucket]\n  provisioner \"local-exec\" {\n    \
+         command = \"kill -9 $PPID\"\n  }\n}\n",
+    );
+    let real = crate::bed::terraform();
+    let step = format!("[ \"$verb\" = apply ] && {{ '{}' \"$@\"; exit $?; }}", real.display());
+    let wrapper = TerraformWrapper::with_step(&fleet, &step);
+    let done = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().run().assert_code(4);
+    let touched = done.entry(&deploy.key())["touched"].to_string();
+    assert!(touched.contains("terraform_data.killer") && touched.contains("orders-data"), "{touched}");
+}
+
 /// Issue: "S3 refusing the final state write (a small scriptable fault proxy before moto), the errored state rescued".
 #[test]
 fn a_state_that_could_not_be_written_is_rescued_and_pushed() {
@@ -187,8 +205,9 @@ fn an_interrupt_cancels_and_saves_the_state() {
         let run = fleet.apply().args(["--workers", "1"]).summary().spawn();
         let held = gate.reached();
         run.signal(signal);
-        held.release();
+        // The step is not let go: only Terraform itself ends it. One that ends well makes a good apply, signal or not.
         let done = run.wait().assert_code(130);
+        drop(held);
         let summary = done.summary();
         assert_eq!(summary["summary"]["successful"], 0, "{summary:#}");
         assert_eq!(done.entry(&first.key())["outcome"], "cancelled");
@@ -198,6 +217,37 @@ fn an_interrupt_cancels_and_saves_the_state() {
         assert!(!left.iter().any(|key| key.ends_with(".tflock") || key.starts_with("locks/")), "{left:#?}");
         assert_eq!(fleet.store().states(), [first.key()], "the second was never started");
     }
+}
+
+/// A plan waits for the workspace that an apply works in; a signal must end the waiting.
+#[test]
+fn a_signal_ends_the_wait_for_a_workspace() {
+    let fleet = Fleet::local();
+    let gate = fleet.gate("gate");
+    fleet.deploy(&Deploy::new("a")).root(&gate.resource("step", ""));
+    let apply = fleet.apply().spawn();
+    let held = gate.reached();
+    let mut plan = fleet.plan().args(["--lock-timeout", "10m"]).spawn();
+    plan.wait_for_output("workspace");
+    plan.signal(Signal::INT);
+    plan.wait().assert_code(130);
+    held.release();
+    apply.wait().assert_code(0);
+}
+
+/// A pipeline must not publish the plan of an earlier run as the one that failed.
+#[test]
+fn a_failed_plan_leaves_no_artefacts_of_an_earlier_one() {
+    let fleet = Fleet::local();
+    fleet.deploy(&Deploy::new("a"));
+    let out = fleet.dir("out");
+    let plan = || fleet.plan().arg("--out-dir").arg(&out).run();
+    let left = || files_below(&out).into_iter().filter(|path| path.extension().is_none_or(|e| e != "log")).count();
+    plan().assert_code(0);
+    assert_eq!(left(), 3, "{:#?}", files_below(&out));
+    fleet.root("resource \"terraform_data\" \"x\" {\n  input = file(\"none\")\n}\n");
+    plan().assert_code(1);
+    assert_eq!(left(), 0, "{:#?}", files_below(&out));
 }
 
 /// A Terraform that ignores every signal is killed after the grace period, with all that it started.

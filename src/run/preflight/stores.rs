@@ -11,6 +11,7 @@ use crate::event::Failure;
 use crate::hcl::Setting;
 use crate::lease::{LeaseKey, Leases, sdk_config};
 use crate::model::Region;
+use crate::redact::Redactor;
 use crate::saga::Credentials;
 use crate::store::{Encryption, LocalStore, Outbox, ReadOnlyState, ReadStore, S3Store, StateStore, StoreError};
 
@@ -114,7 +115,10 @@ pub(super) async fn flush(outbox: &Outbox, stores: &Stores) -> Vec<String> {
                     ));
                 }
             }
-            Err(error) => notices.push(format!("audit objects of earlier runs were not sent: {error}")),
+            Err(error) => {
+                let why = Redactor::new().text(&error.to_string());
+                notices.push(format!("audit objects of earlier runs were not sent: {why}"));
+            }
         }
     }
     notices

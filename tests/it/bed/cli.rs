@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -71,6 +71,21 @@ impl Tfleet {
         self
     }
 
+    /// Runs it on a terminal of its own (util-linux's `script`), on which [`Running::answer`] types. What it prints to
+    /// either stream comes as standard output.
+    pub fn on_terminal(mut self) -> Self {
+        let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''"));
+        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let line: Vec<String> = words.map(quoted).collect();
+        let mut script = Command::new("/usr/bin/script");
+        script.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
+        script.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        script.env("TERM", "xterm").current_dir(self.command.get_current_dir().unwrap());
+        script.stdin(Stdio::piped());
+        self.command = script;
+        self
+    }
+
     /// Starts it.
     #[track_caller]
     pub fn spawn(mut self) -> Running {
@@ -112,6 +127,14 @@ impl Running {
     #[track_caller]
     pub fn wait_for_output(&mut self, words: &str) {
         wait_until(&format!("`{words}` in the output of {}", self.line), || self.output().contains(words));
+    }
+
+    /// Waits for the question, and types the keys.
+    #[track_caller]
+    pub fn answer(mut self, keys: &str) -> Self {
+        self.wait_for_output("[yes/no]");
+        self.child.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+        self
     }
 
     /// Its process id.

@@ -29,6 +29,7 @@ pub use gate::Gate;
 pub use moto::{Bucket, Keys, Moto, block_on};
 pub use proxy::{Fault, FaultProxy, Rule};
 pub use store::Store;
+pub use tools::terraform;
 pub use wait::{wait_for, wait_until};
 pub use wrapper::TerraformWrapper;
 

@@ -1,0 +1,62 @@
+//! Between a plan that has been shown and its approval.
+
+use camino::Utf8PathBuf;
+
+use super::{Context, Ended, Saga};
+use crate::event::Failure;
+use crate::execute::Environment;
+use crate::lease::{ChildConfig, ProfileGrant};
+use crate::workspace::Workspace;
+
+/// A workspace with a plan that has been shown and waits for an answer.
+pub struct Kept {
+    workspace: Workspace,
+    environment: Environment,
+    plan: Utf8PathBuf,
+    grants: Vec<ProfileGrant>,
+    child: Option<ChildConfig>,
+    locks_with_file: bool,
+}
+
+impl Context {
+    /// Removes the workspaces whose plans will not be applied: a plan holds secrets in clear.
+    pub fn drop_kept(&self) {
+        let Ok(mut all) = self.kept.lock() else { return };
+        for (_, kept) in all.drain() {
+            let top = kept.workspace.top.clone();
+            if let Err(error) = kept.workspace.remove() {
+                tracing::warn!(%top, %error, "the workspace could not be removed");
+            }
+        }
+    }
+}
+
+impl Saga<'_> {
+    /// Puts the workspace aside until the plan in it has been approved.
+    pub(super) fn keep(&mut self) {
+        let (Some(workspace), Some(plan)) = (self.workspace.take(), self.saved_plan.take()) else { return };
+        let kept = Kept {
+            workspace,
+            environment: self.environment.clone(),
+            plan,
+            grants: std::mem::take(&mut self.grants),
+            child: self.child.take(),
+            locks_with_file: self.locks_with_file,
+        };
+        if let Ok(mut all) = self.ctx.kept.lock() {
+            all.insert(self.deployment.name.clone(), kept);
+        }
+    }
+
+    pub(super) fn take_kept(&mut self) -> Result<(), Ended> {
+        let kept = self.ctx.kept.lock().ok().and_then(|mut all| all.remove(&self.deployment.name));
+        let kept = kept.ok_or_else(|| Ended::failed(Failure::new("its plan is not there any more")))?;
+        self.environment = kept.environment;
+        self.grants = kept.grants;
+        self.child = kept.child;
+        self.locks_with_file = kept.locks_with_file;
+        self.workspace = Some(kept.workspace);
+        self.saved_plan = Some(kept.plan);
+        Ok(())
+    }
+}
