@@ -1,5 +1,7 @@
 //! Apply and destroy on a terminal: DESIGN 3, "on a terminal, apply and destroy show the counts and ask once".
 
+use std::fs;
+
 use crate::bed::{Deploy, Fleet, files_below};
 
 fn plans_left(fleet: &Fleet) -> Vec<std::path::PathBuf> {
@@ -12,7 +14,7 @@ fn a_yes_applies_what_was_shown() {
     let (first, second) = (Deploy::new("a"), Deploy::new("b"));
     fleet.deploy(&first).deploy(&second);
     let done = fleet.tfleet("apply").summary().on_terminal().spawn().answer("yes\n").wait().assert_code(0);
-    done.assert_says(&["Plan: 2 succeeded", "Apply 2 deployments: 2 to add", "Apply: 2 succeeded"]);
+    done.assert_says(&["Plan: 2 with changes", "Apply 2 deployments: 2 to add", "Apply: 2 succeeded"]);
     assert_eq!(fleet.store().states(), [first.key(), second.key()]);
     assert!(plans_left(&fleet).is_empty());
 }
@@ -58,4 +60,42 @@ fn a_signal_at_the_question_is_heard() {
     let done = fleet.tfleet("apply").summary().on_terminal().spawn().answer("\u{3}").wait().assert_code(130);
     assert_eq!(done.entry(&deploy.key())["outcome"], "cancelled");
     assert!(fleet.store().states().is_empty());
+}
+
+/// What changes between the question and the answer was not shown, and is not applied.
+#[test]
+fn exactly_what_was_shown_is_applied() {
+    let fleet = Fleet::local();
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    let mut run = fleet.tfleet("apply").summary().on_terminal().spawn();
+    run.wait_for_output("[yes/no]");
+    fleet.deploy(&deploy.clone().buckets(&["a-data", "slipped-in"]));
+    run.answer("yes\n").wait().assert_code(0);
+    assert_eq!(fleet.store().resources(&deploy.key()), ["terraform_data.bucket[\"a-data\"]"]);
+}
+
+#[test]
+fn without_changes_there_is_no_question() {
+    let fleet = Fleet::local();
+    fleet.deploy(&Deploy::new("a"));
+    fleet.apply().run().assert_code(0);
+    let done = fleet.tfleet("apply").on_terminal().run().assert_code(0).assert_says(&["1 without changes"]);
+    assert!(!done.output().contains("[yes/no]"), "{}", done.output());
+}
+
+/// Issue: "`--no-redact` for a terminal only": what is written to files stays redacted.
+#[test]
+fn no_redact_shows_on_the_terminal_alone() {
+    let fleet = Fleet::local();
+    fleet.deploy(&Deploy::new("a")).root(
+        "resource \"terraform_data\" \"broken\" {\n  provisioner \"local-exec\" {\n    \
+         command = \"echo account 777788889999; exit 1\"\n  }\n}\n",
+    );
+    let call = fleet.apply().arg("--no-redact").arg("--out-dir").arg(fleet.dir("out"));
+    call.on_terminal().run().assert_code(1).assert_says(&["777788889999"]);
+    for path in files_below(&fleet.dir("out")) {
+        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        assert!(!text.contains("777788889999"), "{}", path.display());
+    }
 }

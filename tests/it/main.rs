@@ -18,5 +18,4 @@ mod harness;
 mod locks;
 mod redaction;
 mod summary;
-mod terminal;
 mod workspace;

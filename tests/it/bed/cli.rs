@@ -11,7 +11,6 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::tty::Tty;
 use super::wait::{wait_until, wait_within};
 
 /// Longer than any test takes on a slow machine, shorter than nextest's patience.
@@ -94,11 +93,6 @@ impl Tfleet {
         let line = format!("{:?}", self.command.get_args().collect::<Vec<_>>());
         let child = self.command.spawn().unwrap();
         Running { child, line, stdout, stderr, summary: self.summary }
-    }
-
-    /// Starts it at a terminal.
-    pub fn tty(self) -> Tty {
-        Tty::spawn(self.command)
     }
 
     /// Runs it to its end.

@@ -17,7 +17,6 @@ mod moto;
 mod proxy;
 mod store;
 mod tools;
-mod tty;
 mod wait;
 mod wrapper;
 
