@@ -18,13 +18,11 @@ impl Saga<'_> {
     /// Writes down what happened, gives everything back, and makes the result of it.
     pub(super) async fn conclude(mut self, mut ended: Ended) -> DeploymentResult {
         self.step(Step::Record);
-        if self.task.changes() && self.task.action() == Action::Apply && ended.outcome.is_success() {
-            self.own().await;
-        }
         let output = self.recorder.as_ref().map(super::output::Recorder::tail).unwrap_or_default();
         let log = self.recorder.as_ref().map(|recorder| recorder.log_path().to_owned());
         let raw = self.close_log();
-        let (audit_key, output_key) = self.audit(&ended, raw).await;
+        // Both are awaited before the lock is given back; neither needs the other.
+        let ((), (audit_key, output_key)) = tokio::join!(self.own(&ended), self.audit(&ended, raw));
         self.release().await;
         self.give_back_workspace(&mut ended);
         let mut result = DeploymentResult::new(Arc::clone(&self.deployment), self.task.action(), ended.outcome);
@@ -54,8 +52,11 @@ impl Saga<'_> {
         failure
     }
 
-    /// Writes down to whom the key belongs.
-    async fn own(&mut self) {
+    /// Writes down to whom the key belongs, if it was applied.
+    async fn own(&self, ended: &Ended) {
+        if !(self.task.changes() && self.task.action() == Action::Apply && ended.outcome.is_success()) {
+            return;
+        }
         let lineage = match &self.before {
             Some(before) => Some(before.lineage.clone()),
             None => self.read_back().await.ok().flatten().map(|state| state.lineage),
