@@ -184,7 +184,9 @@ def discover(options, top):
 def memory(options, top):
     """The high-water mark of tfleet's own process, without its children's."""
     megabytes = 50
-    line = "a line of output as a build tool prints it, neither very short nor very long, 96 bytes in all.."
+    # Long lines: Terraform makes a JSON message of each, and half a million of them for one deployment would cost it half
+    # a minute of CPU that says nothing about tfleet.
+    line = "some output of a build tool " * 36
     root = DATA + (
         'resource "terraform_data" "loud" {\n'
         '  provisioner "local-exec" {\n'
