@@ -1,33 +1,60 @@
 //! `tfleet discover`: what is there.
 
-use serde_json::json;
+use std::mem::ManuallyDrop;
+
+use camino::Utf8Path;
+use serde::Serialize;
 
 use super::args::{DiscoverArgs, Format};
 use super::error::CliError;
 use super::terminal::Terminal;
 use super::{Exit, fleet};
-use crate::discover::duplicate_keys;
+use crate::discover::{Problem, Selection, duplicate_keys};
+use crate::model::{Deployment, StateAddress};
 use crate::report::{columns, deployments};
+
+/// What `--format json` prints. Written straight from what was found: a tree of JSON values in between took a tenth of the
+/// time and twice the memory for 20,000 deployments.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema_version: u32,
+    deployments: &'a [Deployment],
+    problems: &'a [Problem],
+    deleted: Vec<Deleted<'a>>,
+}
+
+#[derive(Serialize)]
+struct Deleted<'a> {
+    file: &'a Utf8Path,
+    state: Option<&'a StateAddress>,
+}
+
+fn document(selection: &Selection) -> Result<String, CliError> {
+    let deleted = selection.deleted.iter().map(|d| Deleted { file: &d.file, state: d.state.as_ref().ok() });
+    let document = Document {
+        schema_version: 1,
+        deployments: &selection.deployments,
+        problems: &selection.problems,
+        deleted: deleted.collect(),
+    };
+    let mut text = serde_json::to_string_pretty(&document)
+        .map_err(|error| CliError::caused_by("the deployments cannot be written as JSON", &error))?;
+    text.push('\n');
+    Ok(text)
+}
 
 /// Lists the deployments; the files with problems too, and then the exit code says so.
 pub fn run(args: &DiscoverArgs, terminal: &mut Terminal) -> Result<Exit, CliError> {
     let fleet = fleet::load(&args.selection, &args.selection.overrides())?;
+    // Not taken apart at the end: the process ends there too, and that takes a moment for thousands of deployments.
+    let fleet = ManuallyDrop::new(fleet);
     let selection = &fleet.selection;
     for notice in fleet.notices() {
         terminal.note(&notice);
     }
     match args.format {
         Format::Json => {
-            let document = json!({
-                "schema_version": 1,
-                "deployments": selection.deployments,
-                "problems": selection.problems,
-                "deleted": selection.deleted.iter().map(|d| json!({
-                    "file": d.file,
-                    "state": d.state.as_ref().ok(),
-                })).collect::<Vec<_>>(),
-            });
-            terminal.out(&format!("{document:#}\n"));
+            terminal.out(&document(selection)?);
         }
         Format::Table => {
             let header = ["ACCOUNT", "ID", "REGION", "PROJECT", "ENVIRONMENT", "SERVICES", "BACKEND KEY", "FILE"];

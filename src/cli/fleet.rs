@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::args::SelectionArgs;
 use super::error::CliError;
-use crate::config::{ConfigError, Overrides, Settings, StateSettings};
+use crate::config::{ConfigError, Overrides, Settings, StateSettings, variables};
 use crate::discover::{
     Changes, ChangesError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files, changes_since,
     discover, duplicate_keys, select,
@@ -101,8 +101,14 @@ impl Fleet {
 
     /// What a person should know before anything runs.
     pub fn notices(&self) -> impl Iterator<Item = String> {
+        let unused = matches!(self.settings.state, StateSettings::Local { .. })
+            && std::env::var_os(variables::STATE_BUCKET.name).is_some_and(|bucket| !bucket.is_empty());
+        let unused = unused.then(|| {
+            let file = self.settings.config_file.as_ref().map_or("the settings", |file| file.as_str());
+            format!("TF_STATE_BUCKET is set and not used: {file} keeps states in a local directory")
+        });
         let all = self.discovery.notices.iter().chain(&self.selection.notices).cloned();
-        all.chain(self.selection.deleted.iter().map(ToString::to_string))
+        unused.into_iter().chain(all).chain(self.selection.deleted.iter().map(ToString::to_string))
     }
 }
 

@@ -10,7 +10,8 @@ use super::error::CliError;
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a terminal")]
 pub struct Terminal {
-    /// Whether a person can be asked: standard input and standard error are a terminal, and this is no CI.
+    /// Whether a person can be asked: standard input is a terminal, and this is no CI. What is printed may go elsewhere
+    /// all the same (`tfleet apply 2>&1 | tee log`).
     pub interactive: bool,
     /// Whether a display that moves may be drawn on standard error.
     pub moves: bool,
@@ -28,7 +29,7 @@ impl Terminal {
         let ci = set("CI");
         let error = io::stderr().is_terminal();
         Self {
-            interactive: io::stdin().is_terminal() && error && !ci,
+            interactive: io::stdin().is_terminal() && !ci,
             moves: error && !ci && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
             colours: io::stdout().is_terminal() && !set("NO_COLOR"),
             closed: false,
@@ -63,7 +64,14 @@ impl Terminal {
     ///
     /// A thread of its own waits for the line, and nobody waits for the thread: a signal must be heard meanwhile.
     pub fn ask(&mut self, question: &str) -> oneshot::Receiver<bool> {
-        self.err(&format!("{question} [yes/no]: "));
+        let question = format!("{question} [yes/no]: ");
+        // Where standard error goes elsewhere, the person would wait for a question that nobody sees.
+        if !io::stderr().is_terminal()
+            && let Ok(mut screen) = std::fs::OpenOptions::new().write(true).open("/dev/tty")
+        {
+            let _ = screen.write_all(question.as_bytes());
+        }
+        self.err(&question);
         let (sender, answer) = oneshot::channel();
         std::thread::spawn(move || {
             let mut line = String::new();

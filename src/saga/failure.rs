@@ -12,7 +12,10 @@ const HINTS: [(&str, &str); 9] = [
         "Error acquiring the state lock",
         "somebody else's Terraform holds the lock; wait for it (--lock-timeout), or, if it is certainly dead: terraform force-unlock ID",
     ),
-    ("not allowed", "a provider works in another account than this deployment's: look at its profile, role and keys"),
+    (
+        "account id not allowed",
+        "a provider works in another account than this deployment's: look at its profile, role and keys",
+    ),
     ("Inconsistent dependency lock file", "run `terraform init` in the root module and commit .terraform.lock.hcl"),
     ("Unsupported Terraform Core version", "use another Terraform: TFLEET_TERRAFORM_BINARY or `terraform.binary`"),
     ("No value for required variable", "set the variable in the tfvars file, or give it a default"),
@@ -67,7 +70,7 @@ pub(super) fn ended_how(name: &str, exit: Exit, limit: Duration) -> String {
 /// Adds the next step for each known message.
 pub(super) fn with_hints(mut failure: Failure) -> Failure {
     for (part, hint) in HINTS {
-        if failure.causes.iter().any(|cause| cause.contains(part)) {
+        if failure.causes.iter().any(|cause| cause.to_lowercase().contains(&part.to_lowercase())) {
             failure.next.push(hint.to_owned());
         }
     }

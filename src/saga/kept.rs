@@ -16,6 +16,7 @@ pub struct Kept {
     grants: Vec<ProfileGrant>,
     child: Option<ChildConfig>,
     locks_with_file: bool,
+    lock_table: Option<String>,
 }
 
 impl Context {
@@ -42,6 +43,7 @@ impl Saga<'_> {
             grants: std::mem::take(&mut self.grants),
             child: self.child.take(),
             locks_with_file: self.locks_with_file,
+            lock_table: self.lock_table.clone(),
         };
         if let Ok(mut all) = self.ctx.kept.lock() {
             all.insert(self.deployment.name.clone(), kept);
@@ -55,6 +57,7 @@ impl Saga<'_> {
         self.grants = kept.grants;
         self.child = kept.child;
         self.locks_with_file = kept.locks_with_file;
+        self.lock_table = kept.lock_table;
         self.workspace = Some(kept.workspace);
         self.saved_plan = Some(kept.plan);
         Ok(())

@@ -227,6 +227,7 @@ struct Saga<'c> {
     workspace: Option<Workspace>,
     /// Whether Terraform locks with a lock file beside the state.
     locks_with_file: bool,
+    lock_table: Option<String>,
     /// The state as it was found, and its bytes until they are backed up.
     before: Option<StateFile>,
     before_object: Option<Object>,
@@ -257,6 +258,7 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         child: None,
         workspace: None,
         locks_with_file: false,
+        lock_table: None,
         before: None,
         before_object: None,
         backup_key: None,

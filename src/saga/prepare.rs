@@ -137,6 +137,7 @@ impl Saga<'_> {
             self.notice_once(notice);
         }
         self.locks_with_file = backend.locks_with_file;
+        self.lock_table.clone_from(&backend.dynamodb_table);
         self.enter(Step::Init)?;
         let workspace = self.workspace()?;
         module
@@ -175,7 +176,12 @@ impl Saga<'_> {
             };
             prepared(&ctx_cache, root.tree.layout(), &root.module, &toolchain, wait)
         };
-        let found = tokio::task::spawn_blocking(look).await.map_err(|error| Failure::caused_by(what, &error))?;
+        let mut stop = self.ctx.stop.clone();
+        let found = tokio::select! {
+            found = tokio::task::spawn_blocking(look) => found.map_err(|error| Failure::caused_by(what, &error))?,
+            // Another process may be at it. What is found after this is dropped, and its lock with it.
+            _ = stop.wait_for(|s| *s > Stop::No) => return Err(Failure::new("cancelled while another process fetched them")),
+        };
         match found.map_err(|error| with_hint(what, &error))? {
             Prepared::Ready(module) => Ok(Arc::new(module)),
             Prepared::Needed(staging) => self.fetch(staging, what).await,

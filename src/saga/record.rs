@@ -10,21 +10,20 @@ use super::output::RawOutput;
 use super::{Ended, Saga};
 use crate::event::{DeploymentResult, Outcome, Step};
 use crate::model::Action;
-use crate::store::Released;
-use crate::store::{AuditName, Written, write_audit, write_output};
-use crate::store::{Claim, Record, record as record_owner};
+use crate::store::{
+    AuditName, Claim, Record, Released, Written, forget, record as record_owner, write_audit, write_output,
+};
+use crate::tfstate::StateFile;
 
 impl Saga<'_> {
     /// Writes down what happened, gives everything back, and makes the result of it.
     pub(super) async fn conclude(mut self, mut ended: Ended) -> DeploymentResult {
         self.step(Step::Record);
-        if self.task.changes() && self.task.action() == Action::Apply && ended.outcome.is_success() {
-            self.own().await;
-        }
         let output = self.recorder.as_ref().map(super::output::Recorder::tail).unwrap_or_default();
         let log = self.recorder.as_ref().map(|recorder| recorder.log_path().to_owned());
         let raw = self.close_log();
-        let (audit_key, output_key) = self.audit(&ended, raw).await;
+        // Both are awaited before the lock is given back; neither needs the other.
+        let ((), (audit_key, output_key)) = tokio::join!(self.own(&ended), self.audit(&ended, raw));
         self.release().await;
         self.give_back_workspace(&mut ended);
         let mut result = DeploymentResult::new(Arc::clone(&self.deployment), self.task.action(), ended.outcome);
@@ -56,19 +55,38 @@ impl Saga<'_> {
         failure
     }
 
-    /// Writes down to whom the key belongs.
-    async fn own(&mut self) {
-        let lineage = match &self.before {
-            Some(before) => Some(before.lineage.clone()),
-            None => self.read_back().await.ok().flatten().map(|state| state.lineage),
-        };
-        let known = self.ctx.owners.get(&self.deployment.state);
-        let source = self.ctx.settings.in_repository(&self.deployment.file);
-        let claim = Claim { key: self.deployment.state.key.clone(), source };
-        let record = Record::new(&claim, &self.ctx.repository, lineage, self.ctx.run_id, Timestamp::now());
-        if let Err(error) = record_owner(&*self.store, &record, known).await {
-            self.notice(&format!("it is applied, but its ownership record could not be written: {error}"));
+    /// Writes down to whom the key belongs, once it was applied; forgets it, once nothing is left.
+    async fn own(&self, ended: &Ended) {
+        if !self.task.changes() || !ended.outcome.is_success() {
+            return;
         }
+        let known = self.ctx.owners.get(&self.deployment.state);
+        let written = match (self.task.action(), known) {
+            (Action::Destroy, Some(known)) => match self.state_now().await {
+                Some(state) if state.objects.is_empty() => forget(&*self.store, known).await.map(|()| false),
+                _ => Ok(false),
+            },
+            (Action::Apply, _) => {
+                let lineage = match &self.before {
+                    Some(before) => Some(before.lineage.clone()),
+                    None => self.state_now().await.map(|state| state.lineage),
+                };
+                let source = self.ctx.settings.in_repository(&self.deployment.file);
+                let claim = Claim { key: self.deployment.state.key.clone(), source };
+                let record = Record::new(&claim, &self.ctx.repository, lineage, self.ctx.run_id, Timestamp::now());
+                record_owner(&*self.store, &record, known).await
+            }
+            _ => Ok(false),
+        };
+        if let Err(error) = written {
+            self.notice(&format!("{} is done, but its ownership record is not right: {error}", self.task.action()));
+        }
+    }
+
+    /// The state as the store has it, if it can be read.
+    async fn state_now(&self) -> Option<StateFile> {
+        let object = self.store.get(self.deployment.state.key.as_str()).await.ok()??;
+        StateFile::parse(&object.bytes).ok()
     }
 
     fn close_log(&mut self) -> Option<RawOutput> {

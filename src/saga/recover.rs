@@ -42,6 +42,14 @@ impl Saga<'_> {
             self.release_dead_lock(&applied, &mut ended).await;
             self.compare(&applied, &mut ended).await;
         }
+        if let Some(failure) = &mut ended.failure
+            && failure.next.is_empty()
+            && ended.outcome != Outcome::Cancelled
+        {
+            failure.next.push(format!(
+                "mend the cause and run `tfleet {action}` again: the state has what was done, and the rest follows"
+            ));
+        }
         Ok(ended)
     }
 
@@ -191,6 +199,14 @@ impl Saga<'_> {
 
     /// Terraform's own lock, if it is still there although its Terraform is gone: released if it is provably that one's.
     async fn release_dead_lock(&self, applied: &Applied, ended: &mut Ended) {
+        if let (Some(table), false) = (&self.lock_table, matches!(applied.exit, Exit::Code(0 | 1)))
+            && let Some(failure) = &mut ended.failure
+        {
+            failure.next.push(format!(
+                "Terraform may have left its lock in the DynamoDB table {table}; if nobody else is at work, the next run \
+                 names its id: terraform force-unlock ID"
+            ));
+        }
         let Some(key) = self.lock_file() else { return };
         let Ok(Some(lock)) = self.store.get(&key).await else { return };
         let found = lock_id(&lock.bytes);
