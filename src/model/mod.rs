@@ -3,6 +3,8 @@
 mod deployment;
 mod ids;
 mod key;
+#[cfg(test)]
+pub(crate) mod samples;
 mod secret;
 
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};

@@ -1,6 +1,5 @@
 //! A run as its events and its report, for the tests of this module.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use crate::event::{
     ChangeCounts, DeploymentResult, Failure, Outcome, Progress, ResourceFate, RunEvent, RunReport, Step,
     TouchedResource,
 };
-use crate::model::{AccountId, AccountName, Action, BackendKey, Deployment, Project, Region, SourceKind, StateAddress};
+use crate::model::{Action, Deployment, samples};
 
 /// Keeps what is written.
 #[derive(Debug, Clone, Default)]
@@ -43,29 +42,7 @@ pub(super) fn at(second: i64) -> Timestamp {
 }
 
 pub(super) fn deployment(project: &str) -> Arc<Deployment> {
-    let name = format!("s3/acme-prd/us-east-1/{project}");
-    Arc::new(Deployment {
-        state: StateAddress {
-            bucket: Some("states".to_owned()),
-            key: BackendKey::new(format!("{name}/terraform.tfstate")).unwrap(),
-        },
-        name,
-        source: SourceKind::Tfvars,
-        file: format!("Accounts/{project}/{project}.tfvars").into(),
-        account_id: AccountId::new("123456789012").unwrap(),
-        account_name: AccountName::new("acme-prd").unwrap(),
-        region: Region::new("us-east-1").unwrap(),
-        project: Project::new(project).unwrap(),
-        environment: Some("prd".to_owned()),
-        owner: None,
-        team: None,
-        tags: BTreeMap::new(),
-        services: vec!["s3".to_owned()],
-        resources: "S3: logs".to_owned(),
-        root_module: ".".into(),
-        var_files: Vec::new(),
-        references: Vec::new(),
-    })
+    Arc::new(samples::deployment(project))
 }
 
 fn result(project: &str, outcome: Outcome, seconds: u64) -> DeploymentResult {
