@@ -63,6 +63,8 @@ fn life_of(fleet: &Fleet) {
     for deploy in &deploys {
         assert!(store.resources(&deploy.key()).is_empty());
     }
+    // Nothing is left that could belong to anybody.
+    assert!(store.list("owners/").is_empty(), "{:?}", store.list("owners/"));
 
     // DESIGN 5: audit-logs/{account_name}/{project}/{action}-{time}-{region}-{keyhash}-{run}.json
     let audits = store.list("audit-logs/wkld-dev/orders/");
