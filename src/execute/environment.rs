@@ -31,10 +31,6 @@ const TERRAFORM_DROPS: [&str; 10] = [
     "TF_BACKUP",
 ];
 
-/// How much a Go program's memory may grow before garbage is collected, in percent of what is in use. Go's own default
-/// is 100; the caller's value wins.
-const GARBAGE_COLLECTION: &str = "300";
-
 /// Whether Terraform may have a variable of the caller's environment.
 fn passes(name: &str) -> bool {
     if name.starts_with("AWS_") {
@@ -84,9 +80,6 @@ impl Environment {
         environment.set("TF_IN_AUTOMATION", "1");
         environment.set("TF_INPUT", "0");
         environment.set("CHECKPOINT_DISABLE", "1");
-        // Terraform and its providers are short-lived Go programs that spend a tenth to a sixth of their time on
-        // collecting garbage (docs/BENCHMARKS.md).
-        environment.variables.entry("GOGC".into()).or_insert_with(|| GARBAGE_COLLECTION.into());
         environment
     }
 
@@ -163,7 +156,6 @@ mod tests {
                 "AWS_ENDPOINT_URL_S3",
                 "CHECKPOINT_DISABLE",
                 "GIT_SSH_COMMAND",
-                "GOGC",
                 "HOME",
                 "HTTPS_PROXY",
                 "PATH",
@@ -175,16 +167,6 @@ mod tests {
                 "TF_VAR_x",
             ]
         );
-    }
-
-    #[test]
-    fn the_callers_own_garbage_collection_stands() {
-        let gogc = |caller: Vec<(OsString, OsString)>| {
-            let environment = Environment::for_terraform(caller);
-            environment.iter().find(|(name, _)| *name == "GOGC").map(|(_, value)| value.to_owned())
-        };
-        assert_eq!(gogc(Vec::new()), Some(GARBAGE_COLLECTION.into()));
-        assert_eq!(gogc(vec![("GOGC".into(), "50".into())]), Some("50".into()));
     }
 
     #[test]
