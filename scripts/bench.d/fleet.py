@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -198,13 +199,18 @@ def timed(command, environment, log, text=""):
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
+        # Not `communicate(timeout=…)`: it looks every 50 ms whether the process has ended, and the times show that.
+        watchdog = threading.Timer(1800, os.killpg, (process.pid, signal.SIGKILL))
+        watchdog.start()
         try:
-            process.communicate(text.encode(), timeout=1800)
+            process.communicate(text.encode())
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
-        seconds = time.monotonic() - began
+        finally:
+            seconds = time.monotonic() - began
+            watchdog.cancel()
     if process.returncode != 0:
         end = "".join(open(log, errors="replace").readlines()[-40:])
         raise SystemExit(f"error: {command[0]} {command[1]} ended with {process.returncode}; the end of {log}:\n{end}")

@@ -184,8 +184,8 @@ def discover(options, top):
 def memory(options, top):
     """The high-water mark of tfleet's own process, without its children's."""
     megabytes = 50
-    # Long lines: Terraform makes a JSON message of each, and half a million of them for one deployment would cost it half
-    # a minute of CPU that says nothing about tfleet.
+    # Lines of 1,000 bytes: Terraform makes a JSON message of each, and short ones cost it minutes that say nothing about
+    # tfleet.
     line = "some output of a build tool " * 36
     root = DATA + (
         'resource "terraform_data" "loud" {\n'
