@@ -1,6 +1,7 @@
 //! Everything that is found out before the first deployment starts. What is wrong here stops the run with nothing done.
 
 mod credentials;
+mod memory;
 mod modules;
 mod ownership;
 mod prune;
@@ -103,6 +104,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         toolchain: toolchain(&terraform),
         terraform,
         environment,
+        memory_each: memory::each(settings.run.workers),
         backend,
         stores,
         credentials,

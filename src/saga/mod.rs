@@ -57,6 +57,9 @@ pub struct Context {
     pub toolchain: OwnedToolchain,
     /// The environment that every Terraform starts with.
     pub environment: Environment,
+    /// How much memory each Terraform and each provider may use before it collects garbage more often, in bytes; where
+    /// that is not known, they do as they always do.
+    pub memory_each: Option<u64>,
     /// How backends are configured.
     pub backend: BackendSettings,
     /// The state store of each bucket; under `None`, the local one.
@@ -378,6 +381,15 @@ impl Saga<'_> {
     /// A text as the screen may have it.
     fn shown(&self, text: &str) -> String {
         if self.ctx.redact_screen { self.redactor.text(text) } else { text.to_owned() }
+    }
+
+    /// A Terraform command of this deployment that changes nothing.
+    fn reading_spec(&self, args: Vec<String>) -> Result<Spec, Ended> {
+        let mut spec = self.spec(args, self.ctx.settings.run.plan_timeout)?;
+        if let Some(limit) = self.ctx.memory_each {
+            spec.environment = spec.environment.collecting_less(limit);
+        }
+        Ok(spec)
     }
 
     /// A Terraform command of this deployment.

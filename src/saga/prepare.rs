@@ -144,7 +144,7 @@ impl Saga<'_> {
             .install(workspace)
             .and_then(|()| workspace.write_overrides(&Overrides::new(&root.module, &backend, &guard)))
             .map_err(|error| workspace_failure("the workspace could not be completed", &error))?;
-        let spec = self.spec(args::init(&module.providers, &backend.init_args), self.ctx.settings.run.plan_timeout)?;
+        let spec = self.reading_spec(args::init(&module.providers, &backend.init_args))?;
         self.text_command("init", &spec).await
     }
 
