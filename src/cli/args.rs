@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::SourceKind;
 
-/// Runs Terraform over many AWS accounts and regions, and puts things back when it fails.
+/// Runs Terraform over many AWS accounts and regions, and says exactly what happened when it fails.
 #[derive(Debug, Parser)]
 #[command(name = "tfleet", version, max_term_width = 110, after_long_help = after_help())]
 pub struct Cli {
