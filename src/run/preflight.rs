@@ -97,6 +97,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let (events, receiver) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::No);
     let who = credentials.as_ref().map_or_else(local_user, |credentials| credentials.caller.arn.clone());
+    let longest_lease = credentials::longest_lease(credentials.as_ref()).await;
     let stores = if request.action.changes_state() { stores } else { stores::read_only(stores) };
     let context = Context {
         run_id,
@@ -118,7 +119,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         outbox,
         owners: ownership.known,
         repository: ownership.repository,
-        lock_owner: LockOwner { run: run_id, who, action: request.action },
+        lock_owner: LockOwner { run: run_id, who, action: request.action, longest_lease },
         events,
         stop: stopped,
         kept: Mutex::new(HashMap::new()),

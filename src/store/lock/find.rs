@@ -91,7 +91,8 @@ mod tests {
     async fn both_kinds_of_locks_are_found_and_removed_by_what_they_were() {
         let store = Arc::new(MemoryStore::default());
         assert!(find_locks(&*store, &key()).await.unwrap().is_empty());
-        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: Action::Apply };
+        let longest_lease = Duration::from_secs(3600);
+        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: Action::Apply, longest_lease };
         let held = acquire(Arc::clone(&store) as _, &key(), &owner, Duration::ZERO, |_, _| {}).await.unwrap();
         let text = br#"{"ID":"abc","Operation":"OperationTypeApply","Who":"u@h","Created":"2026-01-01T00:00:00Z"}"#;
         store.put(&format!("{}.tflock", key()), Body::Bytes(text.to_vec()), Precondition::Always).await.unwrap();
