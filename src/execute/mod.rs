@@ -1,6 +1,7 @@
 //! Running Terraform and OpenTofu: which arguments, in which environment, how their output is read and how they end.
 
 mod environment;
+mod follow;
 mod output;
 mod process;
 mod terraform;
