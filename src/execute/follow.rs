@@ -99,6 +99,16 @@ impl Follower {
     }
 }
 
+/// Reads a file to its end and gives on its lines, the last one also if it has no end.
+pub(super) fn read_lines(mut file: File, output: &mut dyn Output) -> io::Result<()> {
+    let mut lines = Lines::default();
+    while Read::by_ref(&mut file).take(READ_SIZE as u64).read_to_end(&mut lines.buffer)? > 0 {
+        lines.give_whole_lines(output);
+    }
+    lines.finish(output);
+    Ok(())
+}
+
 /// When to look again.
 struct Growth {
     /// What inotify says. Asking at an interval would do as well for what people see; but the id of Terraform's lock can be
@@ -162,7 +172,7 @@ fn notices(_: &Utf8Path) -> io::Result<OwnedFd> {
 
 /// Cuts what is read into lines.
 #[derive(Default)]
-pub(super) struct Lines {
+struct Lines {
     buffer: Vec<u8>,
 }
 

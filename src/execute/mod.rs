@@ -4,9 +4,11 @@ mod environment;
 mod follow;
 mod output;
 mod process;
+mod record;
 mod terraform;
 
 pub use environment::{Environment, dropped_names};
-pub use output::{ApplyRecord, ErrorText, UiMessage, plan_counts};
-pub use process::{Exit, Output, ProcessError, Spec, Stop, run, run_to_file};
+pub use output::{ErrorText, UiMessage, plan_counts};
+pub use process::{Exit, KEEPS_OUTPUT, Output, ProcessError, Spec, Stop, run, run_to_file};
+pub use record::ApplyRecord;
 pub use terraform::{Product, Terraform, TerraformError, args};
