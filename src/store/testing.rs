@@ -14,7 +14,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures_util::StreamExt;
 
-use super::{Body, Encryption, Entry, Object, Precondition, ReadStore, S3Store, StateStore, StoreError};
+use super::{Body, Encryption, Entry, Object, ObjectVersion, Precondition, ReadStore, S3Store, StateStore, StoreError};
 
 /// A moto server of its own, ended with the value. `TFLEET_TEST_MOTO` names the program if it is not on the path.
 pub(crate) struct S3Server {
@@ -50,9 +50,13 @@ impl S3Server {
 
     /// A store in a new bucket.
     pub(crate) async fn store(&self, bucket: &str) -> S3Store {
-        let client = self.client();
-        client.create_bucket().bucket(bucket).send().await.unwrap();
-        S3Store::new(client, bucket, Encryption::Aes256)
+        self.client().create_bucket().bucket(bucket).send().await.unwrap();
+        self.reopen(bucket)
+    }
+
+    /// A store in a bucket that is there.
+    pub(crate) fn reopen(&self, bucket: &str) -> S3Store {
+        S3Store::new(self.client(), bucket, Encryption::Aes256)
     }
 }
 
@@ -165,6 +169,16 @@ impl<S: ReadStore> ReadStore for Watched<S> {
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         self.pass(&self.lists)?;
         self.inner.folders(prefix).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        self.pass(&self.lists)?;
+        self.inner.versions(key).await
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
+        self.pass(&self.gets)?;
+        self.inner.get_version(key, version).await
     }
 }
 
