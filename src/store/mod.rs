@@ -27,6 +27,9 @@ mod recovered;
 mod s3;
 mod s3_error;
 mod s3_versions;
+mod states;
+mod table;
+mod terraform_lock;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -52,6 +55,9 @@ pub use owners::{
 pub use readonly::ReadOnlyState;
 pub use recovered::keep_recovered;
 pub use s3::{BucketCheck, Encryption, S3Store};
+pub use states::{States, StatesError};
+pub use table::LockTable;
+pub use terraform_lock::{HeldTerraformLock, TerraformLock, TerraformLockError, TerraformLocks};
 
 /// An object, read whole.
 #[derive(Clone, PartialEq, Eq)]
