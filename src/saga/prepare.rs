@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::output::{RawOutput, Recorder, Text};
+use super::retry::Tries;
 use super::{Ended, Saga};
 use crate::event::{Failure, Outcome, RunEvent, Step};
-use crate::execute::{ErrorText, Exit, ProcessError, Spec, Stop, args, run};
+use crate::execute::{ErrorText, Exit, Output as _, ProcessError, Spec, Stop, args, run};
 use crate::hcl::AssumesRole;
 use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleSettings, TARGET_PROFILE};
 use crate::model::{AccountId, Action};
@@ -206,14 +207,14 @@ impl Saga<'_> {
         let mut recorder =
             Recorder::open(log.clone(), raw, &self.redactor).map_err(|error| Failure::caused_by(what, &error))?;
         let stop = self.ctx.stop.clone();
-        let mut init = recorded(&spec, &stop, &mut recorder).await;
+        let mut init = self.fetched(&spec, &mut recorder).await?;
         if let Ok((Exit::Code(1), Some(errors))) = &init
             && lock_lacks_platform(errors)
         {
             // A lock file from another platform (a Mac's) is completed in the copy, and the providers are verified.
             let lock = Spec { args: args::lock_providers(&self.ctx.toolchain.platform), ..spec.clone() };
             if let Ok((Exit::Code(0), _)) = recorded(&lock, &stop, &mut recorder).await {
-                init = recorded(&spec, &stop, &mut recorder).await;
+                init = self.fetched(&spec, &mut recorder).await?;
             }
         }
         if let (RawOutput::File(path), _) = recorder.finish()
@@ -235,6 +236,24 @@ impl Saga<'_> {
         module.map(Arc::new).map_err(|error| with_hint(what, &error))
     }
 
+    /// Runs the `init` that fetches, again after a failure that may pass: registries and proxies have them.
+    async fn fetched(
+        &self,
+        spec: &Spec,
+        recorder: &mut Recorder,
+    ) -> Result<Result<(Exit, Option<String>), ProcessError>, Failure> {
+        let mut tries = Tries::default();
+        loop {
+            let ended = recorded(spec, &self.ctx.stop, recorder).await;
+            let Ok((exit, errors)) = &ended else { return Ok(ended) };
+            let again = self.again("init -backend=false", &mut tries, *exit, errors.as_deref()).await;
+            match again.map_err(|ended| *ended.failure.unwrap_or_default())? {
+                Some(notice) => recorder.line(&notice),
+                None => return Ok(ended),
+            }
+        }
+    }
+
     /// A name for the root module that can be a file's.
     fn root_name(&self) -> String {
         let name = self.deployment.root_module.as_str().replace(['/', '.'], "_");
@@ -250,14 +269,21 @@ impl Saga<'_> {
         }
     }
 
-    /// Runs a command whose output is text; anything but exit code 0 ends the deployment.
+    /// Runs a command whose output is text, and which changes nothing; anything but exit code 0 ends the deployment.
     async fn text_command(&mut self, name: &str, spec: &Spec) -> Result<(), Ended> {
         let stop = self.ctx.stop.clone();
-        let ended = recorded(spec, &stop, self.recorder()?).await;
-        let failed = |error| Ended::failed(Failure::caused_by(format!("terraform {name} did not run"), &error));
-        match ended.map_err(failed)? {
-            (Exit::Code(0), _) => Ok(()),
-            (exit, errors) => Err(self.command_failed(name, exit, errors)),
+        let mut tries = Tries::default();
+        loop {
+            let ended = recorded(spec, &stop, self.recorder()?).await;
+            let failed = |error| Ended::failed(Failure::caused_by(format!("terraform {name} did not run"), &error));
+            let (exit, errors) = ended.map_err(failed)?;
+            if exit == Exit::Code(0) {
+                return Ok(());
+            }
+            match self.again(name, &mut tries, exit, errors.as_deref()).await? {
+                Some(notice) => self.recorder()?.line(&notice),
+                None => return Err(self.command_failed(name, exit, errors)),
+            }
         }
     }
 }

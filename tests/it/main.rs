@@ -19,4 +19,5 @@ mod killed;
 mod locks;
 mod redaction;
 mod summary;
+mod transient;
 mod workspace;
