@@ -91,7 +91,7 @@ impl Saga<'_> {
         done
     }
 
-    fn reach(&self, step: Step, moment: &str) -> Result<(), Ended> {
+    pub(super) fn reach(&self, step: Step, moment: &str) -> Result<(), Ended> {
         failpoint::at(&format!("{}.{moment}", step.point()), &self.deployment.name)
             .map_err(|error| Ended::failed(Failure::caused_by(format!("{} failed", step.as_str()), &error)))
     }

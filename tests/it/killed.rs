@@ -1,18 +1,10 @@
 //! `kill -9` of tfleet: its Terraform goes on to its own end, and loses nothing.
 
 use std::fs::{File, read_to_string};
-use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use crate::bed::{Deploy, Fleet, files_below, wait_until};
-
-/// The files of this extension below the cache.
-fn cached(fleet: &Fleet, extension: &str) -> Vec<PathBuf> {
-    let mut files = files_below(&fleet.dir("cache"));
-    files.retain(|path| path.extension().is_some_and(|e| e == extension));
-    files
-}
+use crate::bed::{Deploy, Fleet, wait_until};
 
 /// Issue: "Terraform outlives a killed tfleet", with nobody left to read what it prints.
 #[test]
@@ -28,7 +20,7 @@ fn terraform_outlives_a_killed_tfleet_and_saves_what_it_did() {
         ));
         let run = fleet.apply().spawn();
         let held = gate.reached();
-        let outputs = cached(&fleet, "output");
+        let outputs = fleet.cached("output");
         assert_eq!(outputs.len(), 1, "{outputs:#?}");
         run.signal(Signal::KILL);
         drop(run);
@@ -36,7 +28,7 @@ fn terraform_outlives_a_killed_tfleet_and_saves_what_it_did() {
 
         // Terraform holds the workspace's lock as long as it lives.
         let workspaces: Vec<_> =
-            cached(&fleet, "lock").into_iter().filter(|path| path.to_string_lossy().contains("/workspaces/")).collect();
+            fleet.cached("lock").into_iter().filter(|path| path.to_string_lossy().contains("/workspaces/")).collect();
         assert_eq!(workspaces.len(), 1, "{workspaces:#?}");
         wait_until("the end of Terraform", || File::open(&workspaces[0]).unwrap().try_lock().is_ok());
 
@@ -57,6 +49,6 @@ fn the_output_of_a_command_goes_with_it() {
     fleet.deploy(&Deploy::new("orders"));
     fleet.apply().run().assert_code(0);
     fleet.plan().arg("--out-dir").arg(fleet.dir("out")).run().assert_code(0);
-    let left = cached(&fleet, "output");
+    let left = fleet.cached("output");
     assert!(left.is_empty(), "{left:#?}");
 }

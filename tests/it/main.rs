@@ -18,6 +18,8 @@ mod harness;
 mod killed;
 mod locks;
 mod redaction;
+#[cfg(feature = "failpoints")]
+mod steps;
 mod summary;
 mod tables;
 mod transient;

@@ -13,6 +13,7 @@ mod bytes;
 mod cli;
 mod fleet;
 mod gate;
+mod left;
 mod moto;
 mod proxy;
 mod store;
