@@ -118,7 +118,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         outbox,
         owners: ownership.known,
         repository: ownership.repository,
-        lock_owner: LockOwner { run: run_id, who, action: request.action },
+        lock_owner: LockOwner { run: run_id, who, action: request.action.as_str() },
         events,
         stop: stopped,
         kept: Mutex::new(HashMap::new()),

@@ -79,7 +79,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Action, RunId};
+    use crate::model::RunId;
     use crate::store::memory::MemoryStore;
     use crate::store::{Body, LockOwner, Precondition, ReadStore, acquire};
 
@@ -91,7 +91,7 @@ mod tests {
     async fn both_kinds_of_locks_are_found_and_removed_by_what_they_were() {
         let store = Arc::new(MemoryStore::default());
         assert!(find_locks(&*store, &key()).await.unwrap().is_empty());
-        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: Action::Apply };
+        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: "apply" };
         let held = acquire(Arc::clone(&store) as _, &key(), &owner, Duration::ZERO, |_, _| {}).await.unwrap();
         let text = br#"{"ID":"abc","Operation":"OperationTypeApply","Who":"u@h","Created":"2026-01-01T00:00:00Z"}"#;
         store.put(&format!("{}.tflock", key()), Body::Bytes(text.to_vec()), Precondition::Always).await.unwrap();

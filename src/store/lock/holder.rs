@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::model::{Action, BackendKey, RunId};
+use crate::model::{BackendKey, RunId};
 
 /// For whom a lock is taken.
 #[derive(Debug, Clone)]
@@ -15,8 +15,8 @@ pub struct LockOwner {
     pub run: RunId,
     /// The caller, as the audit record names it: an ARN, or a local user.
     pub who: String,
-    /// What is done under the lock.
-    pub action: Action,
+    /// The word of what is done under the lock: `apply`, `restore`.
+    pub action: &'static str,
 }
 
 /// The content of a lock: who holds it, and where.
@@ -32,8 +32,8 @@ pub struct LockInfo {
     pub run: RunId,
     /// The caller.
     pub who: String,
-    /// What is done under the lock.
-    pub action: Action,
+    /// The word of what is done under the lock.
+    pub action: String,
     /// The host name.
     pub host: String,
     /// The boot of the machine and the process namespace: only where both agree do process ids mean the same.
@@ -70,7 +70,7 @@ impl LockInfo {
             key: key.clone(),
             run: owner.run,
             who: owner.who.clone(),
-            action: owner.action,
+            action: owner.action.to_owned(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             machine: machine(),
             pid,
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn info() -> LockInfo {
-        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: Action::Apply };
+        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: "apply" };
         LockInfo::new(&BackendKey::new("s3/a").unwrap(), &owner)
     }
 
