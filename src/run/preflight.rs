@@ -23,7 +23,7 @@ use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain};
 use crate::store::LockOwner;
-use crate::store::Outbox;
+use crate::store::{KnownFiles, Outbox};
 use crate::workspace::CacheDirs;
 
 pub use credentials::{open_credentials, role_settings};
@@ -80,6 +80,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    let tables = stores::open_tables(request, &backend, credentials.as_ref()).await?;
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
     let outbox = Outbox::new(cache.root().join("outbox"));
@@ -109,6 +110,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         memory_each: memory::each(settings.run.workers),
         backend,
         stores,
+        tables,
         credentials,
         roots,
         cache,
@@ -121,11 +123,12 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         outbox,
         owners: ownership.known,
         repository: ownership.repository,
-        lock_owner: LockOwner { run: run_id, who, action: request.action, longest_lease },
+        lock_owner: LockOwner { run: run_id, who, action: request.action.as_str(), longest_lease },
         events,
         stop: stopped,
         kept: Mutex::new(HashMap::new()),
         said: Mutex::default(),
+        uploaded: KnownFiles::default(),
     };
     Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices })
 }
