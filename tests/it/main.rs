@@ -15,6 +15,8 @@ mod discover;
 mod environment;
 mod failure;
 mod harness;
+#[cfg(feature = "failpoints")]
+mod kill_steps;
 mod killed;
 mod locks;
 mod redaction;

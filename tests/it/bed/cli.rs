@@ -195,6 +195,14 @@ impl Done {
         self
     }
 
+    /// Fails unless SIGKILL ended it.
+    #[track_caller]
+    pub fn assert_killed(self) -> Self {
+        let signal = self.status.signal();
+        assert!(signal == Some(9), "{} ended with {:?} and was not killed:\n{}", self.line, self.status, self.output());
+        self
+    }
+
     /// Both streams.
     pub fn output(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
