@@ -10,6 +10,7 @@ mod ask;
 mod aws_provider;
 mod bad_input;
 mod bed;
+mod cancel;
 mod credentials;
 mod discover;
 mod environment;

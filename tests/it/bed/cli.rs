@@ -85,11 +85,38 @@ impl Tfleet {
         self
     }
 
+    /// The same, for a terminal that will be closed: `code` takes the exit code, as nobody else is there any more to hear
+    /// of it.
+    pub fn on_terminal_with_code(mut self, code: &Path) -> Self {
+        let script = format!("trap : HUP; \"$@\"; echo $? > '{}'", code.display());
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &script, "sh"]).arg(self.command.get_program()).args(self.command.get_args());
+        shell.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.current_dir(self.command.get_current_dir().unwrap());
+        self.command = shell;
+        self.on_terminal()
+    }
+
+    /// Starts it with nobody at the other end of its standard output and standard error.
+    #[track_caller]
+    pub fn spawn_unread(mut self) -> Running {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        self.command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        self.start()
+    }
+
     /// Starts it.
     #[track_caller]
     pub fn spawn(mut self) -> Running {
+        self.command.stdout(File::create(self.folder.join("stdout")).unwrap());
+        self.command.stderr(File::create(self.folder.join("stderr")).unwrap());
+        self.start()
+    }
+
+    #[track_caller]
+    fn start(mut self) -> Running {
         let (stdout, stderr) = (self.folder.join("stdout"), self.folder.join("stderr"));
-        self.command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
         let line = format!("{:?}", self.command.get_args().collect::<Vec<_>>());
         let child = self.command.spawn().unwrap();
         Running { child, line, stdout, stderr, summary: self.summary }
