@@ -17,6 +17,7 @@ mod plan;
 mod prepare;
 mod record;
 mod recover;
+pub mod rollback;
 mod state;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
