@@ -8,11 +8,13 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
+use super::may_apply;
 use crate::hcl::RootModule;
 use crate::model::{Deployment, FileKind, Manifest, RunId, Secret, SnapshotReason, samples};
 use crate::store::{
     KnownFiles, NewSnapshot, StateStore, materialize, memory::MemoryStore, read_index, read_manifest, record_snapshot,
 };
+use crate::tfstate::{StateFile, touched};
 use crate::workspace::{
     BackendPlan, BackendSettings, CacheDirs, Exclusions, Guard, Layout, Overrides, Prepared, PreparedModule,
     SourceTree, Toolchain, Workspace, build, plan_backend, prepared,
@@ -195,4 +197,99 @@ async fn a_snapshot_serves_as_the_repository_of_a_destroy() {
     wanted.retain(|file| file.kind != FileKind::Prepared);
     assert_eq!(workspace.inventory().unwrap(), wanted);
     assert_eq!(workspace.place_of(&workspace.var_files[0]).unwrap(), manifest.var_files[0]);
+}
+
+/// A module with its state in a local file, and nothing of tfleet.
+struct Bare {
+    temp: tempfile::TempDir,
+}
+
+impl Bare {
+    fn new(main: &str) -> Self {
+        let bare = Self { temp: tempfile::tempdir().unwrap() };
+        bare.write(main);
+        ok(bare.dir(), &["init", "-input=false", "-no-color"]);
+        ok(bare.dir(), &["apply", "-auto-approve", "-input=false", "-no-color"]);
+        bare
+    }
+
+    fn dir(&self) -> &Utf8Path {
+        Utf8Path::from_path(self.temp.path()).unwrap()
+    }
+
+    fn write(&self, main: &str) {
+        std::fs::write(self.dir().join("main.tf"), main).unwrap();
+    }
+
+    fn state(&self) -> StateFile {
+        StateFile::parse(&std::fs::read(self.dir().join("terraform.tfstate")).unwrap()).unwrap()
+    }
+
+    /// The plan of this configuration, as a rollback makes it.
+    fn plan(&self, main: &str) -> serde_json::Value {
+        self.write(main);
+        ok(self.dir(), &["plan", "-input=false", "-no-color", "-out=p.tfplan"]);
+        let (_, json) = terraform(self.dir(), &["show", "-json", "-no-color", "p.tfplan"]);
+        serde_json::from_str(&json).unwrap()
+    }
+}
+
+const OLD: &str = "resource \"terraform_data\" \"keep\" { input = \"v1\" }\noutput \"o\" { value = 1 }\n";
+
+#[test]
+fn what_a_failed_apply_created_and_updated_goes_back() {
+    let bare = Bare::new(OLD);
+    let before = bare.state();
+    bare.write(
+        r#"
+resource "terraform_data" "keep" { input = "v2" }
+resource "terraform_data" "new" { for_each = toset(["a.b[\"c", "$${x}", "%%{y}", "d\\e"]) }
+resource "terraform_data" "half" {
+  depends_on = [terraform_data.keep, terraform_data.new]
+  provisioner "local-exec" { command = "exit 3" }
+}
+output "o" { value = 2 }
+"#,
+    );
+    let (code, text) = terraform(bare.dir(), &["apply", "-auto-approve", "-input=false", "-no-color"]);
+    assert_eq!(code, Some(1), "{text}");
+    let after = bare.state();
+    assert_eq!(after.objects.len(), 6, "{text}");
+    let plan = bare.plan(OLD);
+    let updated = ["terraform_data.keep".to_owned()].into();
+    assert_eq!(may_apply(Some(&before), &after, &updated, &plan), Ok(()));
+    let refused = may_apply(Some(&before), &after, &std::collections::BTreeSet::new(), &plan).unwrap_err();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    ok(bare.dir(), &["apply", "-input=false", "-no-color", "p.tfplan"]);
+    assert_eq!(touched(Some(&before), Some(&bare.state())), []);
+}
+
+#[test]
+fn what_terraform_plans_after_a_move_or_a_replacement_is_refused() {
+    for (new, refusals) in [
+        (
+            "resource \"terraform_data\" \"moved\" { input = \"v1\" }\nmoved {\n  from = terraform_data.keep\n  to = \
+             terraform_data.moved\n}\n",
+            vec!["the rollback would create terraform_data.keep", "which this run did not create"],
+        ),
+        (
+            "resource \"terraform_data\" \"keep\" {\n  input = \"v1\"\n  triggers_replace = 1\n}\n",
+            vec!["the rollback would replace terraform_data.keep"],
+        ),
+        (
+            "removed {\n  from = terraform_data.keep\n  lifecycle { destroy = false }\n}\n",
+            vec!["the rollback would create terraform_data.keep"],
+        ),
+    ] {
+        let bare = Bare::new(OLD);
+        let before = bare.state();
+        bare.write(new);
+        ok(bare.dir(), &["apply", "-auto-approve", "-input=false", "-no-color"]);
+        let plan = bare.plan(OLD);
+        let refused = may_apply(Some(&before), &bare.state(), &std::collections::BTreeSet::new(), &plan).unwrap_err();
+        assert_eq!(refused.len(), refusals.len(), "{refused:?}");
+        for (refusal, words) in refused.iter().zip(refusals) {
+            assert!(refusal.to_string().contains(words), "{refusal}");
+        }
+    }
 }
