@@ -20,6 +20,7 @@ mod result;
 mod retry;
 mod scribe;
 mod snapshot;
+pub mod rollback;
 mod state;
 mod steps;
 mod workspace;
