@@ -9,7 +9,7 @@ use super::Request;
 use crate::config::{S3Settings, StateSettings};
 use crate::event::Failure;
 use crate::hcl::Setting;
-use crate::lease::{LeaseKey, Leases, sdk_config};
+use crate::lease::{LeaseKey, Leases, retry_partition, sdk_config};
 use crate::model::Region;
 use crate::redact::Redactor;
 use crate::saga::Credentials;
@@ -58,6 +58,7 @@ pub async fn open_store(
         .map_err(|error| Failure::caused_by("AWS cannot be used", &error).next(error.hint()))?;
     let config = aws_sdk_s3::config::Builder::from(&config)
         .credentials_provider(Central(Arc::clone(leases)))
+        .retry_partition(retry_partition(format!("s3-{bucket}")))
         .force_path_style(s3.path_style)
         .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
         .build();
