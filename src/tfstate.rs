@@ -1,11 +1,15 @@
 //! Reading Terraform's state format (version 4), and telling two states of one lineage apart.
 
+mod compare;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+
+pub use compare::{Comparison, Listed, import_block, resource_type};
 
 /// Why some bytes are not a state.
 #[derive(Debug, thiserror::Error)]
