@@ -18,6 +18,7 @@ mod record;
 mod recover;
 mod result;
 mod retry;
+pub mod rollback;
 mod scribe;
 mod snapshot;
 mod state;

@@ -11,7 +11,7 @@ use super::Request;
 use crate::config::{S3Settings, StateSettings};
 use crate::event::Failure;
 use crate::hcl::Setting;
-use crate::lease::{LeaseKey, Leases, sdk_config};
+use crate::lease::{LeaseKey, Leases, retry_partition, sdk_config};
 use crate::model::{Deployment, Region};
 use crate::redact::Redactor;
 use crate::saga::Credentials;
@@ -89,6 +89,7 @@ pub async fn open_store(
 ) -> Result<S3Store, Failure> {
     let config = central_config(region, leases).await?;
     let config = aws_sdk_s3::config::Builder::from(&config)
+        .retry_partition(retry_partition(format!("s3-{bucket}")))
         .force_path_style(s3.path_style)
         .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
         .build();
@@ -103,7 +104,11 @@ pub async fn open_table(
     region: &Region,
     leases: &Arc<Leases>,
 ) -> Result<LockTable, Failure> {
-    Ok(LockTable::new(&central_config(region, leases).await?, table, bucket))
+    let config = central_config(region, leases).await?;
+    let config = aws_sdk_dynamodb::config::Builder::from(&config)
+        .retry_partition(retry_partition(format!("dynamodb-{table}")))
+        .build();
+    Ok(LockTable::new(aws_sdk_dynamodb::Client::from_conf(config), table, bucket))
 }
 
 /// The SDK's configuration with the credentials of the central account.
