@@ -16,30 +16,41 @@ pub(super) struct Scribe(Option<Arc<Mutex<Desk>>>);
 struct Desk {
     journal: Journal,
     carrier: Option<Carrier>,
+    /// What Terraform is working on. Only the lock has it: here, its output tells that.
+    working: Option<Entry>,
+}
+
+impl Desk {
+    fn carry(&self) {
+        let Some(carrier) = &self.carrier else { return };
+        carrier.carry(self.journal.past().entries().iter().chain(&self.working).cloned().collect());
+    }
 }
 
 impl Scribe {
     /// Begins the journal at `path`.
     pub fn create(path: &Utf8Path, opened: Opened) -> Result<Self, JournalError> {
-        let desk = Desk { journal: Journal::create(path, opened)?, carrier: None };
+        let desk = Desk { journal: Journal::create(path, opened)?, carrier: None, working: None };
         Ok(Self(Some(Arc::new(Mutex::new(desk)))))
     }
 
     /// From here on the journal stands in the lock too.
     pub fn carried_by(&self, carrier: Carrier) {
         self.at_desk(|desk| {
-            carrier.carry(desk.journal.past().entries().to_vec());
             desk.carrier = Some(carrier);
+            desk.carry();
         });
     }
 
     /// Writes down what is about to be done: it must not be done if that fails.
     pub fn announce(&self, event: Event) -> Result<(), JournalError> {
         self.at_desk(|desk| {
-            desk.journal.write(event)?;
-            if let Some(carrier) = &desk.carrier {
-                carrier.carry(desk.journal.past().entries().to_vec());
+            // With the next step that is over.
+            if !matches!(event, Event::Learned(_)) {
+                desk.working = None;
             }
+            desk.journal.write(event)?;
+            desk.carry();
             Ok(())
         })
         .unwrap_or(Ok(()))
@@ -62,16 +73,17 @@ impl Scribe {
         Told { scribe: self.clone(), file: spec.output.clone(), output }
     }
 
-    /// Puts into the lock, and only there, what Terraform is working on: here, its output tells that.
+    /// Puts into the lock what Terraform is working on, once it has begun.
     pub fn working(&self, record: &ApplyRecord) {
+        if !record.started {
+            return;
+        }
         self.at_desk(|desk| {
-            let Some(carrier) = &desk.carrier else { return };
-            let mut entries = desk.journal.past().entries().to_vec();
             let open = record.open.iter().cloned().collect();
             let created = record.created.iter().cloned().collect();
             let event = Event::Learned(Fact::Working { open, created });
-            entries.push(Entry { at: jiff::Timestamp::now(), event });
-            carrier.carry(entries);
+            desk.working = Some(Entry { at: jiff::Timestamp::now(), event });
+            desk.carry();
         });
     }
 

@@ -190,6 +190,7 @@ fn the_lock_tells_what_a_killed_job_was_doing() {
     let run = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).spawn();
     let held = gate.reached();
     let new = "terraform_data.bucket[\"orders-new\"]".to_owned();
+    wait_until("the id of Terraform's lock", || fleet.last_journal(&deploy.key()).terraform_locks().next().is_some());
     run.signal(Signal::INT);
     // No heartbeat is due for seconds: it is sent because the end is near.
     let known = wait_for("what Terraform works on, in the lock", || {

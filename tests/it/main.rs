@@ -20,6 +20,7 @@ mod harness;
 mod kill_steps;
 mod killed;
 mod locks;
+mod outages;
 mod redaction;
 #[cfg(feature = "failpoints")]
 mod steps;

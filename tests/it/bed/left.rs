@@ -41,11 +41,11 @@ impl Fleet {
         entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     }
 
-    /// Every lock in the store: tfleet's own, and Terraform's.
+    /// Every lock in the store: tfleet's own, and Terraform's. (Its lock of a local state is one of the operating system's and
+    /// ends with it; what stays is a note of who had it.)
     pub fn locks(&self) -> Vec<String> {
-        let terraforms = |key: &str| key.ends_with(".tflock") || key.ends_with(".lock.info");
         let mut keys = self.store().list("");
-        keys.retain(|key| key.starts_with("locks/") || terraforms(key));
+        keys.retain(|key| key.starts_with("locks/") || key.ends_with(".tflock"));
         keys
     }
 }
