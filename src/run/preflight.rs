@@ -21,7 +21,7 @@ use crate::execute::{Environment, Stop, Terraform, TerraformError};
 use crate::files;
 use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
-use crate::saga::{Context, OwnedToolchain};
+use crate::saga::{Context, OwnedToolchain, check_space};
 use crate::store::LockOwner;
 use crate::store::{KnownFiles, Outbox};
 use crate::workspace::CacheDirs;
@@ -55,10 +55,6 @@ pub struct Ready {
     /// What a person should know first.
     pub notices: Vec<String>,
 }
-
-/// Below this much free space in the cache, nothing is started: a full disk in the middle of an apply loses logs and,
-/// where the store is local, states. In bytes.
-const LEAST_SPACE: u64 = 64 * 1024 * 1024;
 
 /// Checks everything and opens what the run needs.
 pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
@@ -147,17 +143,6 @@ pub async fn find_terraform(settings: &Settings, environment: &Environment) -> R
         };
         Failure::caused_by("there is no Terraform to run", &error).next(next)
     })
-}
-
-fn check_space(dir: &Utf8Path) -> Result<(), Failure> {
-    let Ok(disk) = rustix::fs::statvfs(dir.as_std_path()) else { return Ok(()) };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if free >= LEAST_SPACE {
-        return Ok(());
-    }
-    Err(Failure::new(format!("the disk of {dir} is nearly full: {} MiB are free", free / 1024 / 1024))
-        .because("logs and workspaces are written there while deployments run")
-        .next("make room, or set TFLEET_CACHE_DIR to a directory on another disk"))
 }
 
 fn toolchain(terraform: &Terraform) -> OwnedToolchain {

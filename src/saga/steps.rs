@@ -114,7 +114,10 @@ impl Saga<'_> {
             Step::Init => self.init().await?,
             Step::Backup => self.back_up().await?,
             Step::Plan => return self.plan_and_keep().await.map(Some),
-            Step::Apply | Step::Destroy => return self.change(self.task.action()).await.map(Some),
+            Step::Apply | Step::Destroy => {
+                self.still_room()?;
+                return self.change(self.task.action()).await.map(Some);
+            }
             Step::Snapshot => self.keep_snapshot().await?,
             Step::Record => self.own().await?,
             // Not steps of the way forward.

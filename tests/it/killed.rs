@@ -2,7 +2,7 @@
 
 use std::fs::{File, read_to_string};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bed::{Deploy, Fleet, wait_until};
 
@@ -51,4 +51,56 @@ fn the_output_of_a_command_goes_with_it() {
     fleet.plan().arg("--out-dir").arg(fleet.dir("out")).run().assert_code(0);
     let left = fleet.cached("output");
     assert!(left.is_empty(), "{left:#?}");
+}
+
+/// Issue: "`kill -9` of Terraform": its dead lock is released, wherever it is, and what it was at is named.
+#[test]
+fn a_killed_terraform_leaves_no_lock_and_nothing_unnamed() {
+    for table in [false, true] {
+        let (fleet, table) = if table {
+            let (fleet, table) = Fleet::s3_with_table();
+            (fleet, Some(table))
+        } else {
+            (Fleet::s3(), None)
+        };
+        let deploy = Deploy::new("orders");
+        fleet.deploy(&deploy);
+        fleet.apply().run().assert_code(0);
+        let gate = fleet.gate("gate");
+        fleet.root(&gate.resource("step", "depends_on = [terraform_data.bucket]"));
+        fleet.deploy(&deploy.clone().buckets(&["orders-data", "orders-new"]));
+        let run = fleet.apply().summary().spawn();
+        let held = gate.reached();
+        wait_until("the id of Terraform's lock", || {
+            fleet.last_journal(&deploy.key()).terraform_locks().next().is_some()
+        });
+        let past = fleet.last_journal(&deploy.key());
+        let (name, process, _) = past.commands().next_back().unwrap();
+        assert_eq!(name, "apply");
+        kill_process(Pid::from_raw(process.pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+        let done = run.wait().assert_code(4);
+        drop(held);
+
+        let entry = done.entry(&deploy.key());
+        assert_eq!(entry["outcome"], "needs_operator");
+        let touched = entry["touched"].to_string();
+        for address in ["terraform_data.step", "orders-new"] {
+            assert!(touched.contains(address), "{address} in {touched}");
+        }
+        assert!(!gate.is_reached(), "its provisioners are gone too");
+        assert!(fleet.locks().is_empty(), "{:#?}", fleet.locks());
+        if let Some(table) = &table {
+            let rows = fleet.moto().dynamodb("Scan", &serde_json::json!({"TableName": table}));
+            let rows = rows["Items"].as_array().unwrap();
+            let digests = rows.iter().filter(|row| row["LockID"]["S"].as_str().unwrap().ends_with("-md5")).count();
+            assert_eq!((rows.len(), digests), (1, 1), "{rows:#?}");
+        }
+        assert!(fleet.last_journal(&deploy.key()).outcome().is_some());
+        assert!(fleet.store().get(entry["audit_key"].as_str().unwrap()).is_some());
+
+        // What was unknown has been looked at; the next run makes what is missing.
+        fleet.write("main.tf", crate::bed::DATA_ROOT);
+        fleet.apply().run().assert_code(0);
+        assert_eq!(fleet.store().resources(&deploy.key()).len(), 2);
+    }
 }

@@ -65,7 +65,6 @@ fn half_an_answer_is_no_answer() {
     cut(Fault::LoseAnswer, "DELETE", "locks/*", 0);
     let before = fleet.store().get(&deploy.key()).unwrap();
     let done = fleet.apply().summary().run().assert_silent_on(&[]);
-    eprintln!("DBG {} {:?}", done.output(), proxy.seen().iter().map(|s| (s.method.clone(), s.path.clone(), s.status, s.key.len())).collect::<Vec<_>>());
     if done.summary()["summary"]["failed"] == 1 {
         // Terraform itself may give up on a state that it cannot read. Then nothing has happened.
         let done = done.assert_code(1);
@@ -182,9 +181,10 @@ fn a_full_disk_stops_before_terraform_starts() {
         call.env("TFLEET_TERRAFORM_BINARY", wrapper.path())
     };
     // It fills up while the run is under way.
-    let done = apply().run().assert_code(1).assert_silent_on(&[]);
+    let done = apply().run();
+    eprintln!("DBG {:?} {:?}", fill.metadata(), wrapper.calls().iter().map(|c| c.args.clone()).collect::<Vec<_>>());
+    let done = done.assert_code(1).assert_silent_on(&[]);
     assert_eq!(done.entry(&deploy.key())["outcome"], "failed");
-    eprintln!("DBG {}", done.output());
     assert!(wrapper.calls_of("apply").is_empty());
     assert!(fleet.store().states().is_empty());
     assert!(fleet.locks().is_empty(), "{:#?}", fleet.locks());
