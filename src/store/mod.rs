@@ -16,6 +16,7 @@ mod backup;
 #[cfg(test)]
 mod conformance;
 mod error;
+mod history;
 mod local;
 mod lock;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use jiff::Timestamp;
 pub use audit::{AuditName, Written, write_audit, write_output};
 pub use backup::backup;
 pub use error::StoreError;
+pub use history::{Content, History, HistoryError, Moment, MomentKind, history, read_moment, who_ran};
 pub use local::LocalStore;
 pub use lock::{
     FoundLock, HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire, acquire_at_pace, find_locks,

@@ -1,0 +1,441 @@
+//! Everything there is of a state: the present one, its versions, backups and recovered states, each with an id.
+//!
+//! | id | what |
+//! |---|---|
+//! | `current` | the present state |
+//! | `version:{id}` | an earlier version of the object, where the store keeps them |
+//! | `backup:{time}-{run}` | what a run found before it changed something |
+//! | `recovered:{time}-{run}` | what Terraform of that run could not write itself |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use futures_util::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::audit::{audit_folder, key_hash};
+use super::{Entry, Object, ObjectVersion, ReadStore, StoreError};
+use crate::model::{AccountName, BackendKey, Project};
+use crate::tfstate::StateFile;
+
+/// How many states are read at a time.
+const CONCURRENT: usize = 8;
+
+/// Why a moment of a state cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The store failed.
+    #[error("cannot read {key}")]
+    Store {
+        /// The key.
+        key: BackendKey,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The text is no id of this key's history.
+    #[error("`{id}` is no id of the history of {key}")]
+    BadId {
+        /// The text.
+        id: String,
+        /// The key.
+        key: BackendKey,
+    },
+    /// There is nothing under this id (any more).
+    #[error("there is no `{id}` of {key}")]
+    Missing {
+        /// The id.
+        id: String,
+        /// The key.
+        key: BackendKey,
+    },
+}
+
+impl HistoryError {
+    /// What the user can do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store { source, .. } => source.hint(),
+            Self::BadId { key, .. } | Self::Missing { key, .. } => {
+                Some(format!("see the ids with: tfleet state history {key} (--limit shows older ones)"))
+            }
+        }
+    }
+}
+
+/// What a moment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MomentKind {
+    /// The present state.
+    Current,
+    /// An earlier version of it.
+    Version,
+    /// The deletion of it.
+    Deletion,
+    /// A copy from before a change.
+    Backup,
+    /// A state that Terraform could not write.
+    Recovered,
+}
+
+impl MomentKind {
+    /// The word of it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Version => "version",
+            Self::Deletion => "deletion",
+            Self::Backup => "backup",
+            Self::Recovered => "recovered",
+        }
+    }
+}
+
+impl fmt::Display for MomentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What is known of one state from its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Content {
+    /// How often its lineage had been written.
+    pub serial: u64,
+    /// Its lineage.
+    pub lineage: String,
+    /// The Terraform that wrote it.
+    pub terraform_version: String,
+    /// How many resource objects it holds.
+    pub resources: usize,
+}
+
+/// One moment in the history of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// What the other verbs take.
+    pub id: String,
+    /// What it is.
+    pub kind: MomentKind,
+    /// When it was written.
+    pub time: Timestamp,
+    /// The run that wrote it, where that is known.
+    pub run: Option<String>,
+    /// Who ran that, where it is known.
+    pub who: Option<String>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What is in it; `None` for a deletion, and for what cannot be read.
+    pub content: Option<Content>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+}
+
+/// The history of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct History {
+    /// Newest first.
+    pub moments: Vec<Moment>,
+    /// How many older ones there are of which nothing was read.
+    pub older: usize,
+}
+
+/// Where the bytes of a moment are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Current,
+    Version(String),
+    Object(String),
+}
+
+impl Place {
+    async fn read(&self, store: &dyn ReadStore, key: &BackendKey) -> Result<Option<Object>, StoreError> {
+        match self {
+            Self::Current => store.get(key.as_str()).await,
+            Self::Version(version) => store.get_version(key.as_str(), version).await,
+            Self::Object(object) => store.get(object).await,
+        }
+    }
+}
+
+/// Lists what there is of `key`, and reads the newest `limit` of each kind.
+pub async fn history(store: &dyn ReadStore, key: &BackendKey, limit: usize) -> Result<History, HistoryError> {
+    let failed = |source| HistoryError::Store { key: key.clone(), source };
+    let (backups, recovered) = (copies_prefix("backups", key), copies_prefix("recovered", key));
+    let (versions, entries, backups, recovered) = tokio::try_join!(
+        store.versions(key.as_str()),
+        store.list(key.as_str()),
+        store.list(&backups),
+        store.list(&recovered)
+    )
+    .map_err(failed)?;
+    let current = entries.into_iter().find(|entry| entry.key == key.as_str());
+    let groups = [
+        of_object(current, versions),
+        of_copies(MomentKind::Backup, key, backups),
+        of_copies(MomentKind::Recovered, key, recovered),
+    ];
+    let mut history = History::default();
+    let mut wanted = Vec::new();
+    for mut group in groups {
+        group.sort_by_key(|(moment, _)| std::cmp::Reverse(moment.time));
+        history.older += group.len().saturating_sub(limit);
+        group.truncate(limit);
+        wanted.extend(group);
+    }
+    let reads = wanted.into_iter().map(|(moment, place)| fill(store, key, moment, place));
+    history.moments = futures_util::stream::iter(reads).buffered(CONCURRENT).try_collect().await.map_err(failed)?;
+    // Of one second, the present one is the newest.
+    history.moments.sort_by(|a, b| (b.time, a.kind, &b.id).cmp(&(a.time, b.kind, &a.id)));
+    Ok(history)
+}
+
+/// Reads the state that `id` names: an id of [`history`], or the key of a backup or of a recovered state.
+pub async fn read_moment(
+    store: &dyn ReadStore,
+    key: &BackendKey,
+    id: &str,
+) -> Result<(Object, MomentKind), HistoryError> {
+    let (kind, place) = parse_id(key, id).ok_or_else(|| HistoryError::BadId { id: id.to_owned(), key: key.clone() })?;
+    let object = place.read(store, key).await.map_err(|source| HistoryError::Store { key: key.clone(), source })?;
+    object.map(|object| (object, kind)).ok_or_else(|| HistoryError::Missing { id: id.to_owned(), key: key.clone() })
+}
+
+/// Who ran each of `runs` on `key`, from their audit records, as far as there are any.
+pub async fn who_ran(
+    store: &dyn ReadStore,
+    account: &AccountName,
+    project: &Project,
+    key: &BackendKey,
+    runs: &BTreeSet<String>,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    if runs.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let hash = key_hash(key);
+    let listed = store.list(&audit_folder(account, project)).await?;
+    let records = listed.iter().filter_map(|entry| {
+        let (_, run) = entry.key.strip_suffix(".json")?.split_once(&format!("-{hash}-"))?;
+        runs.contains(run).then(|| (run.to_owned(), entry.key.clone()))
+    });
+    let reads = records.map(|(run, key)| async move { Ok((run, caller(store.get(&key).await?))) });
+    let found: Vec<(String, Option<String>)> =
+        futures_util::stream::iter(reads).buffer_unordered(CONCURRENT).try_collect().await?;
+    Ok(found.into_iter().filter_map(|(run, who)| Some((run, who?))).collect())
+}
+
+/// The caller in an audit record; where no AWS caller was known, the local user.
+fn caller(record: Option<Object>) -> Option<String> {
+    let record: serde_json::Value = serde_json::from_slice(&record?.bytes).ok()?;
+    ["caller", "local_user"].iter().find_map(|field| record[*field].as_str().map(str::to_owned))
+}
+
+/// What all copies of a key begin with, before the time.
+pub(super) fn copies_prefix(folder: &str, key: &BackendKey) -> String {
+    format!("{folder}/{key}.")
+}
+
+/// `{YYYYMMDD-HHMMSS}-{run}` of the copy at `place`, if it is one of exactly this key: another key may begin like it.
+pub(super) fn copy_name<'a>(kind: MomentKind, key: &BackendKey, place: &'a str) -> Option<&'a str> {
+    let (folder, suffix) = copy_form(kind)?;
+    let name = place.strip_prefix(folder)?.strip_prefix('/')?.strip_prefix(key.as_str())?.strip_prefix('.')?;
+    let name = name.strip_suffix(suffix)?;
+    split_name(name).map(|_| name)
+}
+
+/// Time and run of a copy's name.
+pub(super) fn split_name(name: &str) -> Option<(Timestamp, &str)> {
+    const STAMP: usize = "20250131-235959".len();
+    let (time, run) = (name.get(..STAMP)?, name.get(STAMP..)?.strip_prefix('-')?);
+    let time = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", time).ok()?;
+    let run_is_id = uuid::Uuid::try_parse(run).is_ok();
+    run_is_id.then_some(())?;
+    Some((time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp(), run))
+}
+
+/// The folder and the suffix of copies of this kind.
+const fn copy_form(kind: MomentKind) -> Option<(&'static str, &'static str)> {
+    match kind {
+        MomentKind::Backup => Some(("backups", ".backup")),
+        MomentKind::Recovered => Some(("recovered", ".tfstate")),
+        _ => None,
+    }
+}
+
+fn parse_id(key: &BackendKey, id: &str) -> Option<(MomentKind, Place)> {
+    if id == MomentKind::Current.as_str() {
+        return Some((MomentKind::Current, Place::Current));
+    }
+    if let Some(version) = id.strip_prefix("version:").filter(|version| !version.is_empty()) {
+        return Some((MomentKind::Version, Place::Version(version.to_owned())));
+    }
+    for kind in [MomentKind::Backup, MomentKind::Recovered] {
+        let (folder, suffix) = copy_form(kind)?;
+        let name = match id.split_once(':') {
+            Some((word, name)) if word == kind.as_str() => split_name(name).map(|_| name),
+            _ => copy_name(kind, key, id),
+        };
+        if let Some(name) = name {
+            return Some((kind, Place::Object(format!("{folder}/{key}.{name}{suffix}"))));
+        }
+    }
+    None
+}
+
+/// The present object and its versions.
+fn of_object(current: Option<Entry>, versions: Vec<ObjectVersion>) -> Vec<(Moment, Place)> {
+    let listed_latest = versions.iter().find(|version| version.latest && !version.deleted).map(|v| v.modified);
+    let mut found = Vec::new();
+    if let Some(entry) = current {
+        let time = listed_latest.unwrap_or(entry.modified);
+        found.push((Moment::new("current".to_owned(), MomentKind::Current, time, entry.size), Place::Current));
+    }
+    for version in versions {
+        if version.latest && !version.deleted {
+            continue;
+        }
+        let kind = if version.deleted { MomentKind::Deletion } else { MomentKind::Version };
+        let id = format!("version:{}", version.id);
+        found.push((Moment::new(id, kind, version.modified, version.size), Place::Version(version.id)));
+    }
+    found
+}
+
+fn of_copies(kind: MomentKind, key: &BackendKey, entries: Vec<Entry>) -> Vec<(Moment, Place)> {
+    let copies = entries.into_iter().filter_map(|entry| {
+        let name = copy_name(kind, key, &entry.key)?;
+        let (time, run) = split_name(name)?;
+        let mut moment = Moment::new(format!("{kind}:{name}"), kind, time, entry.size);
+        moment.run = Some(run.to_owned());
+        Some((moment, Place::Object(entry.key)))
+    });
+    copies.collect()
+}
+
+impl Moment {
+    const fn new(id: String, kind: MomentKind, time: Timestamp, size: u64) -> Self {
+        Self { id, kind, time, run: None, who: None, size, content: None, error: None }
+    }
+}
+
+/// Reads what is in a moment.
+async fn fill(store: &dyn ReadStore, key: &BackendKey, mut moment: Moment, place: Place) -> Result<Moment, StoreError> {
+    if moment.kind == MomentKind::Deletion {
+        return Ok(moment);
+    }
+    match place.read(store, key).await? {
+        // It went between the listing and now.
+        None => moment.error = Some("it is not there any more".to_owned()),
+        Some(object) => match StateFile::parse(&object.bytes) {
+            Ok(state) => moment.content = Some(Content::of(&state)),
+            Err(error) => moment.error = Some(error.to_string()),
+        },
+    }
+    Ok(moment)
+}
+
+impl Content {
+    fn of(state: &StateFile) -> Self {
+        Self {
+            serial: state.serial,
+            lineage: state.lineage.clone(),
+            terraform_version: state.terraform_version.clone(),
+            resources: state.objects.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::MemoryStore;
+    use super::super::{Precondition, StateStore, backup, keep_recovered};
+    use super::*;
+    use crate::model::RunId;
+
+    fn key() -> BackendKey {
+        BackendKey::new("s3/a/terraform.tfstate").unwrap()
+    }
+
+    fn state(serial: u64, resources: usize) -> Vec<u8> {
+        let instances: Vec<_> = (0..resources).map(|i| serde_json::json!({"index_key": i, "attributes": {}})).collect();
+        let resource = serde_json::json!({"mode": "managed", "type": "t", "name": "r", "instances": instances});
+        serde_json::json!({"version": 4, "terraform_version": "1.11.4", "serial": serial, "lineage": "l",
+                           "resources": [resource]})
+        .to_string()
+        .into_bytes()
+    }
+
+    async fn bed() -> (MemoryStore, RunId, String) {
+        let store = MemoryStore::default();
+        store.put(key().as_str(), state(1, 1).into(), Precondition::Always).await.unwrap();
+        let old = store.get(key().as_str()).await.unwrap().unwrap();
+        let run = RunId::new();
+        let place = backup(&store, &old, &key(), run, "2025-01-31T23:59:58Z".parse().unwrap()).await.unwrap();
+        store.put(key().as_str(), state(2, 3).into(), Precondition::Always).await.unwrap();
+        (store, run, place)
+    }
+
+    #[tokio::test]
+    async fn everything_of_a_key_is_listed_newest_first() {
+        let (store, run, _) = bed().await;
+        let now = "2025-01-31T23:59:59Z".parse().unwrap();
+        keep_recovered(&store, b"{".to_vec(), &key(), run, now).await.unwrap();
+        // Keys that begin like this one.
+        let other = BackendKey::new(format!("{}.x", key())).unwrap();
+        let object = Object { bytes: state(9, 9), etag: String::new(), version: None };
+        backup(&store, &object, &other, run, now).await.unwrap();
+        store.put(&format!("{}.tflock", key()), b"{}".to_vec().into(), Precondition::Always).await.unwrap();
+
+        let found = history(&store, &key(), 10).await.unwrap();
+        let rows: Vec<(String, Option<usize>)> =
+            found.moments.iter().map(|m| (m.id.clone(), m.content.as_ref().map(|c| c.resources))).collect();
+        assert_eq!(rows.first().unwrap(), &("current".to_owned(), Some(3)));
+        let copies: Vec<_> = rows.iter().filter(|(id, _)| !id.starts_with("version:")).skip(1).cloned().collect();
+        assert_eq!(
+            copies,
+            [(format!("recovered:20250131-235959-{run}"), None), (format!("backup:20250131-235958-{run}"), Some(1))]
+        );
+        assert!(found.moments.iter().any(|m| m.error.is_some() && m.kind == MomentKind::Recovered));
+        assert_eq!(found.older, 0);
+        let few = history(&store, &key(), 0).await.unwrap();
+        assert!(few.moments.is_empty() && few.older >= 3);
+    }
+
+    #[tokio::test]
+    async fn every_id_can_be_read_and_others_not() {
+        let (store, run, place) = bed().await;
+        for moment in history(&store, &key(), 10).await.unwrap().moments {
+            let (object, kind) = read_moment(&store, &key(), &moment.id).await.unwrap();
+            assert_eq!((kind, object.bytes.len() as u64), (moment.kind, moment.size));
+        }
+        assert_eq!(read_moment(&store, &key(), &place).await.unwrap().0.bytes, state(1, 1));
+        let missing = format!("backup:20240101-000000-{run}");
+        let error = read_moment(&store, &key(), &missing).await.unwrap_err();
+        assert!(matches!(error, HistoryError::Missing { .. }) && error.hint().unwrap().contains("state history"));
+        for bad in ["", "x", "backup:../../owners/x", "backups/other", "version:", "owners/s3/a/terraform.tfstate.json"]
+        {
+            assert!(matches!(read_moment(&store, &key(), bad).await, Err(HistoryError::BadId { .. })), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_come_from_the_audit() {
+        let (store, run, _) = bed().await;
+        let (account, project) = (AccountName::new("dev").unwrap(), Project::new("app").unwrap());
+        let put = |hash: String, who: &'static str| {
+            let place = format!("audit-logs/dev/app/apply-20250131-235958-us-east-1-{hash}-{run}.json");
+            let json = serde_json::json!({"caller": who}).to_string().into_bytes();
+            let store = &store;
+            async move { store.put(&place, json.into(), Precondition::Always).await.unwrap() }
+        };
+        put(key_hash(&key()), "arn:me").await;
+        put("ffffffffffff".to_owned(), "arn:other").await;
+        let runs = BTreeSet::from([run.to_string()]);
+        let found = who_ran(&store, &account, &project, &key(), &runs).await.unwrap();
+        assert_eq!(found, BTreeMap::from([(run.to_string(), "arn:me".to_owned())]));
+    }
+}
