@@ -75,7 +75,7 @@ impl fmt::Display for SourceKind {
 }
 
 /// Where a state is: the effective place, after everything that decides about it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StateAddress {
     /// The S3 bucket; `None` where states are in a local directory.
     pub bucket: Option<String>,
@@ -93,7 +93,7 @@ impl fmt::Display for StateAddress {
 }
 
 /// A file that a deployment's variables refer to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reference {
     /// The string as it stands in the tfvars file.
     pub written: String,
@@ -102,7 +102,7 @@ pub struct Reference {
 }
 
 /// One root module + one set of variables + one account + one region + one project = one state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// What people and reports call it: the backend key without its file name. Unique in a run.
     pub name: String,

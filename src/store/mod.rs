@@ -7,6 +7,7 @@
 //! | `owners/{key}.json` | which source a key belongs to | `owners` |
 //! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
 //! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
+//! | `snapshots/{key}.json`, `snapshots/files/{sha256}` | the inputs of the last applies of a key | `snapshots` |
 //!
 //! Reading and writing are two traits, so that what only reads can say so; [`ReadOnlyState`] turns every store into one that
 //! refuses to change state, for plan and dry runs.
@@ -28,6 +29,7 @@ mod recovered;
 mod s3;
 mod s3_error;
 mod s3_versions;
+mod snapshots;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -54,6 +56,10 @@ pub use owners::{
 pub use readonly::ReadOnlyState;
 pub use recovered::keep_recovered;
 pub use s3::{BucketCheck, Encryption, S3Store};
+pub use snapshots::{
+    KnownFiles, NewSnapshot, Recorded, SnapshotError, find_snapshot, materialize, read_index, read_manifest,
+    record_snapshot, snapshot_index_key, unreferenced,
+};
 
 /// An object, read whole.
 #[derive(Clone, PartialEq, Eq)]
