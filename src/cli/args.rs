@@ -11,9 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::SourceKind;
 
-pub use state::{
-    AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs,
-};
+pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
 
 /// Runs Terraform over many AWS accounts and regions, and says exactly what happened when it fails.
 #[derive(Debug, Parser)]

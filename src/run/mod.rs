@@ -3,6 +3,8 @@
 //! The dispatcher owns the queue, the results and the sinks; the tasks that take deployments through their steps share
 //! nothing with it and speak to it in events alone. Signals come to the dispatcher, which passes them on as [`Stop`].
 
+pub mod desk;
+pub mod moving;
 pub mod preflight;
 mod signals;
 

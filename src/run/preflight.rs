@@ -26,9 +26,11 @@ use crate::store::LockOwner;
 use crate::store::Outbox;
 use crate::workspace::CacheDirs;
 
+pub(super) use credentials::region as region_of_states;
 pub use credentials::{open_credentials, role_settings};
 pub use modules::backend_settings;
-pub use stores::open_store;
+pub use ownership::{repository, services};
+pub use stores::{open_store, open_table};
 
 /// What is asked of a run.
 pub struct Request<'a> {
@@ -175,7 +177,7 @@ fn dropped_notice() -> Option<String> {
 }
 
 /// The user of this machine, where no AWS caller is known.
-fn local_user() -> String {
+pub(super) fn local_user() -> String {
     ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))

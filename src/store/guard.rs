@@ -229,7 +229,11 @@ mod tests {
         bed.store.put("a.tflock", text.to_vec().into(), Precondition::Always).await.unwrap();
         let error = Guard::take(bed.how(), &[&key("a")], &mut |_| {}).await.err().unwrap();
         assert!(error.to_string().contains("u@h"), "{error}");
-        assert_eq!(find_locks(&*bed.store, &key("a")).await.unwrap().len(), 1, "tfleet's own was given back");
+        assert_eq!(
+            find_locks(&*bed.store, &bed.terraform, &key("a")).await.unwrap().len(),
+            1,
+            "tfleet's own was given back"
+        );
         bed.stop.cancel();
         let how = Guarding { timeout: Duration::from_secs(60), ..bed.how() };
         let mut said = Vec::new();

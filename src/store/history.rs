@@ -6,6 +6,7 @@
 //! | `version:{id}` | an earlier version of the object, where the store keeps them |
 //! | `backup:{time}-{run}` | what a run found before it changed something |
 //! | `recovered:{time}-{run}` | what Terraform of that run could not write itself |
+//! | `snapshot:{id}` | the state after a successful apply, wherever it is kept; the snapshot itself holds what was applied |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,8 +16,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::audit::{audit_folder, key_hash};
+use super::snapshots::{SnapshotError, find_snapshot, read_index};
 use super::{Entry, Object, ObjectVersion, ReadStore, StoreError};
-use crate::model::{AccountName, BackendKey, Project};
+use crate::model::{AccountName, BackendKey, Project, SnapshotEntry};
 use crate::tfstate::StateFile;
 
 /// How many states are read at a time.
@@ -33,6 +35,25 @@ pub enum HistoryError {
         /// Why.
         #[source]
         source: StoreError,
+    },
+    /// The snapshots of the key cannot be read.
+    #[error("cannot read the snapshots of {key}")]
+    Snapshots {
+        /// The key.
+        key: BackendKey,
+        /// Why.
+        #[source]
+        source: SnapshotError,
+    },
+    /// A snapshot is there, and the state that its apply left is not kept any more.
+    #[error("the state of snapshot {id} (serial {serial}) of {key} is not kept any more")]
+    StateGone {
+        /// The id of the snapshot.
+        id: String,
+        /// The key.
+        key: BackendKey,
+        /// The serial of the state.
+        serial: u64,
     },
     /// The text is no id of this key's history.
     #[error("`{id}` is no id of the history of {key}")]
@@ -58,7 +79,8 @@ impl HistoryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store { source, .. } => source.hint(),
-            Self::BadId { key, .. } | Self::Missing { key, .. } => {
+            Self::Snapshots { source, .. } => source.hint(),
+            Self::StateGone { key, .. } | Self::BadId { key, .. } | Self::Missing { key, .. } => {
                 Some(format!("see the ids with: tfleet state history {key} (--limit shows older ones)"))
             }
         }
@@ -79,6 +101,8 @@ pub enum MomentKind {
     Backup,
     /// A state that Terraform could not write.
     Recovered,
+    /// A successful apply whose inputs are kept.
+    Snapshot,
 }
 
 impl MomentKind {
@@ -91,6 +115,7 @@ impl MomentKind {
             Self::Deletion => "deletion",
             Self::Backup => "backup",
             Self::Recovered => "recovered",
+            Self::Snapshot => "snapshot",
         }
     }
 }
@@ -123,7 +148,7 @@ pub struct Moment {
     pub kind: MomentKind,
     /// When it was written.
     pub time: Timestamp,
-    /// The run that wrote it, where that is known.
+    /// The run that wrote it, where that is known. Of a backup: the run that was about to change the state.
     pub run: Option<String>,
     /// Who ran that, where it is known.
     pub who: Option<String>,
@@ -150,6 +175,7 @@ enum Place {
     Current,
     Version(String),
     Object(String),
+    Snapshot(String),
 }
 
 impl Place {
@@ -158,13 +184,38 @@ impl Place {
             Self::Current => store.get(key.as_str()).await,
             Self::Version(version) => store.get_version(key.as_str(), version).await,
             Self::Object(object) => store.get(object).await,
+            // What it names is somewhere among the others.
+            Self::Snapshot(_) => Ok(None),
         }
     }
 }
 
 /// Lists what there is of `key`, and reads the newest `limit` of each kind.
 pub async fn history(store: &dyn ReadStore, key: &BackendKey, limit: usize) -> Result<History, HistoryError> {
+    let groups = list(store, key).await?;
+    let snapshots = snapshots(store, key).await?;
+    let mut history = History::default();
+    let mut wanted = Vec::new();
+    for mut group in groups {
+        history.older += group.len().saturating_sub(limit);
+        group.truncate(limit);
+        wanted.extend(group);
+    }
     let failed = |source| HistoryError::Store { key: key.clone(), source };
+    let reads = wanted.into_iter().map(|(moment, place)| fill(store, key, moment, place));
+    history.moments = futures_util::stream::iter(reads).buffered(CONCURRENT).try_collect().await.map_err(failed)?;
+    for moment in &mut history.moments {
+        moment.tell_writer(&snapshots);
+    }
+    history.older += snapshots.len().saturating_sub(limit);
+    history.moments.extend(snapshots.into_iter().take(limit).map(Moment::from));
+    // Of one time, the present one is the newest.
+    history.moments.sort_by(|a, b| (b.time, a.kind, &b.id).cmp(&(a.time, b.kind, &a.id)));
+    Ok(history)
+}
+
+/// Everything with content of its own, unread: the object and its versions, backups, recovered states; each newest first.
+async fn list(store: &dyn ReadStore, key: &BackendKey) -> Result<[Vec<(Moment, Place)>; 3], HistoryError> {
     let (backups, recovered) = (copies_prefix("backups", key), copies_prefix("recovered", key));
     let (versions, entries, backups, recovered) = tokio::try_join!(
         store.versions(key.as_str()),
@@ -172,37 +223,57 @@ pub async fn history(store: &dyn ReadStore, key: &BackendKey, limit: usize) -> R
         store.list(&backups),
         store.list(&recovered)
     )
-    .map_err(failed)?;
+    .map_err(|source| HistoryError::Store { key: key.clone(), source })?;
     let current = entries.into_iter().find(|entry| entry.key == key.as_str());
-    let groups = [
+    let mut groups = [
         of_object(current, versions),
         of_copies(MomentKind::Backup, key, backups),
         of_copies(MomentKind::Recovered, key, recovered),
     ];
-    let mut history = History::default();
-    let mut wanted = Vec::new();
-    for mut group in groups {
+    for group in &mut groups {
         group.sort_by_key(|(moment, _)| std::cmp::Reverse(moment.time));
-        history.older += group.len().saturating_sub(limit);
-        group.truncate(limit);
-        wanted.extend(group);
     }
-    let reads = wanted.into_iter().map(|(moment, place)| fill(store, key, moment, place));
-    history.moments = futures_util::stream::iter(reads).buffered(CONCURRENT).try_collect().await.map_err(failed)?;
-    // Of one second, the present one is the newest.
-    history.moments.sort_by(|a, b| (b.time, a.kind, &b.id).cmp(&(a.time, b.kind, &a.id)));
-    Ok(history)
+    Ok(groups)
 }
 
-/// Reads the state that `id` names: an id of [`history`], or the key of a backup or of a recovered state.
+async fn snapshots(store: &dyn ReadStore, key: &BackendKey) -> Result<Vec<SnapshotEntry>, HistoryError> {
+    read_index(store, key).await.map_err(|source| HistoryError::Snapshots { key: key.clone(), source })
+}
+
+/// Reads the state that `id` names: an id of [`history`], the id of a snapshot alone, or the key of a backup or of a
+/// recovered state.
 pub async fn read_moment(
     store: &dyn ReadStore,
     key: &BackendKey,
     id: &str,
 ) -> Result<(Object, MomentKind), HistoryError> {
     let (kind, place) = parse_id(key, id).ok_or_else(|| HistoryError::BadId { id: id.to_owned(), key: key.clone() })?;
+    if let Place::Snapshot(id) = &place {
+        return Ok((read_snapshot(store, key, id).await?, kind));
+    }
     let object = place.read(store, key).await.map_err(|source| HistoryError::Store { key: key.clone(), source })?;
     object.map(|object| (object, kind)).ok_or_else(|| HistoryError::Missing { id: id.to_owned(), key: key.clone() })
+}
+
+/// Finds the state that a snapshot's apply left: by lineage and serial, among all that is kept.
+async fn read_snapshot(store: &dyn ReadStore, key: &BackendKey, id: &str) -> Result<Object, HistoryError> {
+    let entries = snapshots(store, key).await?;
+    let entry = find_snapshot(&entries, id)
+        .ok_or_else(|| HistoryError::Missing { id: format!("snapshot:{id}"), key: key.clone() })?;
+    let all = list(store, key).await?.into_iter().flatten();
+    let reads = all.filter(|(moment, _)| moment.kind != MomentKind::Deletion).map(|(_, place)| async move {
+        let object = place.read(store, key).await?;
+        Ok(object.filter(|object| {
+            StateFile::parse(&object.bytes).is_ok_and(|s| s.lineage == entry.lineage && s.serial == entry.serial)
+        }))
+    });
+    let mut reads = futures_util::stream::iter(reads).buffered(CONCURRENT);
+    while let Some(found) = reads.try_next().await.map_err(|source| HistoryError::Store { key: key.clone(), source })? {
+        if let Some(object) = found {
+            return Ok(object);
+        }
+    }
+    Err(HistoryError::StateGone { id: id.to_owned(), key: key.clone(), serial: entry.serial })
 }
 
 /// Who ran each of `runs` on `key`, from their audit records, as far as there are any.
@@ -273,6 +344,10 @@ fn parse_id(key: &BackendKey, id: &str) -> Option<(MomentKind, Place)> {
     if let Some(version) = id.strip_prefix("version:").filter(|version| !version.is_empty()) {
         return Some((MomentKind::Version, Place::Version(version.to_owned())));
     }
+    let snapshot = id.strip_prefix("snapshot:").unwrap_or(id);
+    if snapshot.len() >= 8 && snapshot.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Some((MomentKind::Snapshot, Place::Snapshot(snapshot.to_owned())));
+    }
     for kind in [MomentKind::Backup, MomentKind::Recovered] {
         let (folder, suffix) = copy_form(kind)?;
         let name = match id.split_once(':') {
@@ -319,6 +394,31 @@ fn of_copies(kind: MomentKind, key: &BackendKey, entries: Vec<Entry>) -> Vec<(Mo
 impl Moment {
     const fn new(id: String, kind: MomentKind, time: Timestamp, size: u64) -> Self {
         Self { id, kind, time, run: None, who: None, size, content: None, error: None }
+    }
+
+    /// The run that wrote a state is that of the snapshot with its lineage and serial.
+    fn tell_writer(&mut self, snapshots: &[SnapshotEntry]) {
+        let (MomentKind::Current | MomentKind::Version, Some(content)) = (self.kind, &self.content) else { return };
+        let by = snapshots.iter().find(|entry| entry.lineage == content.lineage && entry.serial == content.serial);
+        if let Some(by) = by {
+            self.run = Some(by.run.to_string());
+            self.who = Some(by.who.clone());
+        }
+    }
+}
+
+impl From<SnapshotEntry> for Moment {
+    fn from(entry: SnapshotEntry) -> Self {
+        let mut moment = Self::new(format!("snapshot:{}", entry.id), MomentKind::Snapshot, entry.time, 0);
+        moment.run = Some(entry.run.to_string());
+        moment.who = Some(entry.who);
+        moment.content = Some(Content {
+            serial: entry.serial,
+            lineage: entry.lineage,
+            terraform_version: entry.terraform_version,
+            resources: entry.resources,
+        });
+        moment
     }
 }
 

@@ -34,6 +34,9 @@ mod s3;
 mod s3_error;
 mod s3_versions;
 mod snapshots;
+mod states;
+mod table;
+mod terraform_lock;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -68,6 +71,9 @@ pub use snapshots::{
     KnownFiles, NewSnapshot, Recorded, SnapshotError, find_snapshot, materialize, read_index, read_manifest,
     record_snapshot, snapshot_index_key, unreferenced,
 };
+pub use states::{States, StatesError};
+pub use table::LockTable;
+pub use terraform_lock::{HeldTerraformLock, TerraformLock, TerraformLockError, TerraformLocks};
 
 /// An object, read whole.
 #[derive(Clone, PartialEq, Eq)]

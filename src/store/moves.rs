@@ -10,6 +10,9 @@
 //!
 //! Who calls this holds tfleet's lock and Terraform's of both keys.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
@@ -85,7 +88,7 @@ pub enum MoveError {
     },
     /// A state was not written or removed.
     #[error(transparent)]
-    States(#[from] StatesError),
+    States(Box<StatesError>),
     /// A record was not read or written.
     #[error(transparent)]
     Owner(#[from] OwnerError),
@@ -110,8 +113,9 @@ impl MoveError {
 
     /// Whether a person has to look before anything goes on.
     #[must_use]
-    pub const fn needs_operator(&self) -> bool {
-        matches!(self, Self::Diverged { .. } | Self::States(StatesError::Digest { .. }))
+    pub fn needs_operator(&self) -> bool {
+        matches!(self, Self::Diverged { .. })
+            || matches!(self, Self::States(error) if matches!(**error, StatesError::Digest { .. }))
     }
 
     /// What the user can do next.
@@ -150,6 +154,12 @@ impl MoveError {
             Self::Owner(error) => with(error.hint()),
             Self::Snapshots(error) => with(error.hint()),
         }
+    }
+}
+
+impl From<StatesError> for MoveError {
+    fn from(error: StatesError) -> Self {
+        Self::States(Box::new(error))
     }
 }
 
@@ -257,7 +267,8 @@ impl Move<'_> {
             (Some(from), Some(lineage)) => from.state.lineage == *lineage,
             _ => true,
         };
-        let told = from_known.as_ref().map(|known| &known.record).filter(|record| record.moved_to.as_ref() == Some(self.to));
+        let told =
+            from_known.as_ref().map(|known| &known.record).filter(|record| record.moved_to.as_ref() == Some(self.to));
         let begun = told.is_some_and(is_it);
         if from.is_none() && !begun {
             let went_to = from_known.and_then(|known| known.record.moved_to);
@@ -267,7 +278,7 @@ impl Move<'_> {
     }
 
     async fn read(&self, key: &BackendKey) -> Result<Option<Found>, MoveError> {
-        let object = self.store.get(key.as_str()).await.map_err(|source| self.store_error(key, source))?;
+        let object = self.store.get(key.as_str()).await.map_err(|source| store_error(key, source))?;
         // To Terraform, an empty object is no state. Here it is none that could be moved.
         let Some(object) = object else { return Ok(None) };
         let state =
@@ -278,8 +289,7 @@ impl Move<'_> {
     /// Whose the new key will be, if it may be.
     fn new_owner(&self, before: &Before) -> Result<Option<NewOwner>, MoveError> {
         let recorded = before.from_known.as_ref().map(|known| &known.record);
-        let recorded =
-            recorded.filter(|r| (r.is_claim() || before.begun) && !r.source.as_str().is_empty());
+        let recorded = recorded.filter(|r| (r.is_claim() || before.begun) && !r.source.as_str().is_empty());
         let recorded = recorded.map(|r| NewOwner { source: r.source.clone(), repository: r.repository.clone() });
         let owner = self.owner.clone().or(recorded);
         let Some(known) = before.to_known.as_ref().filter(|known| known.record.is_claim()) else { return Ok(owner) };
@@ -333,7 +343,7 @@ impl Move<'_> {
     }
 
     async fn back_up(&self, object: &Object, key: &BackendKey, now: Timestamp) -> Result<String, MoveError> {
-        backup(&**self.store, object, key, self.run, now).await.map_err(|source| self.store_error(key, source))
+        backup(&**self.store, object, key, self.run, now).await.map_err(|source| store_error(key, source))
     }
 
     /// The record of the old key becomes a signpost.
@@ -384,8 +394,8 @@ impl Move<'_> {
             moved_to: None,
         }
     }
+}
 
-    fn store_error(&self, key: &BackendKey, source: StoreError) -> MoveError {
-        MoveError::Store { key: key.clone(), source }
-    }
+fn store_error(key: &BackendKey, source: StoreError) -> MoveError {
+    MoveError::Store { key: key.clone(), source }
 }

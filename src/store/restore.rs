@@ -17,7 +17,9 @@ pub enum RestoreError {
         source: StateError,
     },
     /// The two states have nothing to do with each other.
-    #[error("the state to be restored is of lineage {restored}, the present one of {present}: they were begun independently")]
+    #[error(
+        "the state to be restored is of lineage {restored}, the present one of {present}: they were begun independently"
+    )]
     Lineage {
         /// The lineage of the present state.
         present: String,
@@ -126,35 +128,35 @@ mod tests {
         .into_bytes()
     }
 
-    fn object(bytes: Vec<u8>) -> Option<Object> {
-        Some(Object { bytes, etag: "e".to_owned(), version: None })
+    fn object(bytes: Vec<u8>) -> Object {
+        Object { bytes, etag: "e".to_owned(), version: None }
     }
 
     #[test]
     fn the_serial_is_above_all_that_were_there() {
-        let serial = |present, highest, force| {
-            prepare_restore(present, &state(3, "l", "1"), highest, force).unwrap().serial
-        };
-        assert_eq!(serial(object(state(7, "l", "2")), 100, false), 8);
-        assert_eq!(serial(object(state(7, "m", "2")), 0, true), 8);
-        assert_eq!(serial(object(state(1, "m", "2")), 0, true), 4);
+        let serial =
+            |present, highest, force| prepare_restore(present, &state(3, "l", "1"), highest, force).unwrap().serial;
+        assert_eq!(serial(Some(object(state(7, "l", "2"))), 100, false), 8);
+        assert_eq!(serial(Some(object(state(7, "m", "2"))), 0, true), 8);
+        assert_eq!(serial(Some(object(state(1, "m", "2"))), 0, true), 4);
         assert_eq!(serial(None, 0, false), 4);
-        assert_eq!(serial(object(b"{".to_vec()), 9, false), 10);
+        assert_eq!(serial(Some(object(b"{".to_vec())), 9, false), 10);
     }
 
     #[test]
     fn another_lineage_is_refused_unless_the_present_state_cannot_be_read() {
         let target = state(3, "l", "1");
-        let error = prepare_restore(object(state(7, "m", "2")), &target, 0, false).unwrap_err();
+        let error = prepare_restore(Some(object(state(7, "m", "2"))), &target, 0, false).unwrap_err();
         assert!(matches!(error, RestoreError::Lineage { .. }), "{error}");
-        let found = prepare_restore(object(b"not a state".to_vec()), &target, 0, false).unwrap();
+        let found = prepare_restore(Some(object(b"not a state".to_vec())), &target, 0, false).unwrap();
         assert!(found.unreadable.is_some() && found.comparison.forgotten.is_empty());
         assert!(matches!(prepare_restore(None, b"{}", 0, true), Err(RestoreError::Unreadable { .. })));
     }
 
     #[test]
     fn what_is_there_already_is_not_written_again() {
-        let again = |present, target: &[u8]| prepare_restore(object(present), target, 0, false).unwrap().nothing_to_do;
+        let again =
+            |present, target: &[u8]| prepare_restore(Some(object(present)), target, 0, false).unwrap().nothing_to_do;
         assert!(again(state(8, "l", "1"), &state(3, "l", "1")));
         assert!(!again(state(8, "l", "2"), &state(3, "l", "1")));
     }

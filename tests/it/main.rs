@@ -18,4 +18,5 @@ mod harness;
 mod locks;
 mod redaction;
 mod summary;
+mod tables;
 mod workspace;

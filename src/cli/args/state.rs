@@ -103,6 +103,7 @@ pub struct ShowArgs {
 
 /// `tfleet state restore`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct RestoreArgs {
     /// The backend key of the state, as `tfleet discover` shows it
     pub key: String,

@@ -1,74 +1,126 @@
-//! `tfleet state`: what a person does with the states themselves.
+//! `tfleet state`: what a person does with the states themselves; one file per verb.
 
-use std::sync::Arc;
+mod adopt;
+mod history;
+mod moving;
+mod prune;
+mod restore;
+mod show;
+mod unlock;
 
-use super::args::{StateVerb, UnlockArgs};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::args::{PlaceArgs, SelectionArgs, StateVerb};
 use super::error::CliError;
 use super::terminal::Terminal;
 use super::{Exit, fleet};
-use crate::config::{Settings, StateSettings};
+use crate::config::Settings;
+use crate::discover::{Discovery, discover};
 use crate::event::Failure;
 use crate::model::BackendKey;
-use crate::run::preflight::{open_credentials, open_store};
-use crate::store::{LocalStore, StateStore, find_locks, remove_lock};
+use crate::redact::Redactor;
+use crate::run::Signals;
+use crate::run::desk::Desk;
 
 /// Runs one of the verbs.
 pub async fn run(verb: &StateVerb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-    match verb {
-        StateVerb::Unlock(args) => Ok(unlock(args, terminal).await?),
+    Ok(match verb {
+        StateVerb::History(args) => history::run(args, terminal).await?,
+        StateVerb::Show(args) => show::run(args, terminal).await?,
+        StateVerb::Restore(args) => restore::run(args, terminal).await?,
+        StateVerb::Move(args) => moving::run(args, terminal).await?,
+        StateVerb::Adopt(args) => adopt::run(args, terminal).await?,
+        StateVerb::Prune(args) => prune::run(args, terminal).await?,
+        StateVerb::Unlock(args) => unlock::run(args, terminal).await?,
+    })
+}
+
+/// The settings, and what the repository describes: it says where states are, and whose.
+struct Place {
+    settings: Settings,
+    discovery: Option<Discovery>,
+}
+
+impl Place {
+    /// Reads both. A repository that cannot be read, or that is not there, does not keep anybody from looking after states.
+    fn read(args: &PlaceArgs, lock_timeout: Option<Duration>) -> Result<Self, CliError> {
+        let mut overrides = args.overrides();
+        overrides.lock_timeout = lock_timeout;
+        let settings = fleet::settings(&overrides)?;
+        let discovery = discover(&fleet::options(&settings, &SelectionArgs::default())).ok();
+        Ok(Self { settings, discovery })
+    }
+
+    async fn desk(&self) -> Result<Desk<'_>, CliError> {
+        Desk::open(&self.settings, self.discovery.as_ref()).await.map_err(usage)
     }
 }
 
-/// Shows the locks of a key, or removes the one whose id is given.
-async fn unlock(args: &UnlockArgs, terminal: &mut Terminal) -> Result<Exit, CliError> {
-    let key = BackendKey::new(args.key.as_str()).map_err(|error| CliError::usage(error.to_string()))?;
-    let settings = fleet::settings(&args.place.overrides())?;
-    let store = open(&settings, args.bucket.as_deref()).await.map_err(|failure| CliError::of(Exit::Usage, failure))?;
-    let failed = |error: &crate::store::LockError| {
-        let mut cli = CliError::caused_by(format!("the locks of {key} cannot be seen or removed"), error);
-        cli.failure.next.extend(error.hint());
-        cli
-    };
-    let locks = find_locks(&*store, &key).await.map_err(|error| failed(&error))?;
-    if locks.is_empty() {
-        terminal.out(&format!("{key} is not locked in {}\n", store.describe()));
-        return Ok(Exit::Success);
-    }
-    for lock in &locks {
-        terminal.out(&format!("{}  {}\n", lock.id, lock.description));
-    }
-    let Some(id) = &args.id else {
-        return Err(CliError::usage("no lock was removed: say which one")
-            .next("make sure that nobody works on this state any more: no tfleet and no terraform, on any machine")
-            .next(format!("tfleet state unlock {key} --id {}", locks[0].id)));
-    };
-    let Some(lock) = locks.iter().find(|lock| lock.id == *id) else {
-        return Err(
-            CliError::usage(format!("{key} has no lock with the id {id}")).next("give the id of a lock listed above")
-        );
-    };
-    if lock.alive {
-        return Err(CliError::usage("its holder is alive on this machine: the lock was not removed")
-            .next("wait for that run, or end it with one SIGINT"));
-    }
-    remove_lock(&*store, &key, lock).await.map_err(|error| failed(&error))?;
-    terminal.out("removed\n");
-    Ok(Exit::Success)
+fn usage(failure: Failure) -> CliError {
+    CliError::of(Exit::Usage, hidden(failure))
 }
 
-/// The state store of the settings, or the given bucket.
-async fn open(settings: &Settings, bucket: Option<&str>) -> Result<Arc<dyn StateStore>, Failure> {
-    match &settings.state {
-        StateSettings::Local { path } => LocalStore::new(path.clone())
-            .map(|store| Arc::new(store) as Arc<dyn StateStore>)
-            .map_err(|error| Failure::caused_by("the local state directory cannot be used", &error)),
-        StateSettings::S3(s3) => {
-            let bucket = bucket.or(s3.bucket.as_deref()).ok_or_else(|| {
-                Failure::new("no state bucket is named").next("set TF_STATE_BUCKET, or give --bucket")
-            })?;
-            let credentials = open_credentials(settings).await?;
-            let store = open_store(s3, bucket, &s3.region, &credentials.leases).await?;
-            Ok(Arc::new(store))
+/// A key, as a person typed it.
+fn key_of(text: &str) -> Result<BackendKey, CliError> {
+    BackendKey::new(text).map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// An error with its hints, and without what nobody else should see: who holds a lock is an ARN.
+fn failed(
+    exit: Exit,
+    what: impl Into<String>,
+    error: &(dyn std::error::Error + 'static),
+    hints: impl IntoIterator<Item = String>,
+) -> CliError {
+    let mut failure = Failure::caused_by(what, error);
+    failure.next.extend(hints);
+    CliError::of(exit, hidden(failure))
+}
+
+fn hidden(mut failure: Failure) -> Failure {
+    let redactor = Redactor::new();
+    failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
+    failure
+}
+
+/// What hides ARNs, account ids and addresses from the screen.
+fn redactor(no_redact: bool, terminal: &Terminal) -> Result<Redactor, CliError> {
+    match (no_redact, terminal.moves) {
+        (false, _) => Ok(Redactor::new()),
+        (true, true) => Ok(Redactor::off()),
+        (true, false) => Err(CliError::usage("--no-redact is for a terminal only")
+            .next("leave it out: what is written to a file or a pipe stays redacted")),
+    }
+}
+
+/// Cancelled by the first signal. From here on, signals do not end the process: a change of a state is made to its end.
+fn stop_on_signal() -> Result<CancellationToken, CliError> {
+    let mut signals = Signals::new().map_err(|error| CliError::caused_by("signals cannot be listened to", &error))?;
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        stop.cancel();
+        // Listened to, and not obeyed, until the process ends by itself.
+        loop {
+            signals.next().await;
         }
+    });
+    Ok(token)
+}
+
+/// Asks, on a terminal; everything but a yes is no, and so is a signal.
+async fn approved(question: &str, stop: &CancellationToken, terminal: &mut Terminal) -> bool {
+    let answer = terminal.ask(question);
+    tokio::select! {
+        yes = answer => yes.unwrap_or(false),
+        () = stop.cancelled() => false,
     }
+}
+
+/// `1 resource`, `2 resources`.
+fn count(n: usize, word: &str) -> String {
+    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
 }

@@ -70,13 +70,15 @@ pub(super) async fn check(request: &Request<'_>, stores: &Stores) -> Result<Owne
 }
 
 /// Every word that may stand for a service at the beginning of a key.
-fn services(settings: &Settings) -> BTreeSet<String> {
+#[must_use]
+pub fn services(settings: &Settings) -> BTreeSet<String> {
     let table = ServiceTable::with(settings.services.clone());
     table.services().map(str::to_owned).chain(["combined".to_owned(), "general".to_owned()]).collect()
 }
 
 /// The repository's remote, or the name of its folder where it has none.
-fn repository(base_dir: &Utf8Path) -> String {
+#[must_use]
+pub fn repository(base_dir: &Utf8Path) -> String {
     let output = Command::new("git").arg("-C").arg(base_dir).args(["remote", "get-url", "origin"]).output();
     let remote = output.ok().filter(|output| output.status.success());
     let remote = remote.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());

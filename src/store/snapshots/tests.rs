@@ -11,7 +11,7 @@ use super::*;
 use crate::model::{FileKind, RunId, SnapshotFile, SnapshotReason, samples};
 use crate::store::memory::MemoryStore;
 use crate::store::testing::{S3Server, Watched};
-use crate::store::{Body, Entry, LocalStore, Object};
+use crate::store::{Body, Entry, LocalStore, Object, ObjectVersion};
 
 /// The files of a workspace, in memory.
 #[derive(Clone)]
@@ -105,6 +105,14 @@ impl ReadStore for Fails {
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         self.inner.folders(prefix).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        self.inner.versions(key).await
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
+        self.inner.get_version(key, version).await
     }
 }
 
