@@ -165,6 +165,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub lock_timeout: Option<Duration>,
 
+    /// Move states whose key has changed to their new keys first (apply and destroy)
+    #[arg(long)]
+    pub migrate_state: bool,
+
     /// Whether the others go on when a deployment fails [default: continue]
     #[arg(long, value_enum)]
     pub on_error: Option<OnError>,

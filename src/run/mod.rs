@@ -22,7 +22,7 @@ use crate::execute::Stop;
 use crate::model::Deployment;
 use crate::saga::{Context, Task, deploy};
 
-pub use signals::Signals;
+pub use signals::{Signals, stop_on_signal};
 
 /// How often the sinks are told that time goes by.
 const TICK: Duration = Duration::from_secs(1);

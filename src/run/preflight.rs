@@ -2,6 +2,7 @@
 
 mod credentials;
 mod memory;
+mod migrate;
 mod modules;
 mod ownership;
 mod prune;
@@ -46,6 +47,8 @@ pub struct Request<'a> {
     pub out_dir: Option<&'a Utf8Path>,
     /// Whether what the screen shows is redacted, as logs and artefacts always are.
     pub redact_screen: bool,
+    /// Whether states whose key has changed are moved to their new keys first.
+    pub migrate_state: bool,
 }
 
 /// A run that may begin.
@@ -82,6 +85,9 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    if request.migrate_state {
+        notices.extend(migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?);
+    }
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
     let outbox = Outbox::new(cache.root().join("outbox"));

@@ -17,6 +17,7 @@ mod failure;
 mod harness;
 mod locks;
 mod redaction;
+mod state;
 mod summary;
 mod tables;
 mod workspace;

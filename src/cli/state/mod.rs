@@ -21,7 +21,6 @@ use crate::discover::{Discovery, discover};
 use crate::event::Failure;
 use crate::model::BackendKey;
 use crate::redact::Redactor;
-use crate::run::Signals;
 use crate::run::desk::Desk;
 
 /// Runs one of the verbs.
@@ -95,20 +94,9 @@ fn redactor(no_redact: bool, terminal: &Terminal) -> Result<Redactor, CliError> 
     }
 }
 
-/// Cancelled by the first signal. From here on, signals do not end the process: a change of a state is made to its end.
+/// Cancelled by the first signal, which no longer ends the process.
 fn stop_on_signal() -> Result<CancellationToken, CliError> {
-    let mut signals = Signals::new().map_err(|error| CliError::caused_by("signals cannot be listened to", &error))?;
-    let token = CancellationToken::new();
-    let stop = token.clone();
-    tokio::spawn(async move {
-        signals.next().await;
-        stop.cancel();
-        // Listened to, and not obeyed, until the process ends by itself.
-        loop {
-            signals.next().await;
-        }
-    });
-    Ok(token)
+    crate::run::stop_on_signal().map_err(|error| CliError::caused_by("signals cannot be listened to", &error))
 }
 
 /// Asks, on a terminal; everything but a yes is no, and so is a signal.
