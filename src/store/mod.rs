@@ -38,6 +38,8 @@ mod states;
 mod table;
 mod terraform_lock;
 #[cfg(test)]
+mod terraform_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 
 use std::sync::Arc;
