@@ -164,7 +164,9 @@ impl<'a> Desk<'a> {
         stop: &'h CancellationToken,
     ) -> Guarding<'h> {
         let timeout: Duration = self.settings.run.lock_timeout;
-        Guarding { store: &home.store, terraform: Some(&home.terraform), owner, seat, timeout, stop }
+        // Terraform's locks of local states are in no store.
+        let terraform = home.bucket.is_some().then_some(&home.terraform);
+        Guarding { store: &home.store, terraform, owner, seat, timeout, stop }
     }
 
     /// The account and the project under which what is done to a key is recorded.

@@ -44,7 +44,7 @@ pub(super) async fn run(args: &HistoryArgs, terminal: &mut Terminal) -> Result<E
         .map_err(|error| failed(Exit::Failed, format!("it is not known whose {key} is"), &error, error.hint()))?;
     name_callers(&desk, &home, &key, &mut found, terminal).await;
     for moment in &mut found.moments {
-        moment.who = moment.who.take().map(|who| redactor.text(&who));
+        moment.who = moment.who.take().map(|who| shown(&who, &redactor));
     }
     let owner = owner.map(|known| known.record);
     match args.format {
@@ -55,7 +55,7 @@ pub(super) async fn run(args: &HistoryArgs, terminal: &mut Terminal) -> Result<E
                 .map_err(|error| CliError::caused_by("the history cannot be written as JSON", &error))?;
             terminal.out(&format!("{json}\n"));
         }
-        Format::Table => terminal.out(&table(&key, owner.as_ref(), &found, &redactor)),
+        Format::Table => terminal.out(&table(&key, owner.as_ref(), &found)),
     }
     Ok(Exit::Success)
 }
@@ -79,7 +79,16 @@ async fn name_callers(desk: &Desk<'_>, home: &Home, key: &BackendKey, found: &mu
     }
 }
 
-fn table(key: &BackendKey, owner: Option<&Record>, found: &History, redactor: &Redactor) -> String {
+/// A caller as the screen may have it: of an ARN, the name without the account.
+fn shown(who: &str, redactor: &Redactor) -> String {
+    let name = who.strip_prefix("arn:").and_then(|rest| rest.splitn(5, ':').nth(4));
+    match name {
+        Some(name) if redactor.is_on() => redactor.text(name),
+        _ => redactor.text(who),
+    }
+}
+
+fn table(key: &BackendKey, owner: Option<&Record>, found: &History) -> String {
     let mut out = String::new();
     if let Some(from) = owner.and_then(|owner| owner.moved_from.as_ref()) {
         let _ = writeln!(out, "moved here from {from}, which has a history of its own");
@@ -92,7 +101,7 @@ fn table(key: &BackendKey, owner: Option<&Record>, found: &History, redactor: &R
         return out;
     }
     let header = ["ID", "TIME", "SERIAL", "RESOURCES", "LINEAGE", "SIZE", "RUN", "WHO"];
-    let rows: Vec<[String; 8]> = found.moments.iter().map(|moment| row(moment, redactor)).collect();
+    let rows: Vec<[String; 8]> = found.moments.iter().map(row).collect();
     out.push_str(&columns(&header, &rows));
     if found.older > 0 {
         let _ = writeln!(out, "{} more (--limit)", count(found.older, "older one"));
@@ -100,14 +109,14 @@ fn table(key: &BackendKey, owner: Option<&Record>, found: &History, redactor: &R
     out
 }
 
-fn row(moment: &Moment, redactor: &Redactor) -> [String; 8] {
+fn row(moment: &Moment) -> [String; 8] {
     let none = || "-".to_owned();
     let of = |field: fn(&crate::store::Content) -> String| moment.content.as_ref().map_or_else(none, field);
     let resources = match (&moment.content, &moment.error) {
         (None, Some(_)) => "unreadable".to_owned(),
         _ => of(|content| content.resources.to_string()),
     };
-    let who = moment.who.as_deref().map_or_else(none, |who| text::line(&redactor.text(who)).into_owned());
+    let who = moment.who.as_deref().map_or_else(none, |who| text::line(who).into_owned());
     [
         moment.id.clone(),
         format!("{:.0}", moment.time),
@@ -119,4 +128,18 @@ fn row(moment: &Moment, redactor: &Redactor) -> [String; 8] {
         moment.run.clone().unwrap_or_else(none),
         who,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_named_without_the_account() {
+        let on = |who: &str| shown(who, &Redactor::new());
+        assert_eq!(on("arn:aws:sts::123456789012:assumed-role/deployer/ann"), "assumed-role/deployer/ann");
+        assert_eq!(on("ann"), "ann");
+        let arn = "arn:aws:iam::123456789012:user/ann";
+        assert_eq!(shown(arn, &Redactor::off()), arn);
+    }
 }
