@@ -104,7 +104,7 @@ fn table(key: &BackendKey, owner: Option<&Record>, found: &History) -> String {
     let rows: Vec<[String; 8]> = found.moments.iter().map(row).collect();
     out.push_str(&columns(&header, &rows));
     if found.older > 0 {
-        let _ = writeln!(out, "{} more (--limit)", count(found.older, "older one"));
+        let _ = writeln!(out, "{} not shown (--limit)", count(found.older, "older one"));
     }
     out
 }
