@@ -205,12 +205,14 @@ pub struct RunReport {
     pub results: Vec<Arc<DeploymentResult>>,
 }
 
-/// A step of one deployment, for the display.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+/// A step of one deployment, for the display and the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Getting credentials for the account.
     Lease,
+    /// Reading the state.
+    State,
     /// Building the workspace.
     Workspace,
     /// Fetching providers and modules of a root module that was not prepared yet.
@@ -229,8 +231,14 @@ pub enum Step {
     Destroy,
     /// Finding out what a failure left, and putting it right.
     Recover,
-    /// Writing the ownership record and the audit record.
+    /// Planning and applying the last good configuration again.
+    RollBack,
+    /// Keeping the inputs of a successful apply.
+    Snapshot,
+    /// Writing the ownership record.
     Record,
+    /// Writing the audit record.
+    Audit,
 }
 
 impl Step {
@@ -239,6 +247,7 @@ impl Step {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Lease => "credentials",
+            Self::State => "state",
             Self::Workspace => "workspace",
             Self::Prepare => "providers and modules",
             Self::Init => "init",
@@ -248,7 +257,20 @@ impl Step {
             Self::Apply => "apply",
             Self::Destroy => "destroy",
             Self::Recover => "recover",
+            Self::RollBack => "rollback",
+            Self::Snapshot => "snapshot",
             Self::Record => "record",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// One word for it, as failpoints have it.
+    #[must_use]
+    pub const fn point(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Prepare => "prepare",
+            other => other.as_str(),
         }
     }
 }

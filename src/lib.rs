@@ -14,7 +14,7 @@
 //! holds this.
 //!
 //! ```text
-//! model <- {files, hcl, text, tfstate} <- event
+//! model <- {failpoint, files, hcl, processes, text, tfstate} <- event <- journal
 //!       <- {config, discover, execute, lease, markdown, redact, store, workspace} <- saga <- run <- {report, cli} <- main
 //! ```
 
@@ -23,11 +23,14 @@ pub mod config;
 pub mod discover;
 pub mod event;
 pub mod execute;
+pub mod failpoint;
 pub mod files;
 pub mod hcl;
+pub mod journal;
 pub mod lease;
 pub mod markdown;
 pub mod model;
+pub mod processes;
 pub mod redact;
 pub mod report;
 pub mod run;

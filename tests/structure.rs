@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 /// group. Those of one group never import each other.
 const GROUPS: &[&[&str]] = &[
     &["model"],
-    &["files", "hcl", "text", "tfstate"],
+    &["failpoint", "files", "hcl", "processes", "text", "tfstate"],
     &["event"],
+    &["journal"],
     &["config", "discover", "execute", "graph", "lease", "markdown", "redact", "store", "workspace"],
     &["saga"],
     &["run"],

@@ -22,6 +22,9 @@ use crate::store::{
 };
 use crate::workspace::CacheDirs;
 
+/// For how long a request of this process may still be carried out after its last heartbeat: generously.
+const LONGEST_REQUEST: Duration = Duration::from_secs(60 * 60);
+
 /// Who works on states, and by which settings.
 pub struct Desk<'a> {
     settings: &'a Settings,
@@ -81,7 +84,8 @@ impl<'a> Desk<'a> {
     /// For whom locks are taken.
     #[must_use]
     pub fn owner(&self, action: &'static str) -> LockOwner {
-        LockOwner { run: self.run, who: self.who(), action }
+        // Nothing outlives the process but a request of its own that is under way.
+        LockOwner { run: self.run, who: self.who(), action, longest_lease: LONGEST_REQUEST }
     }
 
     /// The deployment whose state has this key.

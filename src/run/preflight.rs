@@ -24,7 +24,7 @@ use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain};
 use crate::store::LockOwner;
-use crate::store::Outbox;
+use crate::store::{KnownFiles, Outbox};
 use crate::workspace::CacheDirs;
 
 pub(super) use credentials::region as region_of_states;
@@ -88,6 +88,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     if request.migrate_state {
         notices.extend(migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?);
     }
+    let tables = stores::open_tables(request, &backend, credentials.as_ref()).await?;
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
     let outbox = Outbox::new(cache.root().join("outbox"));
@@ -97,6 +98,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     prune::prune(&runs, std::time::SystemTime::now());
     let runs = runs.join(run_id.to_string());
     let private_dir = runs.join("private");
+    let journals_dir = runs.join("journals");
     files::private_dir(&private_dir)
         .map_err(|error| Failure::caused_by(format!("cannot write {private_dir}"), &error))?;
     let out_dir = request.out_dir.map_or(runs, absolute);
@@ -105,6 +107,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let (events, receiver) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::No);
     let who = credentials.as_ref().map_or_else(local_user, |credentials| credentials.caller.arn.clone());
+    let longest_lease = credentials::longest_lease(credentials.as_ref()).await;
     let stores = if request.action.changes_state() { stores } else { stores::read_only(stores) };
     let context = Context {
         run_id,
@@ -115,22 +118,25 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         memory_each: memory::each(settings.run.workers),
         backend,
         stores,
+        tables,
         credentials,
         roots,
         cache,
         artefacts: request.out_dir.is_some(),
         out_dir,
         private_dir,
+        journals_dir,
         redactor: Redactor::new(),
         redact_screen: request.redact_screen,
         outbox,
         owners: ownership.known,
         repository: ownership.repository,
-        lock_owner: LockOwner { run: run_id, who, action: request.action.as_str() },
+        lock_owner: LockOwner { run: run_id, who, action: request.action.as_str(), longest_lease },
         events,
         stop: stopped,
         kept: Mutex::new(HashMap::new()),
         said: Mutex::default(),
+        uploaded: KnownFiles::default(),
     };
     Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices })
 }

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::output::Recorder;
+use super::scribe::Scribe;
 use super::{Ended, Saga};
-use crate::event::{Failure, Outcome, RunEvent, Step};
-use crate::execute::{ApplyRecord, ErrorText, Exit, Output, ProcessError, UiMessage, args, run};
-use crate::model::Action;
-use crate::store::StateStore;
+use crate::event::{Failure, Outcome, RunEvent};
+use crate::execute::{ApplyRecord, ErrorText, Exit, Output, ProcessError, Spec, Stop, UiMessage, args, run};
+use crate::journal::Fact;
+use crate::model::{Action, BackendKey};
+use crate::store::TerraformLocks;
 
 /// How an apply ended, and what it said before.
 pub(super) struct Applied {
@@ -24,15 +28,15 @@ pub(super) struct Applied {
 }
 
 impl Saga<'_> {
-    /// Runs apply or destroy and, if it fails, recovers.
+    /// Runs apply or destroy.
     pub(super) async fn change(&mut self, action: Action) -> Result<Ended, Ended> {
-        self.enter(if action == Action::Destroy { Step::Destroy } else { Step::Apply })?;
+        self.still_locked()?;
         let lock = self.ctx.settings.run.lock_timeout;
         let args = match &self.saved_plan {
             Some(plan) => args::apply_plan(plan, lock),
             None => args::apply(action, &self.workspace()?.var_files, lock),
         };
-        let spec = self.spec(args, self.ctx.settings.run.timeout)?;
+        let spec = self.spec(action.as_str(), args, self.ctx.settings.run.timeout)?;
         let stop = self.ctx.stop.clone();
         let mut sink = Sink {
             record: ApplyRecord::default(),
@@ -40,9 +44,11 @@ impl Saga<'_> {
             probe: LockProbe::new(self),
             events: self.ctx.events.clone(),
             deployment: self.deployment.name.clone(),
+            scribe: self.scribe.clone(),
+            told: Instant::now(),
             recorder: self.recorder()?,
         };
-        let ended = run(&spec, stop, &mut sink).await;
+        let ended = run_telling(&spec, stop, &mut sink).await;
         let Sink { record, stray, probe, .. } = sink;
         let lock_id = probe.finish().await;
         let exit = ended.map_err(|error| not_run(action, &error))?;
@@ -51,7 +57,9 @@ impl Saga<'_> {
         if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && saved {
             return Ok(self.changed(&applied));
         }
-        self.recover(action, applied).await
+        let ended = self.failed(action, &applied);
+        self.applied = Some(Arc::new(applied));
+        Err(ended)
     }
 
     fn changed(&self, applied: &Applied) -> Ended {
@@ -61,10 +69,25 @@ impl Saga<'_> {
     }
 }
 
+/// Runs a command; when the run is to end, the journal is sent to the store at once: there may be no time for it later.
+async fn run_telling(spec: &Spec, stop: watch::Receiver<Stop>, sink: &mut Sink<'_>) -> Result<Exit, ProcessError> {
+    let scribe = sink.scribe.clone();
+    let mut stopped = stop.clone();
+    let mut told = scribe.of(spec, sink);
+    let running = run(spec, stop, &mut told);
+    tokio::pin!(running);
+    tokio::select! {
+        biased;
+        ended = &mut running => return ended,
+        _ = stopped.wait_for(|stop| *stop > Stop::No) => {}
+    }
+    tokio::join!(running, scribe.send()).0
+}
+
 /// Nothing was changed by what did not start; of what was lost after that, nobody knows what it does.
 fn not_run(action: Action, error: &ProcessError) -> Ended {
     match error {
-        ProcessError::Spawn { .. } => {
+        ProcessError::Output { .. } | ProcessError::Spawn { .. } => {
             Ended::failed(Failure::caused_by(format!("terraform {action} did not start"), error))
         }
         ProcessError::Lost { .. } => {
@@ -82,8 +105,14 @@ struct Sink<'a> {
     probe: LockProbe,
     events: UnboundedSender<RunEvent>,
     deployment: String,
+    scribe: Scribe,
+    /// When the lock was told last what Terraform is working on.
+    told: Instant,
     recorder: &'a mut Recorder,
 }
+
+/// How often the lock is told what Terraform is working on; its heartbeat takes the newest.
+const TELL: Duration = Duration::from_millis(200);
 
 impl Output for Sink<'_> {
     fn line(&mut self, line: &str) {
@@ -110,43 +139,54 @@ impl Output for Sink<'_> {
         }
     }
 
+    fn ended(&mut self) {
+        self.probe.ended();
+    }
+
     fn pause(&mut self) {
         self.recorder.pause();
+        if self.record.started && self.told.elapsed() >= TELL {
+            self.scribe.working(&self.record);
+            self.told = Instant::now();
+        }
     }
 }
 
-/// Reads the id of Terraform's lock file while Terraform holds it, so that this very lock, and no other, may be released
+/// Reads the id of Terraform's lock while Terraform holds it, so that this very lock, and no other, may be released
 /// if Terraform dies with it.
 struct LockProbe {
-    target: Option<(Arc<dyn StateStore>, String)>,
+    target: Option<(TerraformLocks, BackendKey, Scribe)>,
     ended: Arc<AtomicBool>,
     reading: Option<JoinHandle<Option<String>>>,
 }
 
 impl LockProbe {
     fn new(saga: &Saga<'_>) -> Self {
-        let target = saga.lock_file().map(|key| (Arc::clone(&saga.store), key));
+        let locks = saga.locks_with_file || saga.lock_table.is_some();
+        let target = locks.then(|| (saga.terraform_locks(), saga.deployment.state.key.clone(), saga.scribe.clone()));
         Self { target, ended: Arc::default(), reading: None }
     }
 
     fn start(&mut self) {
-        let Some((store, key)) = self.target.take() else { return };
+        let Some((locks, key, scribe)) = self.target.take() else { return };
         let ended = Arc::clone(&self.ended);
         self.reading = Some(tokio::spawn(async move {
-            let object = store.get(&key).await.ok()??;
+            let id = locks.id(&key).await.ok()?;
             // Once Terraform is gone, the lock may be somebody else's.
-            if ended.load(Ordering::SeqCst) { None } else { lock_id(&object.bytes) }
+            let id = id.filter(|_| !ended.load(Ordering::SeqCst))?;
+            scribe.learn(Fact::TerraformLock { id: id.clone() });
+            Some(id)
         }));
     }
 
-    async fn finish(self) -> Option<String> {
+    /// What is read from here on may be somebody else's.
+    fn ended(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
+        self.target = None;
+    }
+
+    async fn finish(mut self) -> Option<String> {
+        self.ended();
         self.reading?.await.ok()?
     }
-}
-
-/// The id in Terraform's lock information.
-pub(super) fn lock_id(bytes: &[u8]) -> Option<String> {
-    let info: serde_json::Value = serde_json::from_slice(bytes).ok()?;
-    info["ID"].as_str().map(str::to_owned)
 }

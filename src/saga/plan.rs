@@ -4,12 +4,12 @@ use std::fs;
 
 use camino::Utf8Path;
 
-use super::apply::lock_id;
 use super::failure::still_locked;
 use super::output::Text;
+use super::retry::Tries;
 use super::{Ended, Saga, Task};
-use crate::event::{ChangeCounts, Failure, Outcome, Step};
-use crate::execute::{ErrorText, Exit, Output, args, plan_counts, run, run_to_file};
+use crate::event::{ChangeCounts, Failure, Outcome};
+use crate::execute::{ErrorText, Exit, Output, Spec, args, plan_counts, run, run_to_file};
 use crate::files;
 use crate::markdown;
 use crate::redact::sensitive;
@@ -26,7 +26,6 @@ const MARKDOWN: &str = "plan.md";
 impl Saga<'_> {
     /// Plans; the binary plan stays where [`Saga::saved_plan`] says.
     pub(super) async fn plan(&mut self, destroy: bool) -> Result<Ended, Ended> {
-        self.enter(Step::Plan)?;
         let artefacts = self.ctx.artefacts && self.task == Task::Plan;
         let binary = if artefacts { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
         if artefacts {
@@ -36,17 +35,8 @@ impl Saga<'_> {
         files::write_private(&binary, b"").map_err(|error| cannot_write(&binary, &error))?;
         let lock = self.ctx.settings.run.lock_timeout;
         let args = args::plan(destroy, &binary, &self.workspace()?.var_files, lock);
-        let spec = self.reading_spec(args)?;
-        let stop = self.ctx.stop.clone();
-        let mut output = PlanOutput {
-            text: Text { recorder: self.recorder()?, errors: ErrorText::default() },
-            counts: ChangeCounts::default(),
-            kept: artefacts.then(String::new),
-        };
-        let exit = run(&spec, stop, &mut output).await;
-        let PlanOutput { text, counts, kept } = output;
-        let errors = text.errors.finish();
-        let exit = exit.map_err(|error| Ended::failed(Failure::caused_by("terraform plan did not run", &error)))?;
+        let spec = self.reading_spec("plan", args)?;
+        let (exit, errors, counts, kept) = self.planned(&spec, artefacts).await?;
         let has_changes = match exit {
             Exit::Code(0) => false,
             Exit::Code(2) => true,
@@ -69,6 +59,35 @@ impl Saga<'_> {
         Ok(Ended { changes: counts, has_changes, ..Ended::new(outcome, None) })
     }
 
+    /// Runs the plan, again after a failure that may pass: how it ended, its errors, what it counts, and its text.
+    async fn planned(
+        &mut self,
+        spec: &Spec,
+        artefacts: bool,
+    ) -> Result<(Exit, Option<String>, ChangeCounts, Option<String>), Ended> {
+        let (stop, scribe) = (self.ctx.stop.clone(), self.scribe.clone());
+        let mut tries = Tries::default();
+        loop {
+            let mut output = PlanOutput {
+                text: Text { recorder: self.recorder()?, errors: ErrorText::default() },
+                counts: ChangeCounts::default(),
+                kept: artefacts.then(String::new),
+            };
+            let exit = run(spec, stop.clone(), &mut scribe.of(spec, &mut output)).await;
+            let PlanOutput { text, counts, kept } = output;
+            let errors = text.errors.finish();
+            let exit = exit.map_err(|error| Ended::failed(Failure::caused_by("terraform plan did not run", &error)))?;
+            let again = match exit {
+                Exit::Code(0 | 2) => None,
+                exit => self.again("plan", &mut tries, exit, errors.as_deref()).await?,
+            };
+            match again {
+                Some(notice) => self.recorder()?.line(&notice),
+                None => return Ok((exit, errors, counts, kept)),
+            }
+        }
+    }
+
     /// What an earlier run left in the same place must not be taken for the result of this one.
     fn remove_old_artefacts(&self) -> Result<(), Ended> {
         for name in [BINARY, JSON, MARKDOWN] {
@@ -86,10 +105,9 @@ impl Saga<'_> {
         if matches!(exit, Exit::Code(0..=2) | Exit::TimedOut { killed: false } | Exit::Cancelled { killed: false }) {
             return;
         }
-        let Some(key) = self.lock_file() else { return };
-        let Ok(Some(lock)) = self.store.get(&key).await else { return };
-        if let (Some(failure), Some(id)) = (&mut ended.failure, lock_id(&lock.bytes)) {
-            failure.next.push(still_locked(&self.store.describe(), &key, &id));
+        let Ok(left) = self.terraform_locks().find(&self.deployment.state.key).await else { return };
+        if let Some(failure) = &mut ended.failure {
+            failure.next.extend(left.iter().map(|lock| still_locked(&self.deployment.state.key, lock)));
         }
     }
 
@@ -101,7 +119,7 @@ impl Saga<'_> {
         (counts, has_changes): (ChangeCounts, bool),
     ) -> Result<(), Ended> {
         let raw = self.workspace()?.top.join("plan.raw.json");
-        let shown = self.show(binary, &raw).await;
+        let shown = self.show_plan(binary, &raw).await;
         let json = shown.and_then(|()| read_plan(&raw));
         // It holds secrets, whatever became of it.
         let _ = fs::remove_file(&raw);
@@ -117,8 +135,8 @@ impl Saga<'_> {
         files::write_private(&path, page.as_bytes()).map_err(|error| cannot_write(&path, &error))
     }
 
-    async fn show(&mut self, binary: &Utf8Path, raw: &Utf8Path) -> Result<(), Ended> {
-        let spec = self.reading_spec(args::show_json(binary))?;
+    async fn show_plan(&mut self, binary: &Utf8Path, raw: &Utf8Path) -> Result<(), Ended> {
+        let spec = self.reading_spec("show", args::show_json(binary))?;
         let file = files::private_file(raw).map_err(|error| cannot_write(raw, &error))?;
         let stop = self.ctx.stop.clone();
         let mut output = Text { recorder: self.recorder()?, errors: ErrorText::default() };

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::apply::{Applied, lock_id};
+use super::apply::Applied;
 use super::failure::{ended_how, still_locked, with_hints};
 use super::{Ended, Saga};
 use camino::Utf8Path;
@@ -15,6 +15,7 @@ use camino::Utf8Path;
 use crate::event::{Failure, Outcome, ResourceFate, Step, TouchedResource};
 use crate::execute::{ErrorText, Exit, args, run};
 use crate::files;
+use crate::journal::Fact;
 use crate::model::Action;
 use crate::store::keep_recovered;
 use crate::tfstate::{StateFile, touched};
@@ -23,24 +24,32 @@ use crate::tfstate::{StateFile, touched};
 const ERRORED: &str = "errored.tfstate";
 
 impl Saga<'_> {
-    pub(super) async fn recover(&mut self, action: Action, applied: Applied) -> Result<Ended, Ended> {
-        self.step(Step::Recover);
-        let failure = failure_of(action, &applied, self.ctx.settings.run.timeout);
-        let mut ended = Ended {
+    /// What a failed command looks like before anything is found out.
+    pub(super) fn failed(&self, action: Action, applied: &Applied) -> Ended {
+        Ended {
             outcome: match applied.exit {
                 Exit::Cancelled { .. } => Outcome::Cancelled,
                 _ => Outcome::Failed,
             },
             changes: applied.record.done,
             has_changes: applied.record.done.any(),
-            ..Ended::failed(failure)
-        };
-        let errored = self.workspace()?.dir.join(ERRORED);
+            ..Ended::failed(failure_of(action, applied, self.ctx.settings.run.timeout))
+        }
+    }
+
+    /// Puts right what a command that changes things has left. Done twice, it finds the same.
+    pub(super) async fn put_right(&mut self, ended: &mut Ended) {
+        // Without it Terraform was never run, or is lost: nothing is known that could be put right.
+        let Some(applied) = self.applied.clone() else { return };
+        self.show(Step::Recover);
+        let action = self.task.action();
+        *ended = self.failed(action, &applied);
+        let Ok(errored) = self.workspace().map(|workspace| workspace.dir.join(ERRORED)) else { return };
         if errored.exists() {
-            self.rescue(&errored, &applied, &mut ended).await;
+            self.rescue(&errored, &applied, ended).await;
         } else {
-            self.release_dead_lock(&applied, &mut ended).await;
-            self.compare(&applied, &mut ended).await;
+            self.release_dead_lock(&applied, ended).await;
+            self.compare(&applied, ended).await;
         }
         if let Some(failure) = &mut ended.failure
             && failure.next.is_empty()
@@ -50,7 +59,6 @@ impl Saga<'_> {
                 "mend the cause and run `tfleet {action}` again: the state has what was done, and the rest follows"
             ));
         }
-        Ok(ended)
     }
 
     /// Saves a state that Terraform could not write: a copy first, then the push, if the state in the store is one that
@@ -115,10 +123,11 @@ impl Saga<'_> {
 
     /// Puts the errored state into the store, or on disk where that cannot be; says where.
     async fn keep_copy(&mut self, errored: &Utf8Path, bytes: &[u8]) -> String {
-        let now = jiff::Timestamp::now();
+        // The same name each time, so that the same copy is not kept twice.
         let (key, run) = (&self.deployment.state.key, self.ctx.run_id);
-        match keep_recovered(&*self.store, bytes.to_vec(), key, run, now).await {
+        match keep_recovered(&*self.store, bytes.to_vec(), key, run, self.started).await {
             Ok(key) => {
+                self.scribe.learn(Fact::Rescued { place: key.clone() });
                 self.recovered_key = Some(key.clone());
                 format!("{}/{key}", self.store.describe())
             }
@@ -164,13 +173,15 @@ impl Saga<'_> {
 
     async fn push(&mut self, errored: &Utf8Path) -> Result<(), String> {
         let args = args::state_push(errored, self.ctx.settings.run.lock_timeout);
-        let spec = self.spec(args, self.ctx.settings.run.plan_timeout).map_err(|e| e.one_line())?;
+        let spec = self.spec("push", args, self.ctx.settings.run.plan_timeout).map_err(|e| e.one_line())?;
         let mut errors = ErrorText::default();
         let recorder = self.recorder.as_mut().ok_or("the log is closed")?;
         // A cancelled run still saves what it can: this command is not told to stop.
         let (_keep, never) = tokio::sync::watch::channel(crate::execute::Stop::No);
         let mut output = super::output::Text { recorder, errors: std::mem::take(&mut errors) };
-        let exit = run(&spec, never, &mut output).await.map_err(|error| error.to_string())?;
+        let scribe = self.scribe.clone();
+        let mut told = scribe.of(&spec, &mut output);
+        let exit = run(&spec, never, &mut told).await.map_err(|error| error.to_string())?;
         match exit {
             Exit::Code(0) => Ok(()),
             _ => Err(format!(
@@ -199,27 +210,18 @@ impl Saga<'_> {
 
     /// Terraform's own lock, if it is still there although its Terraform is gone: released if it is provably that one's.
     async fn release_dead_lock(&self, applied: &Applied, ended: &mut Ended) {
-        if let (Some(table), false) = (&self.lock_table, matches!(applied.exit, Exit::Code(0 | 1)))
-            && let Some(failure) = &mut ended.failure
-        {
-            failure.next.push(format!(
-                "Terraform may have left its lock in the DynamoDB table {table}; if nobody else is at work, the next run \
-                 names its id: terraform force-unlock ID"
-            ));
-        }
-        let Some(key) = self.lock_file() else { return };
-        let Ok(Some(lock)) = self.store.get(&key).await else { return };
-        let found = lock_id(&lock.bytes);
-        if found.is_some() && found == applied.lock_id {
-            match self.store.delete(&key, Some(&lock.etag)).await {
-                Ok(()) => self.notice("Terraform left its lock behind; it was this run's, and was released"),
+        let (locks, key) = (self.terraform_locks(), &self.deployment.state.key);
+        if let Some(id) = &applied.lock_id {
+            match locks.release(key, id).await {
+                Ok(true) => self.notice("Terraform left its lock behind; it was this run's, and was released"),
+                Ok(false) => {}
                 Err(error) => tracing::warn!(%error, %key, "the lock of our own Terraform could not be released"),
             }
-            return;
         }
         // Between two commands of tfleet nobody else should hold it, but who does is not guessed.
-        if let (Some(failure), Some(id)) = (&mut ended.failure, found) {
-            failure.next.push(still_locked(&self.store.describe(), &key, &id));
+        let Ok(left) = locks.find(key).await else { return };
+        if let Some(failure) = &mut ended.failure {
+            failure.next.extend(left.iter().map(|lock| still_locked(key, lock)));
         }
     }
 

@@ -191,7 +191,12 @@ mod tests {
         fn new() -> Self {
             let store: Arc<dyn StateStore> = Arc::new(MemoryStore::default());
             let terraform = TerraformLocks::new(Arc::clone(&store), true, None);
-            let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: "move" };
+            let owner = LockOwner {
+                run: RunId::new(),
+                who: "me".to_owned(),
+                action: "move",
+                longest_lease: Duration::from_secs(3600),
+            };
             Self { store, terraform, owner, stop: CancellationToken::new() }
         }
 

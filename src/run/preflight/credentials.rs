@@ -1,5 +1,7 @@
 //! Who runs tfleet, and how it gets into the accounts.
 
+use std::time::Duration;
+
 use camino::Utf8Path;
 use tempfile::TempDir;
 
@@ -7,7 +9,7 @@ use crate::config::Settings;
 use crate::config::StateSettings;
 use crate::event::Failure;
 use crate::lease::{
-    CredentialServer, ExternalId, LeaseError, Leases, RoleName, RoleSettings, ServerOptions, SessionDuration,
+    CredentialServer, ExternalId, LeaseError, LeaseKey, Leases, RoleName, RoleSettings, ServerOptions, SessionDuration,
     SessionName, sdk_config,
 };
 use crate::model::{IdError, Region};
@@ -30,6 +32,20 @@ pub async fn open_credentials(settings: &Settings) -> Result<Credentials, Failur
     let role = role_settings(settings, false)?;
     let plan_role = role_settings(settings, true)?;
     Ok(Credentials { leases, server, folder, caller, role, plan_role })
+}
+
+/// How long what child processes get stays valid at the longest: until then, a Terraform that has lost its tfleet may
+/// still work.
+pub(super) async fn longest_lease(credentials: Option<&Credentials>) -> Duration {
+    /// The longest session that STS grants to a role; also for credentials that do not expire.
+    const LONGEST: Duration = Duration::from_secs(12 * 3600);
+    let Some(credentials) = credentials else { return LONGEST };
+    let central = credentials.leases.get(&LeaseKey::Central).await.ok().and_then(|central| central.expires);
+    let central = central.map_or(LONGEST, |expires| {
+        Duration::try_from(expires.duration_since(jiff::Timestamp::now())).unwrap_or_default()
+    });
+    let role = Duration::from_secs(u64::try_from(credentials.role.duration.seconds()).unwrap_or_default());
+    central.max(role).min(LONGEST)
 }
 
 /// The region that the central account is spoken to in.

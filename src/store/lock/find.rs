@@ -97,7 +97,8 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         let terraform = TerraformLocks::new(Arc::clone(&store) as _, true, None);
         assert!(find_locks(&*store, &terraform, &key()).await.unwrap().is_empty());
-        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: "apply" };
+        let longest_lease = Duration::from_secs(3600);
+        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: "apply", longest_lease };
         let held = acquire(Arc::clone(&store) as _, &key(), &owner, Duration::ZERO, |_, _| {}).await.unwrap();
         let text = br#"{"ID":"abc","Operation":"OperationTypeApply","Who":"u@h","Created":"2026-01-01T00:00:00Z"}"#;
         store.put(&format!("{}.tflock", key()), Body::Bytes(text.to_vec()), Precondition::Always).await.unwrap();

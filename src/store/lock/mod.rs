@@ -19,8 +19,10 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{Body, Precondition, StateStore, StoreError};
+use crate::journal::Entry;
 use crate::model::BackendKey;
 pub use find::{FoundLock, find_locks, remove_lock};
 pub use holder::{Holder, LockInfo, LockOwner};
@@ -104,7 +106,9 @@ pub struct Pace {
     pub longest_poll: Duration,
     /// How often a waiting contender reports.
     pub report: Duration,
-    /// How often a holder renews its heartbeat.
+    /// When a holder renews its heartbeat for the first time: soon, so that what it has begun can be read elsewhere.
+    pub first_heartbeat: Duration,
+    /// How often it does after that.
     pub heartbeat: Duration,
 }
 
@@ -114,6 +118,7 @@ impl Default for Pace {
             first_poll: Duration::from_millis(200),
             longest_poll: Duration::from_secs(5),
             report: Duration::from_secs(10),
+            first_heartbeat: Duration::from_secs(5),
             heartbeat: Duration::from_secs(30),
         }
     }
@@ -155,7 +160,7 @@ pub async fn acquire_at_pace(
     let mut reported: Option<Instant> = None;
     loop {
         let mut holder = match place.take(&info).await? {
-            Taking::Taken(taken) => return Ok(HeldLock::new(taken, info, timing.heartbeat)),
+            Taking::Taken(taken) => return Ok(HeldLock::new(taken, info, timing)),
             // Between the write and the look, its holder released it.
             Taking::Gone => {
                 tokio::time::sleep(timing.first_poll / 20).await;
@@ -284,22 +289,44 @@ pub struct HeldLock {
     released: bool,
 }
 
+/// Puts the journal of the work under a lock into that lock, where other machines can read it.
+#[derive(Clone)]
+pub struct Carrier(Arc<Shared>);
+
+impl Carrier {
+    /// What is written with the next heartbeat.
+    pub fn carry(&self, journal: Vec<Entry>) {
+        if let Ok(mut carried) = self.0.journal.lock() {
+            *carried = journal;
+        }
+    }
+
+    /// Writes it now: before the holder may be killed.
+    pub async fn send(&self) -> Result<(), LockError> {
+        self.0.renew().await
+    }
+}
+
 struct Shared {
     place: Place,
+    id: Uuid,
+    journal: std::sync::Mutex<Vec<Entry>>,
     /// What was written last.
     state: Mutex<(LockInfo, String)>,
     lost: CancellationToken,
 }
 
 impl HeldLock {
-    fn new(mut taken: Taken, info: LockInfo, heartbeat: Duration) -> Self {
+    fn new(mut taken: Taken, info: LockInfo, timing: Pace) -> Self {
         taken.kept = true;
         let shared = Arc::new(Shared {
             place: taken.place.clone(),
+            id: info.id,
+            journal: std::sync::Mutex::default(),
             state: Mutex::new((info, taken.etag.clone())),
             lost: CancellationToken::new(),
         });
-        let task = tokio::spawn(beat(Arc::clone(&shared), heartbeat));
+        let task = tokio::spawn(beat(Arc::clone(&shared), timing));
         Self { shared, task, released: false }
     }
 
@@ -319,6 +346,18 @@ impl HeldLock {
     #[must_use]
     pub fn lost_token(&self) -> CancellationToken {
         self.shared.lost.clone()
+    }
+
+    /// The id of this taking of the lock.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.shared.id
+    }
+
+    /// What puts the journal into the lock.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        Carrier(Arc::clone(&self.shared))
     }
 
     /// Asks the store whether the lock is still ours, and renews the heartbeat: before what must not be done without it.
@@ -359,6 +398,9 @@ impl Shared {
         };
         let (info, etag) = &mut *state;
         info.heartbeat = Timestamp::now();
+        if let Ok(journal) = self.journal.lock() {
+            info.journal.clone_from(&journal);
+        }
         // Twice: the second time over a write of our own whose answer got lost.
         for _ in 0..2 {
             match self.place.write(info, Precondition::Matches(etag.clone())).await {
@@ -378,8 +420,8 @@ impl Shared {
     }
 }
 
-async fn beat(shared: Arc<Shared>, every: Duration) {
-    let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
+async fn beat(shared: Arc<Shared>, timing: Pace) {
+    let mut ticks = tokio::time::interval_at(Instant::now() + timing.first_heartbeat, timing.heartbeat);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -10,6 +10,7 @@ const PACE: Pace = Pace {
     first_poll: Duration::from_millis(2),
     longest_poll: Duration::from_millis(10),
     report: Duration::from_millis(20),
+    first_heartbeat: Duration::from_millis(5),
     heartbeat: Duration::from_millis(5),
 };
 const LONG: Duration = Duration::from_secs(60);
@@ -19,7 +20,12 @@ fn key() -> BackendKey {
 }
 
 fn owner() -> LockOwner {
-    LockOwner { run: RunId::new(), who: "arn:aws:iam::123456789012:user/me".to_owned(), action: "apply" }
+    LockOwner {
+        run: RunId::new(),
+        who: "arn:aws:iam::123456789012:user/me".to_owned(),
+        action: "apply",
+        longest_lease: Duration::from_secs(3600),
+    }
 }
 
 async fn take(store: &Arc<dyn StateStore>, timeout: Duration) -> Result<HeldLock, LockError> {
