@@ -187,7 +187,7 @@ fn a_moved_state_is_the_one_that_terraform_reads() {
         fleet.plan().run().assert_code(3).assert_says(&["its key moved", &command]);
         state(&fleet, &["move", &from, &to]).run().assert_code(0).assert_says(&["moved", "kept in backups/"]);
         assert_eq!(fleet.store().get(&to).unwrap(), before);
-        assert_eq!(fleet.store().states(), [to.clone()]);
+        assert_eq!(fleet.store().states(), std::slice::from_ref(&to));
         assert_no_locks(&fleet);
         assert_eq!(fleet.store().json(&format!("owners/{to}.json"))["moved_from"], json!(from));
         assert_eq!(fleet.store().json(&format!("owners/{from}.json"))["moved_to"], json!(to));
@@ -220,7 +220,7 @@ fn apply_and_destroy_move_states_when_they_are_told_to() {
         let (from, to) = moved_key(&fleet);
         fleet.plan().arg("--migrate-state").run().assert_code(3).assert_says(&["tfleet state move"]);
         fleet.apply().arg("--migrate-state").run().assert_code(0).assert_says(&["moved the state", "+1 ~0 -0"]);
-        assert_eq!(fleet.store().states(), [to.clone()]);
+        assert_eq!(fleet.store().states(), std::slice::from_ref(&to));
         assert_eq!(fleet.store().resources(&to).len(), 2);
         fleet.deploy(&Deploy::new("a"));
         fleet.destroy().arg("--migrate-state").run().assert_code(0).assert_says(&["moved the state", "-2"]);
@@ -237,7 +237,7 @@ fn two_movers_make_one_move() {
         let movers = [mover(), mover(), mover()];
         let said: Vec<String> = movers.into_iter().map(|mover| mover.wait().assert_code(0).stdout).collect();
         assert_eq!(said.iter().filter(|said| said.contains("already")).count(), 2, "{said:?}");
-        assert_eq!(fleet.store().states(), [to.clone()]);
+        assert_eq!(fleet.store().states(), std::slice::from_ref(&to));
         assert_eq!(fleet.store().resources(&to).len(), 1);
         assert_no_locks(&fleet);
     }
@@ -263,7 +263,7 @@ fn a_move_that_broke_off_is_finished_by_the_next() {
         fleet.deploy(&Deploy::new("a")).apply().run().assert_code(3).assert_says(&["state move"]);
         fleet.deploy(&Deploy::new("a").more("kms_keys = { \"k\" = {} }"));
         state(&fleet, &["move", &from, &to]).run().assert_code(0).assert_says(&["finished an earlier move"]);
-        assert_eq!(fleet.store().states(), [to.clone()]);
+        assert_eq!(fleet.store().states(), std::slice::from_ref(&to));
         fleet.plan().arg("--detailed-exitcode").run().assert_code(2).assert_says(&["+1 ~0 -0"]);
     }
 }
