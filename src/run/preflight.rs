@@ -2,6 +2,7 @@
 
 mod credentials;
 mod memory;
+mod migrate;
 mod modules;
 mod ownership;
 mod prune;
@@ -26,8 +27,10 @@ use crate::store::LockOwner;
 use crate::store::{KnownFiles, Outbox};
 use crate::workspace::CacheDirs;
 
+pub(super) use credentials::region as region_of_states;
 pub use credentials::{open_credentials, role_settings};
 pub use modules::backend_settings;
+pub use ownership::{repository, services};
 pub use stores::{open_store, open_table};
 
 /// What is asked of a run.
@@ -44,6 +47,8 @@ pub struct Request<'a> {
     pub out_dir: Option<&'a Utf8Path>,
     /// Whether what the screen shows is redacted, as logs and artefacts always are.
     pub redact_screen: bool,
+    /// Whether states whose key has changed are moved to their new keys first.
+    pub migrate_state: bool,
 }
 
 /// A run that may begin.
@@ -76,6 +81,9 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    if request.migrate_state {
+        notices.extend(migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?);
+    }
     let tables = stores::open_tables(request, &backend, credentials.as_ref()).await?;
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
@@ -166,7 +174,7 @@ fn dropped_notice() -> Option<String> {
 }
 
 /// The user of this machine, where no AWS caller is known.
-fn local_user() -> String {
+pub(super) fn local_user() -> String {
     ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))

@@ -22,6 +22,7 @@ mod killed;
 mod locks;
 mod outages;
 mod redaction;
+mod state;
 #[cfg(feature = "failpoints")]
 mod steps;
 mod summary;

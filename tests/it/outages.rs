@@ -182,7 +182,6 @@ fn a_full_disk_stops_before_terraform_starts() {
     };
     // It fills up while the run is under way.
     let done = apply().run();
-    eprintln!("DBG {:?} {:?}", fill.metadata(), wrapper.calls().iter().map(|c| c.args.clone()).collect::<Vec<_>>());
     let done = done.assert_code(1).assert_silent_on(&[]);
     assert_eq!(done.entry(&deploy.key())["outcome"], "failed");
     assert!(wrapper.calls_of("apply").is_empty());

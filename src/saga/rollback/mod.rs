@@ -52,6 +52,9 @@ impl Saga<'_> {
         }
         // What is not sound, or not this run's, is an operator's.
         let Some(sound) = self.sound.clone() else { return };
+        if only_unsaved(applied) {
+            return left(ended, "everything was applied, only its state could not be written at first");
+        }
         self.show(Step::RollBack);
         let began = Timestamp::now();
         let log = self.artefact("rollback.log");
@@ -98,6 +101,14 @@ impl Saga<'_> {
         let place = self.send_record(&name, &record).await;
         self.rollback_key = place;
     }
+}
+
+/// Whether all that went wrong is that Terraform could not write its state: what was wanted is there.
+fn only_unsaved(applied: &Applied) -> bool {
+    /// How Terraform begins its errors about that.
+    const UNSAVED: [&str; 2] = ["Failed to save state", "Failed to persist state"];
+    let errors = &applied.record.errors;
+    !errors.is_empty() && errors.iter().all(|error| UNSAVED.iter().any(|words| error.starts_with(words)))
 }
 
 /// Nothing was put back.
