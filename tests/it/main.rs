@@ -11,6 +11,8 @@ mod aws_provider;
 mod bad_input;
 mod bed;
 mod cancel;
+#[cfg(feature = "failpoints")]
+mod chaos;
 mod credentials;
 mod discover;
 mod environment;

@@ -175,8 +175,19 @@ impl Running {
 
     /// Waits for its end.
     #[track_caller]
-    pub fn wait(mut self) -> Done {
-        let status = wait_within(LONGEST_RUN, || self.child.try_wait().unwrap());
+    pub fn wait(self) -> Done {
+        self.wait_up_to(LONGEST_RUN)
+    }
+
+    /// Waits for the end of a run over more deployments than tests have as a rule.
+    #[track_caller]
+    pub fn wait_long(self) -> Done {
+        self.wait_up_to(8 * LONGEST_RUN)
+    }
+
+    #[track_caller]
+    fn wait_up_to(mut self, limit: Duration) -> Done {
+        let status = wait_within(limit, || self.child.try_wait().unwrap());
         let Some(status) = status else { panic!("{} did not end:\n{}", self.line, self.output()) };
         Done {
             status,
@@ -228,6 +239,16 @@ impl Done {
         let signal = self.status.signal();
         assert!(signal == Some(9), "{} ended with {:?} and was not killed:\n{}", self.line, self.status, self.output());
         self
+    }
+
+    /// What was called and how that ended, in a line.
+    pub fn ending(&self) -> String {
+        format!("{}: {:?}, signal {:?}", self.line, self.status.code(), self.status.signal())
+    }
+
+    /// The summary file, if it was written.
+    pub fn summary_if_any(&self) -> Option<Value> {
+        serde_json::from_str(self.summary.as_deref()?).ok()
     }
 
     /// Both streams.

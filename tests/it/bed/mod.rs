@@ -23,7 +23,7 @@ mod wrapper;
 
 pub use aws::{aws_fleet, aws_provider_block};
 pub use bytes::{assert_nowhere, files_below, tree};
-pub use cli::{Done, Tfleet};
+pub use cli::{Done, Running, Tfleet};
 pub use fleet::{DATA_ROOT, Deploy, Fleet};
 pub use gate::Gate;
 pub use moto::{Bucket, Keys, Moto, block_on};
