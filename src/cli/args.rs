@@ -230,7 +230,7 @@ pub struct ApplyArgs {
     #[arg(long, help_heading = "Running")]
     pub auto_approve: bool,
 
-    /// What to do after a failed apply [default: none]
+    /// What to do after a failed apply [default: auto]
     #[arg(long, value_enum, help_heading = "Running")]
     pub rollback: Option<Rollback>,
 }
@@ -249,6 +249,14 @@ pub struct DestroyArgs {
     /// Destroy every deployment that is discovered
     #[arg(long, help_heading = "Selection")]
     pub all: bool,
+
+    /// Destroy what this state records although its file is gone, by the snapshot of its last apply
+    #[arg(long, value_name = "KEY", help_heading = "Selection", conflicts_with = "all")]
+    pub key: Option<String>,
+
+    /// The bucket of that state, where it is not the one of the settings
+    #[arg(long, help_heading = "Selection", requires = "key")]
+    pub bucket: Option<String>,
 
     /// Do not ask
     #[arg(long, help_heading = "Running")]

@@ -6,6 +6,7 @@
 pub mod desk;
 pub mod moving;
 pub mod preflight;
+pub mod revive;
 mod signals;
 
 use std::collections::{BTreeMap, VecDeque};

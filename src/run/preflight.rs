@@ -15,12 +15,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::Channels;
+use super::revive::Revived;
 use crate::config::Settings;
 use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::execute::{Environment, Stop, Terraform, TerraformError};
 use crate::files;
-use crate::model::{Action, Deployment, RunId};
+use crate::model::{Action, Deployment, RunId, SnapshotReason};
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain};
 use crate::store::LockOwner;
@@ -49,6 +50,15 @@ pub struct Request<'a> {
     pub redact_screen: bool,
     /// Whether states whose key has changed are moved to their new keys first.
     pub migrate_state: bool,
+    /// Where the deployment was made from, if it is none of the files that are there.
+    pub revived: Option<&'a Revived>,
+}
+
+impl Request<'_> {
+    /// The folder whose name or remote says what the repository is called.
+    fn repository_dir(&self) -> &Utf8Path {
+        self.revived.map_or(&self.settings.base_dir, |revived| &revived.repository_dir)
+    }
 }
 
 /// A run that may begin.
@@ -75,7 +85,11 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         failure.next("set TFLEET_CACHE_DIR to another directory")
     })?;
     check_space(cache.root())?;
-    let environment = Environment::for_terraform(std::env::vars_os());
+    let mut environment = Environment::for_terraform(std::env::vars_os());
+    if let Some(revived) = request.revived {
+        let variables = revived.variables.iter().map(|(name, value)| (name.as_str(), value.expose().as_str()));
+        environment = environment.with_variables(variables);
+    }
     let terraform = find_terraform(settings, &environment).await?;
     modules::check_versions(request, &terraform)?;
     let roots = modules::read_roots(request, &cache)?;
@@ -137,6 +151,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         kept: Mutex::new(HashMap::new()),
         said: Mutex::default(),
         uploaded: KnownFiles::default(),
+        snapshot_reason: if request.revived.is_some() { SnapshotReason::Restore } else { SnapshotReason::Apply },
     };
     Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices })
 }

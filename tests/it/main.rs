@@ -18,6 +18,7 @@ mod harness;
 mod killed;
 mod locks;
 mod redaction;
+mod revive;
 mod state;
 mod summary;
 mod tables;
