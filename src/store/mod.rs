@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `locks/{key}.json` | tfleet's own lock of a key | `lock` |
 //! | `backups/{key}.{time}-{run}.backup` | the state before an apply or destroy | `backup` |
+//! | `backups/{key}.{time}-{run}.abandoned` | the state after a failed apply, given up for the one before | `backup` |
 //! | `owners/{key}.json` | which source a key belongs to | `owners` |
 //! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
 //! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
@@ -49,7 +50,7 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 
 pub use audit::{AuditName, Written, write_audit, write_output};
-pub use backup::backup;
+pub use backup::{backup, keep_abandoned};
 pub use error::StoreError;
 pub use guard::{Guard, GuardError, Guarding};
 pub use history::{Content, History, HistoryError, Moment, MomentKind, history, read_moment, who_ran};
