@@ -4,7 +4,6 @@
 //! unknown fields are left alone, so that a newer Terraform does no harm.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
@@ -16,14 +15,14 @@ use crate::event::{ChangeCounts, Progress};
 pub struct UiMessage<'a> {
     /// What Terraform would have printed.
     #[serde(borrow, rename = "@message", default)]
-    message: Cow<'a, str>,
+    pub(super) message: Cow<'a, str>,
     #[serde(borrow, rename = "type", default)]
-    kind: Cow<'a, str>,
+    pub(super) kind: Cow<'a, str>,
     hook: Option<Hook>,
-    change: Option<Change>,
-    changes: Option<Changes>,
+    pub(super) change: Option<Change>,
+    pub(super) changes: Option<Changes>,
     diagnostic: Option<Diagnostic>,
-    outputs: Option<serde_json::Map<String, serde_json::Value>>,
+    pub(super) outputs: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -34,27 +33,28 @@ struct Hook {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Change {
+pub(super) struct Change {
+    pub resource: Option<ResourceName>,
     #[serde(default)]
-    action: String,
-    importing: Option<serde_json::Value>,
-    previous_resource: Option<ResourceName>,
+    pub action: String,
+    pub importing: Option<serde_json::Value>,
+    pub previous_resource: Option<ResourceName>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct ResourceName {
+pub(super) struct ResourceName {
     #[serde(default)]
-    addr: String,
+    pub addr: String,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
-struct Changes {
+pub(super) struct Changes {
     #[serde(default)]
-    add: u64,
+    pub add: u64,
     #[serde(default)]
-    change: u64,
+    pub change: u64,
     #[serde(default)]
-    remove: u64,
+    pub remove: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -180,84 +180,6 @@ impl Diagnostic {
     }
 }
 
-/// What the stream of one apply said, as far as it decides anything.
-#[derive(Debug, Clone, Default)]
-pub struct ApplyRecord {
-    /// What was done so far; the totals of Terraform's own summary once it has come.
-    pub done: ChangeCounts,
-    /// What the plan inside the apply wanted.
-    pub planned: ChangeCounts,
-    /// Whether there was a difference at all: resources, outputs, imports, moves.
-    pub has_changes: bool,
-    /// Addresses that Terraform began with and has not ended yet.
-    pub open: BTreeSet<String>,
-    /// Addresses whose creation ended well.
-    pub created: BTreeSet<String>,
-    /// The errors, in order.
-    pub errors: Vec<String>,
-    /// Whether an action on a resource has begun: from here on the state is being written.
-    pub started: bool,
-}
-
-impl ApplyRecord {
-    /// Takes one message.
-    pub fn take(&mut self, message: &UiMessage<'_>) {
-        if let Some(error) = message.error() {
-            self.errors.push(error);
-        }
-        match message.kind.as_ref() {
-            "planned_change" => {
-                let change = message.change.as_ref();
-                let moved = change.is_some_and(|c| c.importing.is_some() || c.previous_resource.is_some());
-                self.has_changes |= moved || change.is_some_and(|c| c.action != "noop" && c.action != "read");
-            }
-            "outputs" => {
-                let action = |o: &serde_json::Value| o["action"].as_str().is_some_and(|a| a != "noop");
-                self.has_changes |= message.outputs.as_ref().is_some_and(|all| all.values().any(action));
-            }
-            "change_summary" => self.summary(message),
-            "apply_start" | "apply_complete" | "apply_errored" => self.hook(message),
-            _ => {}
-        }
-    }
-
-    fn summary(&mut self, message: &UiMessage<'_>) {
-        let Some(changes) = message.changes else { return };
-        let counts = ChangeCounts { add: changes.add, change: changes.change, destroy: changes.remove };
-        if message.message.starts_with("Plan:") {
-            self.planned = counts;
-        } else {
-            self.done = counts;
-        }
-        self.has_changes |= counts.any();
-    }
-
-    fn hook(&mut self, message: &UiMessage<'_>) {
-        let Some((address, verb, progress)) = message.resource() else { return };
-        match progress {
-            Progress::Started => {
-                self.started = true;
-                self.open.insert(address.to_owned());
-            }
-            Progress::Running => {}
-            Progress::Done | Progress::Failed => {
-                self.open.remove(address);
-            }
-        }
-        if progress == Progress::Done {
-            match verb {
-                "create" => {
-                    self.done.add += 1;
-                    self.created.insert(address.to_owned());
-                }
-                "update" => self.done.change += 1,
-                "delete" => self.done.destroy += 1,
-                _ => {}
-            }
-        }
-    }
-}
-
 /// The counts in the text of a plan: `Plan: 1 to import, 2 to add, 3 to change, 4 to destroy.`
 ///
 /// The text form is read because a plan is kept as people read it; asking Terraform for JSON too would cost a process.
@@ -312,12 +234,6 @@ mod tests {
 
     const ERROR: &str = r#"{"@level":"error","@message":"Error: local-exec provisioner error","diagnostic":{"severity":"error","summary":"local-exec provisioner error","detail":"exit status 3. Output: oops\n","address":"terraform_data.b","range":{"filename":"main.tf","start":{"line":10,"column":30,"byte":217},"end":{"line":10,"column":31,"byte":218}},"snippet":{"context":"resource \"terraform_data\" \"b\"","code":"  provisioner \"local-exec\" {}","start_line":10}},"type":"diagnostic"}"#;
 
-    fn hook(kind: &str, address: &str, action: &str) -> String {
-        format!(
-            r#"{{"@message":"m","type":"{kind}","hook":{{"resource":{{"addr":"{address}"}},"action":"{action}"}}}}"#
-        )
-    }
-
     #[test]
     fn diagnostics_read_like_terraforms_own() {
         let message = UiMessage::parse(ERROR).unwrap();
@@ -334,41 +250,6 @@ mod tests {
             message.error().unwrap(),
             "local-exec provisioner error (with terraform_data.b, on main.tf line 10): exit status 3. Output: oops"
         );
-    }
-
-    #[test]
-    fn a_record_of_an_apply_knows_what_is_open() {
-        let mut record = ApplyRecord::default();
-        for line in [
-            hook("apply_start", "a", "create"),
-            hook("apply_start", "b", "update"),
-            hook("apply_start", "c", "create"),
-            hook("apply_complete", "a", "create"),
-            hook("apply_errored", "b", "update"),
-            ERROR.to_owned(),
-        ] {
-            record.take(&UiMessage::parse(&line).unwrap());
-        }
-        assert_eq!(record.done, ChangeCounts { add: 1, change: 0, destroy: 0 });
-        assert_eq!(record.open.iter().collect::<Vec<_>>(), ["c"]);
-        assert_eq!((record.errors.len(), record.started), (1, true));
-    }
-
-    #[test]
-    fn a_difference_in_outputs_or_addresses_alone_is_one() {
-        for line in [
-            r#"{"@message":"x","type":"outputs","outputs":{"a":{"action":"noop"},"b":{"action":"update"}}}"#,
-            r#"{"@message":"x","type":"planned_change","change":{"action":"noop","previous_resource":{"addr":"a"}}}"#,
-            r#"{"@message":"x","type":"planned_change","change":{"action":"noop","importing":{"id":"i"}}}"#,
-        ] {
-            let mut record = ApplyRecord::default();
-            record.take(&UiMessage::parse(line).unwrap());
-            assert!(record.has_changes, "{line}");
-        }
-        let mut record = ApplyRecord::default();
-        record
-            .take(&UiMessage::parse(r#"{"@message":"x","type":"outputs","outputs":{"a":{"action":"noop"}}}"#).unwrap());
-        assert!(!record.has_changes);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! One child process: its own process group, its output by lines, and an orderly end.
 //!
+//! A child writes to files alone, so that it goes on if this tfleet is killed.
+//!
 //! A child gets at most one interrupt, whoever asks for the end: a second one would make Terraform abort at once and
 //! leave its lock and an unsaved state behind. After the grace period the whole group is killed.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -13,13 +14,12 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::Environment;
+use super::follow::Follower;
 
 /// What running processes are asked to do; it only ever grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -50,6 +50,9 @@ pub struct Spec {
     pub grace: Duration,
     /// What stays open as its standard input; nothing where there is none. Nobody ever answers a question there.
     pub stdin: Option<Arc<File>>,
+    /// The file that takes its standard output and standard error, made anew, only for its owner. It is unredacted.
+    /// While the process runs it grows; see [`KEEPS_OUTPUT`] for when it goes.
+    pub output: Utf8PathBuf,
 }
 
 /// How a process ended.
@@ -74,6 +77,14 @@ pub enum Exit {
 /// Why a process could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
+    /// There is no place for its output; it was not started.
+    #[error("cannot write {path}")]
+    Output {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// It could not be started.
     #[error("cannot start {program}")]
     Spawn {
@@ -82,7 +93,7 @@ pub enum ProcessError {
         /// Why.
         source: io::Error,
     },
-    /// Its output could not be read, or its end not awaited.
+    /// Its end could not be awaited.
     #[error("lost {program} while it ran")]
     Lost {
         /// The program.
@@ -92,17 +103,18 @@ pub enum ProcessError {
     },
 }
 
-/// A line longer than this is given on in pieces, cut at white space where there is some, so that memory is bounded.
-const LONGEST_LINE: usize = 1024 * 1024;
-
-/// How much is read at once.
-const READ_SIZE: usize = 64 * 1024;
-
-/// How long output may still come after the process itself has ended: grandchildren can hold the pipe open.
-const DRAIN: Duration = Duration::from_secs(2);
+/// Whether the output file stays after [`run`] has given everything on. It does not: who wants the text has it by then, and
+/// unredacted text lies nowhere longer than it must. If tfleet dies it stays, as the record of what the process did.
+pub const KEEPS_OUTPUT: bool = false;
 
 /// Where a process's output goes.
 pub trait Output: Send {
+    /// The process runs, with this process id, which is its group's too.
+    fn started(&mut self, _pid: u32) {}
+
+    /// The process has ended; the lines that still come were printed before.
+    fn ended(&mut self) {}
+
     /// Takes a line without its end.
     fn line(&mut self, line: &str);
 
@@ -119,10 +131,9 @@ impl<F: FnMut(&str) + Send> Output for F {
 /// Runs a process to its end. `output` gets each line of its standard output and standard error, without the end of
 /// line, in the order they were written.
 pub async fn run(spec: &Spec, stop: watch::Receiver<Stop>, output: &mut dyn Output) -> Result<Exit, ProcessError> {
-    let (reader, writer) = io::pipe().map_err(|source| spawn_error(spec, source))?;
-    let second = writer.try_clone().map_err(|source| spawn_error(spec, source))?;
-    let child = start(spec, Stdio::from(writer), Stdio::from(second))?;
-    supervise(spec, child, reader.into(), stop, output).await
+    let (follower, writer) = Follower::create(&spec.output).map_err(|source| output_error(spec, source))?;
+    let second = writer.try_clone().map_err(|source| output_error(spec, source))?;
+    follow(spec, (Stdio::from(writer), Stdio::from(second)), follower, stop, output).await
 }
 
 /// Runs a process to its end with its standard output going to `file`; `output` gets its standard error.
@@ -132,9 +143,36 @@ pub async fn run_to_file(
     stop: watch::Receiver<Stop>,
     output: &mut dyn Output,
 ) -> Result<Exit, ProcessError> {
-    let (reader, writer) = io::pipe().map_err(|source| spawn_error(spec, source))?;
-    let child = start(spec, Stdio::from(file), Stdio::from(writer))?;
-    supervise(spec, child, reader.into(), stop, output).await
+    let (follower, writer) = Follower::create(&spec.output).map_err(|source| output_error(spec, source))?;
+    follow(spec, (Stdio::from(file), Stdio::from(writer)), follower, stop, output).await
+}
+
+async fn follow(
+    spec: &Spec,
+    streams: (Stdio, Stdio),
+    mut follower: Follower,
+    stop: watch::Receiver<Stop>,
+    output: &mut dyn Output,
+) -> Result<Exit, ProcessError> {
+    let child = match start(spec, streams) {
+        Ok(child) => child,
+        Err(error) => {
+            follower.remove();
+            return Err(error);
+        }
+    };
+    if let Some(pid) = child.id() {
+        output.started(pid);
+    }
+    let exit = supervise(spec, child, &mut follower, stop, output).await?;
+    if !KEEPS_OUTPUT {
+        follower.remove();
+    }
+    Ok(exit)
+}
+
+fn output_error(spec: &Spec, source: io::Error) -> ProcessError {
+    ProcessError::Output { path: spec.output.clone(), source }
 }
 
 fn spawn_error(spec: &Spec, source: io::Error) -> ProcessError {
@@ -142,7 +180,7 @@ fn spawn_error(spec: &Spec, source: io::Error) -> ProcessError {
 }
 
 /// The one constructor of child processes.
-fn start(spec: &Spec, stdout: Stdio, stderr: Stdio) -> Result<Child, ProcessError> {
+fn start(spec: &Spec, (stdout, stderr): (Stdio, Stdio)) -> Result<Child, ProcessError> {
     tracing::debug!(program = %spec.program, args = ?spec.args, dir = %spec.dir, "starting");
     let stdin = match &spec.stdin {
         Some(file) => Stdio::from(file.try_clone().map_err(|source| spawn_error(spec, source))?),
@@ -159,7 +197,6 @@ fn start(spec: &Spec, stdout: Stdio, stderr: Stdio) -> Result<Child, ProcessErro
         .stderr(stderr)
         // A terminal's Ctrl-C goes to the whole foreground group; the child must get its interrupt from us alone.
         .process_group(0);
-    // The command holds our ends of the pipe; it ends here, so that the pipe closes with the child.
     command.spawn().map_err(|source| spawn_error(spec, source))
 }
 
@@ -173,22 +210,19 @@ struct Ending {
 async fn supervise(
     spec: &Spec,
     mut child: Child,
-    reader: OwnedFd,
+    follower: &mut Follower,
     mut stop: watch::Receiver<Stop>,
     output: &mut dyn Output,
 ) -> Result<Exit, ProcessError> {
     let lost = |source| ProcessError::Lost { program: spec.program.clone(), source };
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let mut reader = Receiver::from_owned_fd(reader).map_err(lost)?;
-    let mut lines = Lines::default();
     let deadline = Instant::now() + spec.timeout;
     let mut ending: Option<Ending> = None;
-    let mut open = true;
+    let mut readable = true;
     let mut watched = true;
     let status = loop {
         let next_deadline = ending.as_ref().map_or(deadline, |e| e.deadline);
         let waiting = ending.as_ref().is_none_or(|e| !e.killed);
-        lines.buffer.reserve(READ_SIZE);
         tokio::select! {
             biased;
             status = child.wait() => break status.map_err(lost)?,
@@ -222,21 +256,19 @@ async fn supervise(
                     });
                 }
             },
-            read = reader.read_buf(&mut lines.buffer), if open => match read {
-                Ok(0) => open = false,
-                Ok(_) => lines.take(output),
+            () = follower.grown(), if readable => {
                 // What it prints cannot be followed any more; that it ends must be.
-                Err(error) => {
-                    tracing::debug!(%error, "its output cannot be read any more");
-                    open = false;
+                if let Err(error) = follower.take(output) {
+                    tracing::warn!(%error, path = %spec.output, "the output of a process cannot be read any more");
+                    readable = false;
                 }
             },
         }
     };
-    if open {
-        drain(&mut reader, &mut lines, output).await;
+    output.ended();
+    if let Err(error) = follower.finish(output) {
+        tracing::warn!(%error, path = %spec.output, "the end of a process's output cannot be read");
     }
-    lines.finish(output);
     // Providers and provisioners of a Terraform that did not end in order would run on unseen. After an orderly end
     // they are left alone, as plain Terraform leaves them.
     if ending.is_some() || status.code().is_none() {
@@ -259,18 +291,6 @@ fn asked(ending: Option<&Ending>) -> Stop {
     }
 }
 
-async fn drain(reader: &mut Receiver, lines: &mut Lines, output: &mut dyn Output) {
-    let end = Instant::now() + DRAIN;
-    while let Ok(Ok(read)) =
-        timeout(end.saturating_duration_since(Instant::now()), reader.read_buf(&mut lines.buffer)).await
-    {
-        if read == 0 {
-            return;
-        }
-        lines.take(output);
-    }
-}
-
 fn exit_of(status: ExitStatus) -> Exit {
     status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code)
 }
@@ -288,55 +308,16 @@ fn kill_group(pid: Option<Pid>) {
     }
 }
 
-/// Cuts what is read into lines.
-#[derive(Default)]
-struct Lines {
-    buffer: Vec<u8>,
-}
-
-impl Lines {
-    /// Gives on every whole line that the buffer holds.
-    fn take(&mut self, output: &mut dyn Output) {
-        self.give_whole_lines(output);
-        output.pause();
-    }
-
-    fn give_whole_lines(&mut self, output: &mut dyn Output) {
-        let mut start = 0;
-        while let Some(end) = self.buffer[start..].iter().position(|b| *b == b'\n') {
-            give(&self.buffer[start..start + end], output);
-            start += end + 1;
-        }
-        self.buffer.drain(..start);
-        while self.buffer.len() > LONGEST_LINE {
-            let white = self.buffer[..LONGEST_LINE].iter().rposition(u8::is_ascii_whitespace);
-            let cut = white.filter(|at| *at > LONGEST_LINE / 2).unwrap_or(LONGEST_LINE);
-            give(&self.buffer[..cut], output);
-            self.buffer.drain(..cut);
-        }
-    }
-
-    fn finish(&mut self, output: &mut dyn Output) {
-        if !self.buffer.is_empty() {
-            give(&self.buffer, output);
-            self.buffer.clear();
-        }
-    }
-}
-
-fn give(line: &[u8], output: &mut dyn Output) {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    output.line(&String::from_utf8_lossy(line));
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant as Clock;
 
     use super::*;
 
-    fn shell(script: &str) -> Spec {
-        Spec {
+    fn shell(script: &str) -> (tempfile::TempDir, Spec) {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Utf8PathBuf::from_path_buf(dir.path().join("private/test.output")).unwrap();
+        let spec = Spec {
             program: "/bin/sh".into(),
             args: vec!["-c".to_owned(), script.to_owned()],
             dir: "/".into(),
@@ -344,26 +325,31 @@ mod tests {
             timeout: Duration::from_secs(60),
             grace: Duration::from_secs(60),
             stdin: None,
-        }
+            output,
+        };
+        (dir, spec)
     }
 
     async fn output(spec: &Spec, stop: watch::Receiver<Stop>) -> (Exit, Vec<String>) {
         let mut lines = Vec::new();
         let exit = run(spec, stop, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
+        assert!(!spec.output.exists(), "nobody needs it any more");
         (exit, lines)
     }
 
     #[tokio::test]
     async fn both_streams_come_by_lines_and_in_order() {
         let (_keep, stop) = watch::channel(Stop::No);
-        let (exit, lines) = output(&shell("echo a; echo b >&2; printf 'c\\r\\nd'; exit 7"), stop).await;
+        let (_dir, spec) = shell("echo a; echo b >&2; printf 'c\\r\\nd'; exit 7");
+        let (exit, lines) = output(&spec, stop).await;
         assert_eq!((exit, lines), (Exit::Code(7), ["a", "b", "c", "d"].map(str::to_owned).to_vec()));
     }
 
     #[tokio::test]
     async fn a_timeout_interrupts_once_and_waits_for_an_orderly_end() {
         let (_keep, stop) = watch::channel(Stop::No);
-        let mut spec = shell("trap 'echo interrupted; kill $!; exit 1' INT; tail -f /dev/null & echo ready; wait");
+        let (_dir, mut spec) =
+            shell("trap 'echo interrupted; kill $!; exit 1' INT; tail -f /dev/null & echo ready; wait");
         spec.timeout = Duration::from_millis(300);
         let (exit, lines) = output(&spec, stop).await;
         assert_eq!(exit, Exit::TimedOut { killed: false });
@@ -373,7 +359,7 @@ mod tests {
     #[tokio::test]
     async fn an_interrupt_that_comes_too_late_changes_nothing() {
         let (ask, stop) = watch::channel(Stop::No);
-        let spec = shell("trap 'exit 0' INT; echo ready; while :; do :; done");
+        let (_dir, spec) = shell("trap 'exit 0' INT; echo ready; while :; do :; done");
         let mut interrupt = |_: &str| {
             ask.send_replace(Stop::Interrupt);
         };
@@ -383,7 +369,7 @@ mod tests {
     #[tokio::test]
     async fn who_ignores_the_interrupt_is_killed_with_its_whole_group() {
         let (_keep, stop) = watch::channel(Stop::No);
-        let mut spec = shell("trap '' INT; (trap '' INT; exec tail -f /dev/null) & echo $!; wait");
+        let (_dir, mut spec) = shell("trap '' INT; (trap '' INT; exec tail -f /dev/null) & echo $!; wait");
         spec.timeout = Duration::from_millis(200);
         spec.grace = Duration::from_millis(200);
         let (exit, lines) = output(&spec, stop).await;
@@ -400,7 +386,7 @@ mod tests {
     #[tokio::test]
     async fn cancelling_interrupts_and_a_second_request_kills() {
         let (ask, stop) = watch::channel(Stop::No);
-        let spec = shell("trap 'echo once' INT; tail -f /dev/null & echo ready; while :; do wait $!; done");
+        let (_dir, spec) = shell("trap 'echo once' INT; tail -f /dev/null & echo ready; while :; do wait $!; done");
         let mut lines = Vec::new();
         let exit = run(&spec, stop, &mut |line: &str| {
             lines.push(line.to_owned());
@@ -413,13 +399,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_grandchild_that_keeps_the_pipe_does_not_keep_us() {
+    async fn a_grandchild_that_keeps_writing_does_not_keep_us() {
         let (_keep, stop) = watch::channel(Stop::No);
-        let began = Clock::now();
-        let (exit, lines) = output(&shell("tail -f /dev/null & echo $!"), stop).await;
+        let (_dir, spec) = shell("while :; do echo x; done & echo $!");
+        let (exit, lines) = output(&spec, stop).await;
         assert_eq!(exit, Exit::Code(0));
-        assert!(began.elapsed() < Duration::from_secs(30));
-        let grandchild = Pid::from_raw(lines[0].parse().unwrap()).unwrap();
+        let grandchild = lines.iter().find(|line| *line != "x").unwrap();
+        let grandchild = Pid::from_raw(grandchild.parse().unwrap()).unwrap();
         kill_process(grandchild, Signal::KILL).expect("a background process is left alone after an orderly end");
     }
 
@@ -429,30 +415,52 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let mut lines = Vec::new();
         let writer = file.reopen().unwrap();
-        run_to_file(&shell("echo out; echo err >&2"), writer, stop, &mut |line: &str| lines.push(line.to_owned()))
-            .await
-            .unwrap();
+        let (_dir, spec) = shell("echo out; echo err >&2");
+        run_to_file(&spec, writer, stop, &mut |line: &str| lines.push(line.to_owned())).await.unwrap();
         let mut text = String::new();
         io::Read::read_to_string(file.as_file_mut(), &mut text).unwrap();
         assert_eq!((text.as_str(), lines), ("out\n", vec!["err".to_owned()]));
     }
 
     #[tokio::test]
-    async fn a_missing_program_is_named() {
+    async fn a_missing_program_is_named_and_so_is_a_place_that_takes_no_output() {
         let (_keep, stop) = watch::channel(Stop::No);
-        let spec = Spec { program: "/nonexistent/terraform".into(), ..shell("") };
-        let error = run(&spec, stop, &mut |_: &str| {}).await.unwrap_err();
+        let (_dir, spec) = shell("");
+        let spec = Spec { program: "/nonexistent/terraform".into(), ..spec };
+        let error = run(&spec, stop.clone(), &mut |_: &str| {}).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot start /nonexistent/terraform");
+        assert!(!spec.output.exists());
+        let spec = Spec { output: "/dev/null/x".into(), ..spec };
+        let error = run(&spec, stop, &mut |_: &str| {}).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot write /dev/null/x");
     }
 
-    #[test]
-    fn long_lines_are_cut_at_white_space() {
-        let mut lines = Lines::default();
-        let mut got = Vec::new();
-        lines.buffer = [vec![b'a'; LONGEST_LINE - 10], b" secretsecretsecret".to_vec()].concat();
-        lines.take(&mut |line: &str| got.push(line.to_owned()));
-        lines.finish(&mut |line: &str| got.push(line.to_owned()));
-        assert_eq!(got.len(), 2);
-        assert_eq!(got[1], " secretsecretsecret");
+    /// Tells what it was told, in order.
+    #[derive(Default)]
+    struct Told(Vec<String>);
+
+    impl Output for Told {
+        fn started(&mut self, pid: u32) {
+            self.0.push(format!("started {pid}"));
+        }
+
+        fn line(&mut self, line: &str) {
+            self.0.push(line.to_owned());
+        }
+
+        fn ended(&mut self) {
+            self.0.push("ended".to_owned());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_beginning_and_the_end_are_told() {
+        let (_keep, stop) = watch::channel(Stop::No);
+        let (_dir, spec) = shell("echo $$");
+        let mut told = Told::default();
+        run(&spec, stop, &mut told).await.unwrap();
+        let Told(told) = told;
+        let pid = told[0].strip_prefix("started ").unwrap().to_owned();
+        assert!(told.contains(&pid) && told.contains(&"ended".to_owned()), "{told:?}");
     }
 }

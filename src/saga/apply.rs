@@ -32,7 +32,7 @@ impl Saga<'_> {
             Some(plan) => args::apply_plan(plan, lock),
             None => args::apply(action, &self.workspace()?.var_files, lock),
         };
-        let spec = self.spec(args, self.ctx.settings.run.timeout)?;
+        let spec = self.spec(action.as_str(), args, self.ctx.settings.run.timeout)?;
         let stop = self.ctx.stop.clone();
         let mut sink = Sink {
             record: ApplyRecord::default(),
@@ -64,7 +64,7 @@ impl Saga<'_> {
 /// Nothing was changed by what did not start; of what was lost after that, nobody knows what it does.
 fn not_run(action: Action, error: &ProcessError) -> Ended {
     match error {
-        ProcessError::Spawn { .. } => {
+        ProcessError::Output { .. } | ProcessError::Spawn { .. } => {
             Ended::failed(Failure::caused_by(format!("terraform {action} did not start"), error))
         }
         ProcessError::Lost { .. } => {
@@ -110,6 +110,10 @@ impl Output for Sink<'_> {
         }
     }
 
+    fn ended(&mut self) {
+        self.probe.ended();
+    }
+
     fn pause(&mut self) {
         self.recorder.pause();
     }
@@ -139,8 +143,14 @@ impl LockProbe {
         }));
     }
 
-    async fn finish(self) -> Option<String> {
+    /// What is read from here on may be somebody else's.
+    fn ended(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
+        self.target = None;
+    }
+
+    async fn finish(mut self) -> Option<String> {
+        self.ended();
         self.reading?.await.ok()?
     }
 }

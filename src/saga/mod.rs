@@ -333,6 +333,11 @@ impl Saga<'_> {
         self.ctx.out_dir.join(&self.deployment.name).join(name)
     }
 
+    /// What a command prints while it runs, as it is.
+    fn output_path(&self, command: &str) -> Utf8PathBuf {
+        self.ctx.private_dir.join(&self.deployment.name).join(format!("{command}.output"))
+    }
+
     /// Where unredacted output lies until the audit has it.
     fn raw_path(&self, name: &str) -> Utf8PathBuf {
         self.ctx.private_dir.join(&self.deployment.name).join(format!("{name}.gz"))
@@ -384,8 +389,8 @@ impl Saga<'_> {
     }
 
     /// A Terraform command of this deployment that changes nothing.
-    fn reading_spec(&self, args: Vec<String>) -> Result<Spec, Ended> {
-        let mut spec = self.spec(args, self.ctx.settings.run.plan_timeout)?;
+    fn reading_spec(&self, command: &str, args: Vec<String>) -> Result<Spec, Ended> {
+        let mut spec = self.spec(command, args, self.ctx.settings.run.plan_timeout)?;
         if let Some(limit) = self.ctx.memory_each {
             spec.environment = spec.environment.collecting_less(limit);
         }
@@ -393,7 +398,7 @@ impl Saga<'_> {
     }
 
     /// A Terraform command of this deployment.
-    fn spec(&self, args: Vec<String>, timeout: Duration) -> Result<Spec, Ended> {
+    fn spec(&self, command: &str, args: Vec<String>, timeout: Duration) -> Result<Spec, Ended> {
         let workspace = self.workspace()?;
         Ok(Spec {
             program: self.ctx.terraform.program.clone(),
@@ -404,6 +409,7 @@ impl Saga<'_> {
             environment: self.environment.clone(),
             timeout,
             grace: self.ctx.settings.run.grace,
+            output: self.output_path(command),
         })
     }
 }

@@ -36,7 +36,7 @@ impl Saga<'_> {
         files::write_private(&binary, b"").map_err(|error| cannot_write(&binary, &error))?;
         let lock = self.ctx.settings.run.lock_timeout;
         let args = args::plan(destroy, &binary, &self.workspace()?.var_files, lock);
-        let spec = self.reading_spec(args)?;
+        let spec = self.reading_spec("plan", args)?;
         let stop = self.ctx.stop.clone();
         let mut output = PlanOutput {
             text: Text { recorder: self.recorder()?, errors: ErrorText::default() },
@@ -118,7 +118,7 @@ impl Saga<'_> {
     }
 
     async fn show(&mut self, binary: &Utf8Path, raw: &Utf8Path) -> Result<(), Ended> {
-        let spec = self.reading_spec(args::show_json(binary))?;
+        let spec = self.reading_spec("show", args::show_json(binary))?;
         let file = files::private_file(raw).map_err(|error| cannot_write(raw, &error))?;
         let stop = self.ctx.stop.clone();
         let mut output = Text { recorder: self.recorder()?, errors: ErrorText::default() };

@@ -144,7 +144,7 @@ impl Saga<'_> {
             .install(workspace)
             .and_then(|()| workspace.write_overrides(&Overrides::new(&root.module, &backend, &guard)))
             .map_err(|error| workspace_failure("the workspace could not be completed", &error))?;
-        let spec = self.reading_spec(args::init(&module.providers, &backend.init_args))?;
+        let spec = self.reading_spec("init", args::init(&module.providers, &backend.init_args))?;
         self.text_command("init", &spec).await
     }
 
@@ -199,6 +199,7 @@ impl Saga<'_> {
             timeout: self.ctx.settings.run.plan_timeout,
             grace: self.ctx.settings.run.grace,
             stdin: None,
+            output: self.output_path("prepare"),
         };
         let log = self.ctx.out_dir.join("prepare").join(format!("{}.log", self.root_name()));
         let raw = self.raw_path("prepare");

@@ -164,7 +164,7 @@ impl Saga<'_> {
 
     async fn push(&mut self, errored: &Utf8Path) -> Result<(), String> {
         let args = args::state_push(errored, self.ctx.settings.run.lock_timeout);
-        let spec = self.spec(args, self.ctx.settings.run.plan_timeout).map_err(|e| e.one_line())?;
+        let spec = self.spec("push", args, self.ctx.settings.run.plan_timeout).map_err(|e| e.one_line())?;
         let mut errors = ErrorText::default();
         let recorder = self.recorder.as_mut().ok_or("the log is closed")?;
         // A cancelled run still saves what it can: this command is not told to stop.

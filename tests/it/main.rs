@@ -15,6 +15,7 @@ mod discover;
 mod environment;
 mod failure;
 mod harness;
+mod killed;
 mod locks;
 mod redaction;
 mod summary;
