@@ -171,7 +171,7 @@ fn folder_name(address: &StateAddress) -> String {
     format!("{readable}-{}", hex::encode(&hash.finalize()[..8]))
 }
 
-fn find_errored(dir: &Utf8Path) -> Result<Option<Utf8PathBuf>, WorkspaceError> {
+pub(super) fn find_errored(dir: &Utf8Path) -> Result<Option<Utf8PathBuf>, WorkspaceError> {
     let entries = match dir.read_dir_utf8() {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
