@@ -263,6 +263,16 @@ impl Step {
             Self::Audit => "audit",
         }
     }
+
+    /// One word for it, as failpoints have it.
+    #[must_use]
+    pub const fn point(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Prepare => "prepare",
+            other => other.as_str(),
+        }
+    }
 }
 
 /// How far Terraform is with one resource.

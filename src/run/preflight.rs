@@ -89,6 +89,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     prune::prune(&runs, std::time::SystemTime::now());
     let runs = runs.join(run_id.to_string());
     let private_dir = runs.join("private");
+    let journals_dir = runs.join("journals");
     files::private_dir(&private_dir)
         .map_err(|error| Failure::caused_by(format!("cannot write {private_dir}"), &error))?;
     let out_dir = request.out_dir.map_or(runs, absolute);
@@ -114,6 +115,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         artefacts: request.out_dir.is_some(),
         out_dir,
         private_dir,
+        journals_dir,
         redactor: Redactor::new(),
         redact_screen: request.redact_screen,
         outbox,

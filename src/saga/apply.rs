@@ -8,8 +8,9 @@ use tokio::task::JoinHandle;
 
 use super::output::Recorder;
 use super::{Ended, Saga};
-use crate::event::{Failure, Outcome, RunEvent, Step};
+use crate::event::{Failure, Outcome, RunEvent};
 use crate::execute::{ApplyRecord, ErrorText, Exit, Output, ProcessError, UiMessage, args, run};
+use crate::journal::Fact;
 use crate::model::Action;
 use crate::store::StateStore;
 
@@ -24,9 +25,9 @@ pub(super) struct Applied {
 }
 
 impl Saga<'_> {
-    /// Runs apply or destroy and, if it fails, recovers.
+    /// Runs apply or destroy.
     pub(super) async fn change(&mut self, action: Action) -> Result<Ended, Ended> {
-        self.enter(if action == Action::Destroy { Step::Destroy } else { Step::Apply })?;
+        self.still_locked()?;
         let lock = self.ctx.settings.run.lock_timeout;
         let args = match &self.saved_plan {
             Some(plan) => args::apply_plan(plan, lock),
@@ -46,12 +47,17 @@ impl Saga<'_> {
         let Sink { record, stray, probe, .. } = sink;
         let lock_id = probe.finish().await;
         let exit = ended.map_err(|error| not_run(action, &error))?;
+        if let Some(id) = &lock_id {
+            self.scribe.learn(Fact::TerraformLock { id: id.clone() });
+        }
         let applied = Applied { exit, record, stray: stray.finish(), lock_id };
         let saved = self.workspace()?.errored_state().is_none();
         if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && saved {
             return Ok(self.changed(&applied));
         }
-        self.recover(action, applied).await
+        let ended = self.failed(action, &applied);
+        self.applied = Some(Arc::new(applied));
+        Err(ended)
     }
 
     fn changed(&self, applied: &Applied) -> Ended {

@@ -1,29 +1,31 @@
-//! One deployment, from its credentials to its audit record.
-//!
-//! ```text
-//! lock -> credentials -> state -> workspace -> providers -> init -> backup -> plan | apply | destroy
-//!                                                                   on failure: recover
-//! always, in this order: audit record, lock released, workspace given back
-//! ```
+//! One deployment, from its lock to its audit record. The steps and their undo are in `steps`.
 //!
 //! tfleet's lock comes first: a runner that waits for another holds nothing else, and what it builds afterwards is not
 //! older than what the other one did.
 
 mod apply;
+mod audit;
+mod backup;
 mod failure;
 mod kept;
+mod lock;
 mod output;
 mod plan;
 mod prepare;
 mod record;
 mod recover;
+mod result;
+mod scribe;
 mod state;
+mod steps;
+mod workspace;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
+use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OnceCell, watch};
@@ -32,8 +34,10 @@ use crate::config::Settings;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunEvent, Step, TouchedResource};
 use crate::execute::{Environment, Spec, Stop, Terraform};
 use crate::hcl::RootModule;
+use crate::journal::Opened;
 use crate::lease::{Caller, ChildConfig, CredentialServer, Leases, ProfileGrant, RoleSettings};
 use crate::model::{Action, Deployment, RunId, StateAddress};
+use crate::processes::{self, ProcessId};
 use crate::redact::Redactor;
 use crate::store::Known;
 use crate::store::{HeldLock, LockOwner};
@@ -43,7 +47,9 @@ use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, PreparedModul
 
 pub use kept::Kept;
 
+use apply::Applied;
 use output::Recorder;
+use scribe::Scribe;
 
 /// What all deployments of a run share. Nothing in it changes while the run is under way, but for what is behind a lock.
 pub struct Context {
@@ -74,6 +80,8 @@ pub struct Context {
     pub out_dir: Utf8PathBuf,
     /// Where unredacted output lies until the audit has it.
     pub private_dir: Utf8PathBuf,
+    /// Where the journals of this run are.
+    pub journals_dir: Utf8PathBuf,
     /// Whether plans are kept as JSON and markdown too.
     pub artefacts: bool,
     /// What hides secrets.
@@ -219,7 +227,13 @@ struct Saga<'c> {
     task: Task,
     store: Arc<dyn StateStore>,
     began: Instant,
+    /// The same, as a time that is written down.
+    started: Timestamp,
+    /// When each step was shown.
     steps: Vec<(Step, Instant)>,
+    /// The steps that have begun, in order.
+    begun: Vec<Step>,
+    scribe: Scribe,
     recorder: Option<Recorder>,
     redactor: Redactor,
     lock: Option<HeldLock>,
@@ -228,6 +242,7 @@ struct Saga<'c> {
     grants: Vec<ProfileGrant>,
     child: Option<ChildConfig>,
     workspace: Option<Workspace>,
+    module: Option<Arc<PreparedModule>>,
     /// Whether Terraform locks with a lock file beside the state.
     locks_with_file: bool,
     lock_table: Option<String>,
@@ -237,6 +252,13 @@ struct Saga<'c> {
     backup_key: Option<String>,
     recovered_key: Option<String>,
     saved_plan: Option<Utf8PathBuf>,
+    /// How the apply or destroy went, once it has been run.
+    applied: Option<Arc<Applied>>,
+    audit_key: Option<String>,
+    output_key: Option<String>,
+    /// The end of the redacted output, and the whole of it, once the log is closed.
+    tail: String,
+    log: Option<Utf8PathBuf>,
 }
 
 /// Takes one deployment through all its steps.
@@ -252,7 +274,10 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         task,
         store: Arc::clone(store),
         began: Instant::now(),
+        started: Timestamp::now(),
         steps: Vec::new(),
+        begun: Vec::new(),
+        scribe: Scribe::default(),
         recorder: None,
         redactor: ctx.redactor.clone(),
         lock: None,
@@ -260,6 +285,7 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         grants: Vec::new(),
         child: None,
         workspace: None,
+        module: None,
         locks_with_file: false,
         lock_table: None,
         before: None,
@@ -267,55 +293,45 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         backup_key: None,
         recovered_key: None,
         saved_plan: None,
+        applied: None,
+        audit_key: None,
+        output_key: None,
+        tail: String::new(),
+        log: None,
         deployment,
     };
-    let ended = match saga.run().await {
-        Ok(ended) | Err(ended) => ended,
-    };
-    saga.conclude(ended).await
+    let ended = saga.run().await;
+    saga.result(ended)
 }
 
 impl Saga<'_> {
-    async fn run(&mut self) -> Result<Ended, Ended> {
-        self.open_log()?;
-        if self.task.changes() {
-            self.take_lock().await?;
+    /// Begins the journal, where there is anything to write down.
+    fn open_journal(&mut self) -> Result<(), Ended> {
+        if !self.task.changes() {
+            return Ok(());
         }
-        match self.task {
-            Task::Saved(action) => {
-                self.take_kept()?;
-                self.read_state().await?;
-                self.back_up().await?;
-                self.still_locked()?;
-                self.change(action).await
-            }
-            Task::Direct(action) => {
-                self.prepare().await?;
-                self.back_up().await?;
-                self.still_locked()?;
-                self.change(action).await
-            }
-            Task::Plan => {
-                self.prepare().await?;
-                self.plan(false).await
-            }
-            Task::Ask(action) => {
-                self.prepare().await?;
-                let ended = self.plan(action == Action::Destroy).await?;
-                if ended.has_changes {
-                    self.keep();
-                }
-                Ok(ended)
-            }
-        }
-    }
-
-    /// Everything up to the command that plans or changes.
-    async fn prepare(&mut self) -> Result<(), Ended> {
-        self.lease().await?;
-        self.read_state().await?;
-        self.build_workspace().await?;
-        self.init().await
+        let deployment = &self.deployment;
+        let opened = Opened {
+            schema_version: 1,
+            run: self.ctx.run_id,
+            deployment: deployment.name.clone(),
+            source: deployment.file.clone(),
+            action: self.task.action(),
+            store: self.store.describe(),
+            state: deployment.state.clone(),
+            who: self.ctx.lock_owner.who.clone(),
+            host: processes::host(),
+            machine: processes::machine(),
+            process: ProcessId::current(),
+        };
+        let path = self.ctx.journals_dir.join(format!("{}.jsonl", deployment.name));
+        self.scribe = Scribe::create(&path, opened).map_err(|error| {
+            Ended::failed(
+                Failure::caused_by("the journal of this deployment cannot be written, so nothing was done", &error)
+                    .next("make room on that disk, or set TFLEET_CACHE_DIR to a directory on another one"),
+            )
+        })?;
+        Ok(())
     }
 
     fn open_log(&mut self) -> Result<(), Ended> {
@@ -361,21 +377,6 @@ impl Saga<'_> {
     /// The key of Terraform's own lock file, where it uses one.
     fn lock_file(&self) -> Option<String> {
         self.locks_with_file.then(|| format!("{}.tflock", self.deployment.state.key))
-    }
-
-    /// Says that a step begins, without asking whether the run goes on.
-    fn step(&mut self, step: Step) {
-        self.steps.push((step, Instant::now()));
-        let _ = self.ctx.events.send(RunEvent::StepStarted { deployment: self.deployment.name.clone(), step });
-    }
-
-    /// Begins a step, unless the run was cancelled.
-    fn enter(&mut self, step: Step) -> Result<(), Ended> {
-        if *self.ctx.stop.borrow() > Stop::No {
-            return Err(Ended::cancelled());
-        }
-        self.step(step);
-        Ok(())
     }
 
     fn notice(&self, text: &str) {

@@ -8,7 +8,7 @@ use super::apply::lock_id;
 use super::failure::still_locked;
 use super::output::Text;
 use super::{Ended, Saga, Task};
-use crate::event::{ChangeCounts, Failure, Outcome, Step};
+use crate::event::{ChangeCounts, Failure, Outcome};
 use crate::execute::{ErrorText, Exit, Output, args, plan_counts, run, run_to_file};
 use crate::files;
 use crate::markdown;
@@ -26,7 +26,6 @@ const MARKDOWN: &str = "plan.md";
 impl Saga<'_> {
     /// Plans; the binary plan stays where [`Saga::saved_plan`] says.
     pub(super) async fn plan(&mut self, destroy: bool) -> Result<Ended, Ended> {
-        self.enter(Step::Plan)?;
         let artefacts = self.ctx.artefacts && self.task == Task::Plan;
         let binary = if artefacts { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
         if artefacts {
@@ -101,7 +100,7 @@ impl Saga<'_> {
         (counts, has_changes): (ChangeCounts, bool),
     ) -> Result<(), Ended> {
         let raw = self.workspace()?.top.join("plan.raw.json");
-        let shown = self.show(binary, &raw).await;
+        let shown = self.show_plan(binary, &raw).await;
         let json = shown.and_then(|()| read_plan(&raw));
         // It holds secrets, whatever became of it.
         let _ = fs::remove_file(&raw);
@@ -117,7 +116,7 @@ impl Saga<'_> {
         files::write_private(&path, page.as_bytes()).map_err(|error| cannot_write(&path, &error))
     }
 
-    async fn show(&mut self, binary: &Utf8Path, raw: &Utf8Path) -> Result<(), Ended> {
+    async fn show_plan(&mut self, binary: &Utf8Path, raw: &Utf8Path) -> Result<(), Ended> {
         let spec = self.reading_spec("show", args::show_json(binary))?;
         let file = files::private_file(raw).map_err(|error| cannot_write(raw, &error))?;
         let stop = self.ctx.stop.clone();

@@ -9,6 +9,7 @@ use super::{Ended, Saga};
 use crate::event::{Failure, Outcome, RunEvent, Step};
 use crate::execute::{ErrorText, Exit, ProcessError, Spec, Stop, args, run};
 use crate::hcl::AssumesRole;
+use crate::journal::Fact;
 use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleSettings, TARGET_PROFILE};
 use crate::model::{AccountId, Action};
 use crate::workspace::{
@@ -22,7 +23,6 @@ impl Saga<'_> {
         self.environment.set("AWS_REGION", self.deployment.region.as_str());
         self.environment.set("AWS_DEFAULT_REGION", self.deployment.region.as_str());
         let Some(credentials) = &self.ctx.credentials else { return Ok(()) };
-        self.enter(Step::Lease)?;
         let root = self.root()?;
         let target = match root.credentials_for {
             CredentialsFor::Central => LeaseKey::Central,
@@ -72,6 +72,12 @@ impl Saga<'_> {
         Ok(())
     }
 
+    /// Serves credentials no more.
+    pub(super) fn end_lease(&mut self) {
+        self.grants.clear();
+        self.child = None;
+    }
+
     fn role(&self) -> RoleSettings {
         let Some(credentials) = &self.ctx.credentials else { return RoleSettings::default() };
         match self.task.purpose() {
@@ -94,7 +100,6 @@ impl Saga<'_> {
 
     /// Copies everything that Terraform needs to a private place.
     pub(super) async fn build_workspace(&mut self) -> Result<(), Ended> {
-        self.enter(Step::Workspace)?;
         let root = Arc::clone(self.root()?);
         let (cache, deployment) = (self.ctx.cache.clone(), Arc::clone(&self.deployment));
         let wait = self.ctx.settings.run.lock_timeout;
@@ -107,7 +112,9 @@ impl Saga<'_> {
         };
         let built =
             built.map_err(|error| Ended::failed(Failure::caused_by("the workspace could not be built", &error)))?;
-        self.workspace = Some(built.map_err(|error| workspace_failure("the workspace could not be built", &error))?);
+        let built = built.map_err(|error| workspace_failure("the workspace could not be built", &error))?;
+        self.scribe.learn(Fact::Workspace { top: built.top.clone(), dir: built.dir.clone() });
+        self.workspace = Some(built);
         self.supply_variables()
     }
 
@@ -129,7 +136,8 @@ impl Saga<'_> {
     /// Providers, modules, overrides, and the connection to the backend.
     pub(super) async fn init(&mut self) -> Result<(), Ended> {
         let root = Arc::clone(self.root()?);
-        let module = self.prepared_module().await?;
+        let module =
+            self.module.clone().ok_or_else(|| Ended::failed(Failure::new("its providers were not fetched")))?;
         let backend = plan_backend(&root.module, &self.deployment.state, &self.ctx.backend)
             .map_err(|error| Ended::failed(Failure::caused_by("the backend cannot be used", &error)))?;
         let guard = guard(&root.module, &self.provider_account()?, &module.installed);
@@ -138,7 +146,8 @@ impl Saga<'_> {
         }
         self.locks_with_file = backend.locks_with_file;
         self.lock_table.clone_from(&backend.dynamodb_table);
-        self.enter(Step::Init)?;
+        let (file, table) = (backend.locks_with_file, backend.dynamodb_table.clone());
+        self.scribe.learn(Fact::Locking { file, table });
         let workspace = self.workspace()?;
         module
             .install(workspace)
@@ -149,17 +158,19 @@ impl Saga<'_> {
     }
 
     /// The providers and modules of the root module: fetched once, by whichever deployment comes first.
-    async fn prepared_module(&mut self) -> Result<Arc<PreparedModule>, Ended> {
+    pub(super) async fn prepare_module(&mut self) -> Result<(), Ended> {
         let root = Arc::clone(self.root()?);
         if root.prepared.get().is_none() {
-            self.enter(Step::Prepare)?;
+            self.show(Step::Prepare);
         }
         let found = root.prepared.get_or_init(|| self.fetch_module()).await.clone();
         let cancelled = *self.ctx.stop.borrow() > Stop::No;
-        found.map_err(|failure| {
+        let module = found.map_err(|failure| {
             let outcome = if cancelled { Outcome::Cancelled } else { Outcome::Failed };
             Ended::new(outcome, Some(failure))
-        })
+        })?;
+        self.module = Some(module);
+        Ok(())
     }
 
     async fn fetch_module(&self) -> Result<Arc<PreparedModule>, Failure> {

@@ -15,6 +15,7 @@ use camino::Utf8Path;
 use crate::event::{Failure, Outcome, ResourceFate, Step, TouchedResource};
 use crate::execute::{ErrorText, Exit, args, run};
 use crate::files;
+use crate::journal::Fact;
 use crate::model::Action;
 use crate::store::keep_recovered;
 use crate::tfstate::{StateFile, touched};
@@ -23,24 +24,32 @@ use crate::tfstate::{StateFile, touched};
 const ERRORED: &str = "errored.tfstate";
 
 impl Saga<'_> {
-    pub(super) async fn recover(&mut self, action: Action, applied: Applied) -> Result<Ended, Ended> {
-        self.step(Step::Recover);
-        let failure = failure_of(action, &applied, self.ctx.settings.run.timeout);
-        let mut ended = Ended {
+    /// What a failed command looks like before anything is found out.
+    pub(super) fn failed(&self, action: Action, applied: &Applied) -> Ended {
+        Ended {
             outcome: match applied.exit {
                 Exit::Cancelled { .. } => Outcome::Cancelled,
                 _ => Outcome::Failed,
             },
             changes: applied.record.done,
             has_changes: applied.record.done.any(),
-            ..Ended::failed(failure)
-        };
-        let errored = self.workspace()?.dir.join(ERRORED);
+            ..Ended::failed(failure_of(action, applied, self.ctx.settings.run.timeout))
+        }
+    }
+
+    /// Puts right what a command that changes things has left. Done twice, it finds the same.
+    pub(super) async fn put_right(&mut self, ended: &mut Ended) {
+        // Without it Terraform was never run, or is lost: nothing is known that could be put right.
+        let Some(applied) = self.applied.clone() else { return };
+        self.show(Step::Recover);
+        let action = self.task.action();
+        *ended = self.failed(action, &applied);
+        let Ok(errored) = self.workspace().map(|workspace| workspace.dir.join(ERRORED)) else { return };
         if errored.exists() {
-            self.rescue(&errored, &applied, &mut ended).await;
+            self.rescue(&errored, &applied, ended).await;
         } else {
-            self.release_dead_lock(&applied, &mut ended).await;
-            self.compare(&applied, &mut ended).await;
+            self.release_dead_lock(&applied, ended).await;
+            self.compare(&applied, ended).await;
         }
         if let Some(failure) = &mut ended.failure
             && failure.next.is_empty()
@@ -50,7 +59,6 @@ impl Saga<'_> {
                 "mend the cause and run `tfleet {action}` again: the state has what was done, and the rest follows"
             ));
         }
-        Ok(ended)
     }
 
     /// Saves a state that Terraform could not write: a copy first, then the push, if the state in the store is one that
@@ -115,10 +123,11 @@ impl Saga<'_> {
 
     /// Puts the errored state into the store, or on disk where that cannot be; says where.
     async fn keep_copy(&mut self, errored: &Utf8Path, bytes: &[u8]) -> String {
-        let now = jiff::Timestamp::now();
+        // The same name each time, so that the same copy is not kept twice.
         let (key, run) = (&self.deployment.state.key, self.ctx.run_id);
-        match keep_recovered(&*self.store, bytes.to_vec(), key, run, now).await {
+        match keep_recovered(&*self.store, bytes.to_vec(), key, run, self.started).await {
             Ok(key) => {
+                self.scribe.learn(Fact::Rescued { place: key.clone() });
                 self.recovered_key = Some(key.clone());
                 format!("{}/{key}", self.store.describe())
             }

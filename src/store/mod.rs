@@ -40,8 +40,8 @@ pub use backup::backup;
 pub use error::StoreError;
 pub use local::LocalStore;
 pub use lock::{
-    FoundLock, HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire, acquire_at_pace, find_locks,
-    lock_key, remove_lock,
+    Carrier, FoundLock, HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire, acquire_at_pace,
+    find_locks, lock_key, remove_lock,
 };
 pub use outbox::{Flushed, Outbox, OutboxError};
 pub use owners::{

@@ -289,8 +289,28 @@ pub struct HeldLock {
     released: bool,
 }
 
+/// Puts the journal of the work under a lock into that lock, where other machines can read it.
+#[derive(Clone)]
+pub struct Carrier(Arc<Shared>);
+
+impl Carrier {
+    /// What is written with the next heartbeat.
+    pub fn carry(&self, journal: Vec<Entry>) {
+        if let Ok(mut carried) = self.0.journal.lock() {
+            *carried = journal;
+        }
+    }
+
+    /// Writes it now: before the holder may be killed.
+    pub async fn send(&self) -> Result<(), LockError> {
+        self.0.renew().await
+    }
+}
+
 struct Shared {
     place: Place,
+    id: Uuid,
+    journal: std::sync::Mutex<Vec<Entry>>,
     /// What was written last.
     state: Mutex<(LockInfo, String)>,
     lost: CancellationToken,
@@ -301,6 +321,8 @@ impl HeldLock {
         taken.kept = true;
         let shared = Arc::new(Shared {
             place: taken.place.clone(),
+            id: info.id,
+            journal: std::sync::Mutex::default(),
             state: Mutex::new((info, taken.etag.clone())),
             lost: CancellationToken::new(),
         });
@@ -327,13 +349,15 @@ impl HeldLock {
     }
 
     /// The id of this taking of the lock.
-    pub async fn id(&self) -> Uuid {
-        self.shared.state.lock().await.0.id
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.shared.id
     }
 
-    /// Puts the journal into the lock, where other machines can read it: written with the next heartbeat.
-    pub async fn carry(&self, journal: Vec<Entry>) {
-        self.shared.state.lock().await.0.journal = journal;
+    /// What puts the journal into the lock.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        Carrier(Arc::clone(&self.shared))
     }
 
     /// Asks the store whether the lock is still ours, and renews the heartbeat: before what must not be done without it.
@@ -374,6 +398,9 @@ impl Shared {
         };
         let (info, etag) = &mut *state;
         info.heartbeat = Timestamp::now();
+        if let Ok(journal) = self.journal.lock() {
+            info.journal.clone_from(&journal);
+        }
         // Twice: the second time over a write of our own whose answer got lost.
         for _ in 0..2 {
             match self.place.write(info, Precondition::Matches(etag.clone())).await {

@@ -1,0 +1,39 @@
+//! What a deployment tells the run in the end.
+
+use std::sync::Arc;
+
+use super::{Ended, Saga};
+use crate::event::DeploymentResult;
+
+impl Saga<'_> {
+    /// Makes the result of it, with nothing in it that must be hidden.
+    pub(super) fn result(mut self, ended: Ended) -> DeploymentResult {
+        let mut result = DeploymentResult::new(Arc::clone(&self.deployment), self.task.action(), ended.outcome);
+        result.changes = ended.changes;
+        result.has_changes = ended.has_changes;
+        if !self.ctx.redact_screen {
+            result.unredacted = ended.failure.as_deref().cloned();
+        }
+        result.error = ended.failure.map(|failure| self.redacted_failure(*failure));
+        result.touched = ended.touched;
+        for touched in &mut result.touched {
+            touched.address = self.redactor.text(&touched.address);
+            touched.id = touched.id.take().map(|id| self.redactor.text(&id));
+        }
+        // Once more: the state that was read back may have told more secrets.
+        result.output = self.redactor.text(&self.tail);
+        result.log = self.log.take();
+        result.backup_key = self.backup_key.take();
+        result.audit_key = self.audit_key.take();
+        result.output_key = self.output_key.take();
+        result.duration = self.began.elapsed();
+        result
+    }
+
+    fn redacted_failure(&self, mut failure: crate::event::Failure) -> crate::event::Failure {
+        for cause in &mut failure.causes {
+            *cause = self.redactor.text(cause);
+        }
+        failure
+    }
+}
