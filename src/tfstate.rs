@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 /// Why some bytes are not a state.
@@ -106,6 +107,27 @@ impl StateFile {
         }
         Ok(Self { terraform_version: raw.terraform_version, serial: raw.serial, lineage: raw.lineage, objects })
     }
+}
+
+/// The same state with another serial: every other byte stays, so numbers keep their digits and keys their order.
+pub fn with_serial(bytes: &[u8], serial: u64) -> Result<Vec<u8>, StateError> {
+    #[derive(Deserialize)]
+    struct Top<'a> {
+        version: u64,
+        #[serde(borrow)]
+        serial: &'a RawValue,
+    }
+    let top: Top<'_> = serde_json::from_slice(bytes)?;
+    if top.version != 4 {
+        return Err(StateError::Version(top.version));
+    }
+    // The raw value is borrowed from the bytes, so its address says where it stands in them.
+    let old = top.serial.get();
+    let start = old.as_ptr().addr() - bytes.as_ptr().addr();
+    let mut changed = bytes[..start].to_vec();
+    changed.extend_from_slice(serial.to_string().as_bytes());
+    changed.extend_from_slice(&bytes[start + old.len()..]);
+    Ok(changed)
 }
 
 impl Object {
@@ -219,6 +241,7 @@ pub fn touched(before: Option<&StateFile>, after: Option<&StateFile>) -> Vec<Tou
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -300,5 +323,49 @@ mod tests {
     fn other_formats_are_refused() {
         assert!(matches!(StateFile::parse(br#"{"version":3}"#), Err(StateError::Version(3))));
         assert!(matches!(StateFile::parse(b"{\"version\":4,\"serial\":"), Err(StateError::Malformed(_))));
+    }
+
+    #[test]
+    fn only_the_top_serial_is_changed() {
+        let old = br#"{ "version": 4,
+            "outputs": {"serial": {"value": 12345678901234567890123.50, "serial": 7}},
+            "serial" :  7 , "lineage":"l", "z": 1e400, "resources": [] }"#;
+        let new = String::from_utf8(with_serial(old, 18_446_744_073_709_551_615).unwrap()).unwrap();
+        let expected = std::str::from_utf8(old).unwrap();
+        let expected = expected.replace("\"serial\" :  7 ,", "\"serial\" :  18446744073709551615 ,");
+        assert_eq!(new, expected);
+    }
+
+    #[test]
+    fn what_is_no_state_gets_no_serial() {
+        assert!(matches!(with_serial(br#"{"version":3,"serial":1}"#, 2), Err(StateError::Version(3))));
+        for bad in ["", "{}", "[]", r#"{"version":4}"#, r#"{"version":4,"serial":1"#, r#"{"version":4,"serial":1}x"#] {
+            assert!(matches!(with_serial(bad.as_bytes(), 2), Err(StateError::Malformed(_))), "{bad}");
+        }
+        let twice = br#"{"version":4,"serial":1,"serial":2}"#;
+        assert!(matches!(with_serial(twice, 3), Err(StateError::Malformed(_))), "which one counts?");
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_serial_changes_nothing_else(
+            old in any::<u64>(), new in any::<u64>(), number in "-?[1-9][0-9]{0,40}(\\.[0-9]{1,20})?",
+            text in any::<String>(), blank in "[ \n\t]{0,3}", last in any::<bool>(),
+        ) {
+            let text = serde_json::to_string(&text).unwrap();
+            let rest = format!("\"resources\":[{{\"serial\":{number},\"v\":{text}}}],\"version\":4");
+            let state = |serial: u64| if last {
+                format!("{{{rest},{blank}\"serial\"{blank}:{blank}{serial}{blank}}}")
+            } else {
+                format!("{{\"serial\"{blank}:{blank}{serial}{blank},{rest}}}")
+            };
+            let changed = with_serial(state(old).as_bytes(), new).unwrap();
+            prop_assert_eq!(String::from_utf8(changed).unwrap(), state(new));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = with_serial(&bytes, 1);
+        }
     }
 }

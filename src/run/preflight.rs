@@ -28,7 +28,7 @@ use crate::workspace::CacheDirs;
 
 pub use credentials::{open_credentials, role_settings};
 pub use modules::backend_settings;
-pub use stores::open_store;
+pub use stores::{open_store, open_table};
 
 /// What is asked of a run.
 pub struct Request<'a> {

@@ -39,6 +39,38 @@ async fn conforms_but_for_lists(store: Arc<dyn StateStore>) {
     keeps_conditions(&*store).await;
     copies(&*store).await;
     streams_files(&*store).await;
+    has_no_version_of_nothing(&*store).await;
+}
+
+async fn has_no_version_of_nothing(store: &dyn StateStore) {
+    assert_eq!(store.versions("never/written").await.unwrap(), []);
+    assert_eq!(store.get_version("never/written", "null").await.unwrap(), None);
+    assert_eq!(store.get_version("never/written", "6f1b").await.unwrap(), None);
+    assert!(matches!(store.versions("../x").await, Err(StoreError::BadKey { .. })));
+    assert!(matches!(store.get_version("../x", "1").await, Err(StoreError::BadKey { .. })));
+}
+
+/// Of a store that keeps versions. The key is the beginning of another one, as a state's is of its lock file's.
+async fn keeps_versions(store: &dyn StateStore) {
+    let key = "versions/terraform.tfstate";
+    store.put(&format!("{key}.tflock"), body("lock"), Precondition::Always).await.unwrap();
+    let one = store.put(key, body("one"), Precondition::Absent).await.unwrap();
+    let two = store.put(key, body("two"), matches(&one)).await.unwrap();
+    let versions = store.versions(key).await.unwrap();
+    assert_eq!(versions.iter().map(|v| &v.etag).collect::<Vec<_>>(), [&two, &one]);
+    assert!(versions[0].latest && !versions[1].latest && versions.iter().all(|v| v.size == 3 && !v.deleted));
+    assert_eq!(store.get(key).await.unwrap().unwrap().version.as_ref(), Some(&versions[0].id));
+    let first = store.get_version(key, &versions[1].id).await.unwrap().unwrap();
+    assert_eq!(
+        (first.bytes.as_slice(), &first.etag, first.version.as_ref()),
+        (&b"one"[..], &one, Some(&versions[1].id))
+    );
+    store.delete(key, None).await.unwrap();
+    let versions = store.versions(key).await.unwrap();
+    assert_eq!(versions.len(), 3);
+    assert!(versions[0].latest && versions[0].deleted && !versions[1].latest, "{versions:?}");
+    assert_eq!(store.get_version(key, &versions[0].id).await.unwrap(), None, "a delete marker has no content");
+    assert_eq!(store.get_version(key, &versions[1].id).await.unwrap().unwrap().bytes, b"two");
 }
 
 async fn reads_and_writes(store: &dyn StateStore) {
@@ -154,6 +186,7 @@ async fn memory() {
     let store = Arc::new(MemoryStore::default());
     conforms(Arc::<MemoryStore>::clone(&store)).await;
     one_of_many_wins(store).await;
+    keeps_versions(&MemoryStore::versioned()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -169,6 +202,9 @@ async fn local() {
 async fn s3() {
     let server = S3Server::start().await;
     conforms(Arc::new(server.store("plain").await)).await;
+    let plain = server.reopen("plain");
+    assert!(plain.get("big").await.unwrap().is_some());
+    assert_eq!(plain.versions("big").await.unwrap(), [], "a bucket without versions has no history");
     let client = server.client();
     let versioned = server.store("versioned").await;
     let configuration = aws_sdk_s3::types::VersioningConfiguration::builder()
@@ -179,6 +215,13 @@ async fn s3() {
     versioned.put("v", body("1"), Precondition::Absent).await.unwrap();
     assert!(versioned.get("v").await.unwrap().unwrap().version.is_some());
     versioned.delete("v", None).await.unwrap();
+    keeps_versions(&versioned).await;
+    for i in 0..1003 {
+        versioned.put("many", body(&i.to_string()), Precondition::Always).await.unwrap();
+    }
+    let many = versioned.versions("many").await.unwrap();
+    assert_eq!(many.len(), 1003, "all pages");
+    assert_eq!(versioned.get_version("many", &many[1000].id).await.unwrap().unwrap().bytes, b"2");
     // moto's listing with a delimiter also shows folders in which all objects are deleted, where there are versions.
     conforms_but_for_lists(Arc::new(versioned)).await;
 }

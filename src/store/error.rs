@@ -23,6 +23,14 @@ pub enum StoreError {
         /// The region it is in, where S3 said so.
         region: Option<String>,
     },
+    /// The lock table does not exist.
+    #[error("the dynamodb table `{table}` does not exist{}", region.as_ref().map(|r| format!(" in {r}")).unwrap_or_default())]
+    NoTable {
+        /// The table.
+        table: String,
+        /// The region that was asked.
+        region: Option<String>,
+    },
     /// The caller may not do this.
     #[error("access denied: {action} on {place}")]
     Denied {
@@ -138,6 +146,13 @@ impl StoreError {
             Self::OtherRegion { region: Some(region), .. } => format!("set TF_BACKEND_REGION={region}"),
             Self::OtherRegion { bucket, .. } => {
                 format!("set TF_BACKEND_REGION to the bucket's region: aws s3api get-bucket-location --bucket {bucket}")
+            }
+            Self::NoTable { table, .. } => format!(
+                "check `dynamodb_table` and the region of the state (TF_BACKEND_REGION): aws dynamodb describe-table \
+                 --table-name {table}"
+            ),
+            Self::Denied { action, .. } if action.starts_with("dynamodb:") => {
+                format!("let the caller (aws sts get-caller-identity) have {action} on the table")
             }
             Self::Denied { action, .. } => format!(
                 "let the caller (aws sts get-caller-identity) have {action}; without s3:ListBucket on the bucket, S3 says \

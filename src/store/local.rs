@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{Body, Entry, INTERNAL, Object, Precondition, ReadStore, StateStore, StoreError, check_key};
+use super::{Body, Entry, INTERNAL, Object, ObjectVersion, Precondition, ReadStore, StateStore, StoreError, check_key};
 use crate::files;
 
 /// tfleet's own locks mean nothing once the machine stopped, so they need not reach the disk.
@@ -247,6 +247,15 @@ impl ReadStore for LocalStore {
             Ok(found)
         })
         .await
+    }
+
+    /// A directory keeps no versions.
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        check_key(key).map(|()| Vec::new())
+    }
+
+    async fn get_version(&self, key: &str, _version: &str) -> Result<Option<Object>, StoreError> {
+        check_key(key).map(|()| None)
     }
 }
 

@@ -7,17 +7,38 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Body, Entry, Object, Precondition, ReadStore, StateStore, StoreError, check_key};
+use super::{Body, Entry, Object, ObjectVersion, Precondition, ReadStore, StateStore, StoreError, check_key};
 
 /// Objects in a map.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    objects: Mutex<BTreeMap<String, (Vec<u8>, Timestamp)>>,
+    objects: Mutex<Objects>,
+    /// What every key held, oldest first, `None` for a delete marker; nothing where no versions are kept.
+    history: Option<Mutex<BTreeMap<String, Vec<Kept>>>>,
 }
 
 type Objects = BTreeMap<String, (Vec<u8>, Timestamp)>;
+type Kept = (Option<Vec<u8>>, Timestamp);
 
 impl MemoryStore {
+    /// A store that keeps versions.
+    pub fn versioned() -> Self {
+        Self { history: Some(Mutex::default()), ..Self::default() }
+    }
+
+    /// Notes what a key holds now; called while the objects are locked.
+    fn remember(&self, key: &str, bytes: Option<&[u8]>) {
+        if let Some(history) = &self.history {
+            let kept = (bytes.map(<[u8]>::to_vec), Timestamp::now());
+            history.lock().unwrap().entry(key.to_owned()).or_default().push(kept);
+        }
+    }
+
+    fn history(&self, key: &str) -> Vec<Kept> {
+        let history = self.history.as_ref().map(|history| history.lock().unwrap());
+        history.and_then(|history| history.get(key).cloned()).unwrap_or_default()
+    }
+
     fn objects(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().unwrap()
     }
@@ -36,6 +57,10 @@ fn tag(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
+fn version_id(at: usize) -> String {
+    format!("v{at}")
+}
+
 fn matches(if_match: Option<&str>) -> Precondition {
     if_match.map_or(Precondition::Always, |etag| Precondition::Matches(etag.to_owned()))
 }
@@ -49,7 +74,8 @@ impl ReadStore for MemoryStore {
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
         check_key(key)?;
         let found = self.objects().get(key).map(|(bytes, _)| bytes.clone());
-        Ok(found.map(|bytes| Object { etag: tag(&bytes), bytes, version: None }))
+        let version = self.history(key).len().checked_sub(1).map(version_id);
+        Ok(found.map(|bytes| Object { etag: tag(&bytes), bytes, version }))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
@@ -69,6 +95,31 @@ impl ReadStore for MemoryStore {
             .collect();
         Ok(folders.into_iter().collect())
     }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        check_key(key)?;
+        let history = self.history(key);
+        let last = history.len().saturating_sub(1);
+        let versions = history.iter().enumerate().map(|(at, (bytes, modified))| ObjectVersion {
+            id: version_id(at),
+            modified: *modified,
+            size: bytes.as_ref().map_or(0, Vec::len) as u64,
+            etag: bytes.as_deref().map(tag).unwrap_or_default(),
+            latest: at == last,
+            deleted: bytes.is_none(),
+        });
+        Ok(versions.rev().collect())
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
+        check_key(key)?;
+        let found = self.history(key).into_iter().enumerate().find(|(at, _)| version_id(*at) == version);
+        Ok(found.and_then(|(_, (bytes, _))| bytes).map(|bytes| Object {
+            etag: tag(&bytes),
+            bytes,
+            version: Some(version.to_owned()),
+        }))
+    }
 }
 
 #[async_trait]
@@ -84,6 +135,7 @@ impl StateStore for MemoryStore {
         let mut objects = self.objects();
         Self::check(&objects, key, &when)?;
         let etag = tag(&bytes);
+        self.remember(key, Some(&bytes));
         objects.insert(key.to_owned(), (bytes, Timestamp::now()));
         Ok(etag)
     }
@@ -96,6 +148,7 @@ impl StateStore for MemoryStore {
             return Err(StoreError::Missing { place: format!("memory/{from}") });
         };
         Self::check(&objects, to, &Precondition::Absent)?;
+        self.remember(to, Some(&bytes));
         objects.insert(to.to_owned(), (bytes, Timestamp::now()));
         Ok(())
     }
@@ -104,6 +157,7 @@ impl StateStore for MemoryStore {
         check_key(key)?;
         let mut objects = self.objects();
         Self::check(&objects, key, &matches(if_match))?;
+        self.remember(key, None);
         objects.remove(key);
         Ok(())
     }

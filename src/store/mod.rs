@@ -26,6 +26,10 @@ mod readonly;
 mod recovered;
 mod s3;
 mod s3_error;
+mod s3_versions;
+mod states;
+mod table;
+mod terraform_lock;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -51,6 +55,9 @@ pub use owners::{
 pub use readonly::ReadOnlyState;
 pub use recovered::keep_recovered;
 pub use s3::{BucketCheck, Encryption, S3Store};
+pub use states::{States, StatesError};
+pub use table::LockTable;
+pub use terraform_lock::{HeldTerraformLock, TerraformLock, TerraformLockError, TerraformLocks};
 
 /// An object, read whole.
 #[derive(Clone, PartialEq, Eq)]
@@ -83,6 +90,23 @@ pub struct Entry {
     pub size: u64,
     /// When it was written.
     pub modified: Timestamp,
+}
+
+/// One version of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// What [`ReadStore::get_version`] takes.
+    pub id: String,
+    /// When it was written.
+    pub modified: Timestamp,
+    /// Its size in bytes; 0 for a delete marker.
+    pub size: u64,
+    /// Its etag; empty for a delete marker.
+    pub etag: String,
+    /// Whether it is what the key holds now.
+    pub latest: bool,
+    /// Whether it is a delete marker: it has no content.
+    pub deleted: bool,
 }
 
 /// What is written.
@@ -126,6 +150,15 @@ pub trait ReadStore: Send + Sync {
     /// The folders right below `prefix` (which is empty or ends with `/`) that have an object in them, sorted, each with
     /// the prefix before it and a `/` behind it: `s3/`, `combined/`.
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+
+    /// The versions of exactly this object, newest first, delete markers included.
+    ///
+    /// Empty where the store keeps none, and where the present object is the only one and was written before the store
+    /// kept versions: S3 then lists one with the id `null`, which is no history.
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError>;
+
+    /// Reads one version of an object whole; `None` if there is no such version, or if it is a delete marker.
+    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError>;
 }
 
 /// Writing.
@@ -160,6 +193,14 @@ impl<T: ReadStore + ?Sized> ReadStore for Arc<T> {
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         (**self).folders(prefix).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        (**self).versions(key).await
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
+        (**self).get_version(key, version).await
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::audit::AUDIT_PREFIX;
-use super::{Body, Entry, Object, Precondition, ReadStore, StateStore, StoreError};
+use super::{Body, Entry, Object, ObjectVersion, Precondition, ReadStore, StateStore, StoreError};
 
 /// Wraps a store for plan and dry runs: reading passes, and so do audit records; everything else is refused.
 #[derive(Debug, Clone)]
@@ -36,6 +36,14 @@ impl<S: StateStore> ReadStore for ReadOnlyState<S> {
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         self.0.folders(prefix).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        self.0.versions(key).await
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
+        self.0.get_version(key, version).await
     }
 }
 

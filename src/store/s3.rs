@@ -14,7 +14,10 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{Object as Listed, ServerSideEncryption};
 use jiff::Timestamp;
 
-use super::{Body, Entry, Object, Precondition, ReadStore, StateStore, StoreError, check_key, s3_error};
+use super::{
+    Body, Entry, Object, ObjectVersion, Precondition, ReadStore, StateStore, StoreError, check_key, s3_error,
+    s3_versions,
+};
 
 /// How often a read whose body broke off is begun again. (The client retries only until the body begins.)
 const READS: u32 = 3;
@@ -109,6 +112,38 @@ impl S3Store {
         }
     }
 
+    /// Reads an object, or one version of it.
+    async fn read(&self, key: &str, version: Option<&str>) -> Result<Option<Object>, StoreError> {
+        check_key(key)?;
+        let action = if version.is_none() { "s3:GetObject" } else { "s3:GetObjectVersion" };
+        let mut reads = 0;
+        loop {
+            reads += 1;
+            let request = self.client.get_object().bucket(&self.bucket).key(key);
+            let found = match request.set_version_id(version.map(str::to_owned)).send().await {
+                Ok(found) => found,
+                Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => {
+                    return Ok(None);
+                }
+                Err(error) if version.is_some() && s3_versions::is_none(&error) => return Ok(None),
+                Err(error) => return Err(self.error(action, key, error)),
+            };
+            match found.body.collect().await {
+                Ok(bytes) => {
+                    return Ok(Some(Object {
+                        bytes: bytes.to_vec(),
+                        etag: found.e_tag.unwrap_or_default(),
+                        version: found.version_id,
+                    }));
+                }
+                Err(error) if reads < READS => tracing::debug!(key, %error, "the object broke off, reading it again"),
+                Err(error) => {
+                    return Err(StoreError::Unreachable { place: self.place(key), source: error.into() });
+                }
+            }
+        }
+    }
+
     /// The etag of an object, without its content.
     async fn head(&self, key: &str) -> Result<Option<String>, StoreError> {
         match self.client.head_object().bucket(&self.bucket).key(key).send().await {
@@ -169,31 +204,7 @@ impl ReadStore for S3Store {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        check_key(key)?;
-        let mut reads = 0;
-        loop {
-            reads += 1;
-            let found = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
-                Ok(found) => found,
-                Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => {
-                    return Ok(None);
-                }
-                Err(error) => return Err(self.error("s3:GetObject", key, error)),
-            };
-            match found.body.collect().await {
-                Ok(bytes) => {
-                    return Ok(Some(Object {
-                        bytes: bytes.to_vec(),
-                        etag: found.e_tag.unwrap_or_default(),
-                        version: found.version_id,
-                    }));
-                }
-                Err(error) if reads < READS => tracing::debug!(key, %error, "the object broke off, reading it again"),
-                Err(error) => {
-                    return Err(StoreError::Unreachable { place: self.place(key), source: error.into() });
-                }
-            }
-        }
+        self.read(key, None).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
@@ -216,6 +227,16 @@ impl ReadStore for S3Store {
         let (_, mut folders) = self.pages(prefix, Some("/")).await?;
         folders.sort_unstable();
         Ok(folders)
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        check_key(key)?;
+        let versions = s3_versions::list(&self.client, &self.bucket, key).await;
+        versions.map_err(|error| self.error("s3:ListBucketVersions", key, error))
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
+        self.read(key, Some(version)).await
     }
 }
 
@@ -290,7 +311,7 @@ impl StateStore for S3Store {
     }
 }
 
-fn timestamp(time: DateTime) -> Timestamp {
+pub(super) fn timestamp(time: DateTime) -> Timestamp {
     let nanoseconds = i32::try_from(time.subsec_nanos()).unwrap_or(0);
     Timestamp::new(time.secs(), nanoseconds).unwrap_or_default()
 }

@@ -22,15 +22,24 @@ where
     let code = error.code().map(str::to_owned);
     let bucket = || bucket.to_owned();
     match (status, code.as_deref()) {
-        (_, Some("NoSuchBucket")) => return StoreError::NoBucket { bucket: bucket() },
+        (_, Some("NoSuchBucket")) => StoreError::NoBucket { bucket: bucket() },
         (Some(301 | 307), _)
         | (_, Some("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")) => {
             let header = error.raw_response().and_then(|response| response.headers().get("x-amz-bucket-region"));
-            return StoreError::OtherRegion { bucket: bucket(), region: header.map(str::to_owned) };
+            StoreError::OtherRegion { bucket: bucket(), region: header.map(str::to_owned) }
         }
-        (Some(412), _) | (_, Some("PreconditionFailed")) => return StoreError::Precondition { place },
-        _ => {}
+        (Some(412), _) | (_, Some("PreconditionFailed")) => StoreError::Precondition { place },
+        _ => sorted(action, place, error),
     }
+}
+
+/// The same for what has no bucket.
+pub(super) fn sorted<E>(action: &'static str, place: String, error: SdkError<E, HttpResponse>) -> StoreError
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().map(str::to_owned);
     let network = matches!(error, SdkError::DispatchFailure(_) | SdkError::TimeoutError(_));
     let broken = matches!(error, SdkError::ResponseError(_));
     let source = plain(error);
@@ -42,6 +51,11 @@ where
             _,
             Some(
                 "ExpiredToken"
+                | "ExpiredTokenException"
+                | "UnrecognizedClientException"
+                | "InvalidSignatureException"
+                | "IncompleteSignatureException"
+                | "MissingAuthenticationTokenException"
                 | "InvalidToken"
                 | "TokenRefreshRequired"
                 | "InvalidAccessKeyId"
@@ -50,11 +64,20 @@ where
                 | "InvalidClientTokenId",
             ),
         ) => StoreError::Credentials { place, source },
-        (_, Some("SlowDown" | "TooManyRequests" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded"))
+        (
+            _,
+            Some(
+                "SlowDown"
+                | "TooManyRequests"
+                | "Throttling"
+                | "ThrottlingException"
+                | "RequestLimitExceeded"
+                | "ProvisionedThroughputExceededException",
+            ),
+        )
         | (Some(429), _) => StoreError::Throttled { place, source },
-        (_, Some("AccessDenied" | "AllAccessDisabled" | "AccountProblem")) | (Some(401 | 403), _) => {
-            StoreError::Denied { action, place, source }
-        }
+        (_, Some("AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "AccountProblem"))
+        | (Some(401 | 403), _) => StoreError::Denied { action, place, source },
         (Some(500..), _) => StoreError::Unreachable { place, source },
         _ if network || broken => StoreError::Unreachable { place, source },
         _ => StoreError::Other { action, place, code, source },

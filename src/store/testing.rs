@@ -6,20 +6,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures_util::StreamExt;
 
-use super::{Body, Encryption, Entry, Object, Precondition, ReadStore, S3Store, StateStore, StoreError};
+use super::{
+    Body, Encryption, Entry, LockTable, Object, ObjectVersion, Precondition, ReadStore, S3Store, StateStore, StoreError,
+};
 
 /// A moto server of its own, ended with the value. `TFLEET_TEST_MOTO` names the program if it is not on the path.
 pub(crate) struct S3Server {
     process: Child,
-    endpoint: String,
+    pub(crate) endpoint: String,
 }
 
 impl S3Server {
@@ -50,9 +53,28 @@ impl S3Server {
 
     /// A store in a new bucket.
     pub(crate) async fn store(&self, bucket: &str) -> S3Store {
-        let client = self.client();
-        client.create_bucket().bucket(bucket).send().await.unwrap();
-        S3Store::new(client, bucket, Encryption::Aes256)
+        self.client().create_bucket().bucket(bucket).send().await.unwrap();
+        self.reopen(bucket)
+    }
+
+    /// A store in a bucket that is there.
+    pub(crate) fn reopen(&self, bucket: &str) -> S3Store {
+        S3Store::new(self.client(), bucket, Encryption::Aes256)
+    }
+
+    /// A new lock table for the states of `bucket`.
+    pub(crate) async fn table(&self, name: &str, bucket: &str) -> LockTable {
+        use aws_sdk_dynamodb::types::{
+            AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+        };
+
+        let id = AttributeDefinition::builder().attribute_name("LockID").attribute_type(ScalarAttributeType::S);
+        let hash = KeySchemaElement::builder().attribute_name("LockID").key_type(KeyType::Hash);
+        let config = sdk_config(&self.endpoint);
+        let create = aws_sdk_dynamodb::Client::new(&config).create_table().table_name(name);
+        let create = create.attribute_definitions(id.build().unwrap()).key_schema(hash.build().unwrap());
+        create.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+        LockTable::new(&config, name, bucket)
     }
 }
 
@@ -65,17 +87,21 @@ impl Drop for S3Server {
 
 /// A client for `endpoint` that tries twice at most.
 pub(crate) fn client(endpoint: &str) -> Client {
+    Client::from_conf(Config::from(&sdk_config(endpoint)).to_builder().force_path_style(true).build())
+}
+
+/// The configuration of clients for `endpoint` that try twice at most.
+pub(crate) fn sdk_config(endpoint: &str) -> SdkConfig {
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let config = Config::builder()
+    let credentials = Credentials::new("test", "testtest", None, None, "test");
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("test", "testtest", None, None, "test"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
-        .force_path_style(true)
         .http_client(http)
         .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(1)))
-        .build();
-    Client::from_conf(config)
+        .build()
 }
 
 /// An address where nobody listens (any more).
@@ -165,6 +191,16 @@ impl<S: ReadStore> ReadStore for Watched<S> {
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         self.pass(&self.lists)?;
         self.inner.folders(prefix).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        self.pass(&self.lists)?;
+        self.inner.versions(key).await
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
+        self.pass(&self.gets)?;
+        self.inner.get_version(key, version).await
     }
 }
 

@@ -19,4 +19,5 @@ mod killed;
 mod locks;
 mod redaction;
 mod summary;
+mod tables;
 mod workspace;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use aws_credential_types::provider::{self, ProvideCredentials, future};
+use aws_config::SdkConfig;
+use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 
 use super::Request;
 use crate::config::{S3Settings, StateSettings};
@@ -13,7 +14,9 @@ use crate::lease::{LeaseKey, Leases, sdk_config};
 use crate::model::Region;
 use crate::redact::Redactor;
 use crate::saga::Credentials;
-use crate::store::{Encryption, LocalStore, Outbox, ReadOnlyState, ReadStore, S3Store, StateStore, StoreError};
+use crate::store::{
+    Encryption, LocalStore, LockTable, Outbox, ReadOnlyState, ReadStore, S3Store, StateStore, StoreError,
+};
 
 /// The stores by bucket; under `None` the local one.
 pub(super) type Stores = HashMap<Option<String>, Arc<dyn StateStore>>;
@@ -53,16 +56,32 @@ pub async fn open_store(
     region: &Region,
     leases: &Arc<Leases>,
 ) -> Result<S3Store, Failure> {
-    let config = sdk_config(region)
-        .await
-        .map_err(|error| Failure::caused_by("AWS cannot be used", &error).next(error.hint()))?;
+    let config = central_config(region, leases).await?;
     let config = aws_sdk_s3::config::Builder::from(&config)
-        .credentials_provider(Central(Arc::clone(leases)))
         .force_path_style(s3.path_style)
         .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
         .build();
     let encryption = s3.kms_key.clone().map_or(Encryption::Aes256, Encryption::Kms);
     Ok(S3Store::new(aws_sdk_s3::Client::from_conf(config), bucket, encryption))
+}
+
+/// The lock table of the states in `bucket`. It is in the region of the bucket.
+pub async fn open_table(
+    table: &str,
+    bucket: &str,
+    region: &Region,
+    leases: &Arc<Leases>,
+) -> Result<LockTable, Failure> {
+    Ok(LockTable::new(&central_config(region, leases).await?, table, bucket))
+}
+
+/// The SDK's configuration with the credentials of the central account.
+async fn central_config(region: &Region, leases: &Arc<Leases>) -> Result<SdkConfig, Failure> {
+    let config = sdk_config(region)
+        .await
+        .map_err(|error| Failure::caused_by("AWS cannot be used", &error).next(error.hint()))?;
+    let credentials = SharedCredentialsProvider::new(Central(Arc::clone(leases)));
+    Ok(config.to_builder().credentials_provider(credentials).build())
 }
 
 /// The caller's credentials, through the cache that everybody shares.
