@@ -5,6 +5,7 @@
 
 pub mod preflight;
 mod signals;
+pub mod unfinished;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -30,6 +30,8 @@ pub use credentials::{open_credentials, role_settings};
 pub use modules::backend_settings;
 pub use stores::{open_store, open_table};
 
+pub(in crate::run) use stores::bucket_regions;
+
 /// What is asked of a run.
 pub struct Request<'a> {
     /// The settings.
@@ -178,7 +180,7 @@ fn dropped_notice() -> Option<String> {
 }
 
 /// The user of this machine, where no AWS caller is known.
-fn local_user() -> String {
+pub(in crate::run) fn local_user() -> String {
     ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))

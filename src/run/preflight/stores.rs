@@ -8,10 +8,11 @@ use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentials
 
 use super::Request;
 use crate::config::{S3Settings, StateSettings};
+use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::hcl::Setting;
 use crate::lease::{LeaseKey, Leases, sdk_config};
-use crate::model::Region;
+use crate::model::{Deployment, Region};
 use crate::redact::Redactor;
 use crate::saga::Credentials;
 use crate::store::{
@@ -31,22 +32,32 @@ pub(super) async fn open_stores(request: &Request<'_>, credentials: Option<&Cred
         StateSettings::S3(s3) => s3,
     };
     let Some(credentials) = credentials else { return Ok(HashMap::new()) };
-    let mut regions: BTreeMap<&str, Region> = BTreeMap::new();
-    for deployment in request.deployments {
-        let Some(bucket) = &deployment.state.bucket else { continue };
-        let declared = request.discovery.roots.get(&deployment.root_module).and_then(|root| root.backend.as_ref());
-        let region = declared.and_then(|block| block.settings.get("region")).and_then(Setting::literal);
-        let region = region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone());
-        regions.entry(bucket).or_insert(region);
-    }
+    let regions = bucket_regions(s3, request.discovery, request.deployments.iter().map(|deployment| &**deployment));
     let mut stores: Stores = HashMap::new();
     for (bucket, region) in regions {
-        let store = open_store(s3, bucket, &region, &credentials.leases).await?;
+        let store = open_store(s3, &bucket, &region, &credentials.leases).await?;
         // A request that costs little and fails on everything that would make all others fail.
         store.get("tfleet-probe").await.map_err(|error| store_failure(&error))?;
-        stores.insert(Some(bucket.to_owned()), Arc::new(store));
+        stores.insert(Some(bucket), Arc::new(store));
     }
     Ok(stores)
+}
+
+/// The buckets of these deployments, each with its region.
+pub(in crate::run) fn bucket_regions<'d>(
+    s3: &S3Settings,
+    discovery: &Discovery,
+    deployments: impl Iterator<Item = &'d Deployment>,
+) -> BTreeMap<String, Region> {
+    let mut regions = BTreeMap::new();
+    for deployment in deployments {
+        let Some(bucket) = &deployment.state.bucket else { continue };
+        let declared = discovery.roots.get(&deployment.root_module).and_then(|root| root.backend.as_ref());
+        let region = declared.and_then(|block| block.settings.get("region")).and_then(Setting::literal);
+        let region = region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone());
+        regions.entry(bucket.clone()).or_insert(region);
+    }
+    regions
 }
 
 /// The store in one bucket.
