@@ -1,5 +1,6 @@
 //! Reading HCL: what tfvars files and Terraform modules say, always through a parser, never by patterns over text.
 
+mod lock_file;
 mod module;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -7,6 +8,7 @@ use hcl_edit::Span;
 use hcl_edit::expr::Expression;
 use hcl_edit::structure::Body;
 
+pub use lock_file::{LockedProvider, locked_providers};
 pub use module::{
     AssumesRole, BackendBlock, ModuleDir, ModuleError, ProviderBlock, RootModule, Setting, VersionConstraint,
     is_module_file, object_key,

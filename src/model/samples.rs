@@ -1,6 +1,10 @@
-//! A deployment for the tests of other modules.
+//! A deployment and a snapshot for the tests of other modules.
 
-use super::{AccountId, AccountName, BackendKey, Deployment, Project, Region, SourceKind, StateAddress};
+use std::collections::BTreeMap;
+
+use super::{
+    AccountId, AccountName, BackendKey, Deployment, Manifest, Project, Region, Secret, SourceKind, StateAddress,
+};
 
 /// One of the account `acme-prd`.
 pub(crate) fn deployment(project: &str) -> Deployment {
@@ -20,11 +24,32 @@ pub(crate) fn deployment(project: &str) -> Deployment {
         environment: Some("prd".to_owned()),
         owner: None,
         team: None,
-        tags: std::collections::BTreeMap::new(),
+        tags: BTreeMap::new(),
         services: vec!["s3".to_owned()],
         resources: "S3: logs".to_owned(),
         root_module: ".".into(),
         var_files: Vec::new(),
         references: Vec::new(),
+    }
+}
+
+/// A snapshot's manifest, without files.
+pub(crate) fn manifest(project: &str) -> Manifest {
+    let deployment = deployment(project);
+    Manifest {
+        schema_version: Manifest::SCHEMA,
+        key: deployment.state.key.clone(),
+        working_dir: "fleet".into(),
+        root: "fleet/tf".into(),
+        var_files: vec![format!("fleet/{}", deployment.file).into()],
+        environment: BTreeMap::from([("TF_VAR_password".to_owned(), Secret::new("hunter2".to_owned()))]),
+        product: "terraform".to_owned(),
+        terraform_version: "1.11.4".to_owned(),
+        providers: BTreeMap::from([("registry.terraform.io/hashicorp/aws".to_owned(), "3.39.0".to_owned())]),
+        backend: vec!["-backend-config=bucket=states".to_owned()],
+        lock_table: None,
+        locks_with_file: true,
+        deployment,
+        files: Vec::new(),
     }
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::output::Recorder;
+use super::scribe::Scribe;
 use super::{Ended, Saga};
 use crate::event::{Failure, Outcome, RunEvent};
-use crate::execute::{ApplyRecord, ErrorText, Exit, Output, ProcessError, UiMessage, args, run};
+use crate::execute::{ApplyRecord, ErrorText, Exit, Output, ProcessError, Spec, Stop, UiMessage, args, run};
 use crate::journal::Fact;
 use crate::model::Action;
 use crate::store::StateStore;
@@ -41,15 +44,14 @@ impl Saga<'_> {
             probe: LockProbe::new(self),
             events: self.ctx.events.clone(),
             deployment: self.deployment.name.clone(),
+            scribe: self.scribe.clone(),
+            told: Instant::now(),
             recorder: self.recorder()?,
         };
-        let ended = run(&spec, stop, &mut sink).await;
+        let ended = run_telling(&spec, stop, &mut sink).await;
         let Sink { record, stray, probe, .. } = sink;
         let lock_id = probe.finish().await;
         let exit = ended.map_err(|error| not_run(action, &error))?;
-        if let Some(id) = &lock_id {
-            self.scribe.learn(Fact::TerraformLock { id: id.clone() });
-        }
         let applied = Applied { exit, record, stray: stray.finish(), lock_id };
         let saved = self.workspace()?.errored_state().is_none();
         if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && saved {
@@ -65,6 +67,21 @@ impl Saga<'_> {
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
         Ended { changes: applied.record.done, has_changes, ..Ended::new(outcome, None) }
     }
+}
+
+/// Runs a command; when the run is to end, the journal is sent to the store at once: there may be no time for it later.
+async fn run_telling(spec: &Spec, stop: watch::Receiver<Stop>, sink: &mut Sink<'_>) -> Result<Exit, ProcessError> {
+    let scribe = sink.scribe.clone();
+    let mut stopped = stop.clone();
+    let mut told = scribe.of(spec, sink);
+    let running = run(spec, stop, &mut told);
+    tokio::pin!(running);
+    tokio::select! {
+        biased;
+        ended = &mut running => return ended,
+        _ = stopped.wait_for(|stop| *stop > Stop::No) => {}
+    }
+    tokio::join!(running, scribe.send()).0
 }
 
 /// Nothing was changed by what did not start; of what was lost after that, nobody knows what it does.
@@ -88,8 +105,14 @@ struct Sink<'a> {
     probe: LockProbe,
     events: UnboundedSender<RunEvent>,
     deployment: String,
+    scribe: Scribe,
+    /// When the lock was told last what Terraform is working on.
+    told: Instant,
     recorder: &'a mut Recorder,
 }
+
+/// How often the lock is told what Terraform is working on; its heartbeat takes the newest.
+const TELL: Duration = Duration::from_millis(200);
 
 impl Output for Sink<'_> {
     fn line(&mut self, line: &str) {
@@ -122,30 +145,36 @@ impl Output for Sink<'_> {
 
     fn pause(&mut self) {
         self.recorder.pause();
+        if self.record.started && self.told.elapsed() >= TELL {
+            self.scribe.working(&self.record);
+            self.told = Instant::now();
+        }
     }
 }
 
 /// Reads the id of Terraform's lock file while Terraform holds it, so that this very lock, and no other, may be released
 /// if Terraform dies with it.
 struct LockProbe {
-    target: Option<(Arc<dyn StateStore>, String)>,
+    target: Option<(Arc<dyn StateStore>, String, Scribe)>,
     ended: Arc<AtomicBool>,
     reading: Option<JoinHandle<Option<String>>>,
 }
 
 impl LockProbe {
     fn new(saga: &Saga<'_>) -> Self {
-        let target = saga.lock_file().map(|key| (Arc::clone(&saga.store), key));
+        let target = saga.lock_file().map(|key| (Arc::clone(&saga.store), key, saga.scribe.clone()));
         Self { target, ended: Arc::default(), reading: None }
     }
 
     fn start(&mut self) {
-        let Some((store, key)) = self.target.take() else { return };
+        let Some((store, key, scribe)) = self.target.take() else { return };
         let ended = Arc::clone(&self.ended);
         self.reading = Some(tokio::spawn(async move {
             let object = store.get(&key).await.ok()??;
             // Once Terraform is gone, the lock may be somebody else's.
-            if ended.load(Ordering::SeqCst) { None } else { lock_id(&object.bytes) }
+            let id = lock_id(&object.bytes).filter(|_| !ended.load(Ordering::SeqCst))?;
+            scribe.learn(Fact::TerraformLock { id: id.clone() });
+            Some(id)
         }));
     }
 

@@ -7,9 +7,10 @@ use camino::Utf8Path;
 use super::apply::lock_id;
 use super::failure::still_locked;
 use super::output::Text;
+use super::retry::Tries;
 use super::{Ended, Saga, Task};
 use crate::event::{ChangeCounts, Failure, Outcome};
-use crate::execute::{ErrorText, Exit, Output, args, plan_counts, run, run_to_file};
+use crate::execute::{ErrorText, Exit, Output, Spec, args, plan_counts, run, run_to_file};
 use crate::files;
 use crate::markdown;
 use crate::redact::sensitive;
@@ -36,16 +37,7 @@ impl Saga<'_> {
         let lock = self.ctx.settings.run.lock_timeout;
         let args = args::plan(destroy, &binary, &self.workspace()?.var_files, lock);
         let spec = self.reading_spec("plan", args)?;
-        let stop = self.ctx.stop.clone();
-        let mut output = PlanOutput {
-            text: Text { recorder: self.recorder()?, errors: ErrorText::default() },
-            counts: ChangeCounts::default(),
-            kept: artefacts.then(String::new),
-        };
-        let exit = run(&spec, stop, &mut output).await;
-        let PlanOutput { text, counts, kept } = output;
-        let errors = text.errors.finish();
-        let exit = exit.map_err(|error| Ended::failed(Failure::caused_by("terraform plan did not run", &error)))?;
+        let (exit, errors, counts, kept) = self.planned(&spec, artefacts).await?;
         let has_changes = match exit {
             Exit::Code(0) => false,
             Exit::Code(2) => true,
@@ -66,6 +58,35 @@ impl Saga<'_> {
         }
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
         Ok(Ended { changes: counts, has_changes, ..Ended::new(outcome, None) })
+    }
+
+    /// Runs the plan, again after a failure that may pass: how it ended, its errors, what it counts, and its text.
+    async fn planned(
+        &mut self,
+        spec: &Spec,
+        artefacts: bool,
+    ) -> Result<(Exit, Option<String>, ChangeCounts, Option<String>), Ended> {
+        let (stop, scribe) = (self.ctx.stop.clone(), self.scribe.clone());
+        let mut tries = Tries::default();
+        loop {
+            let mut output = PlanOutput {
+                text: Text { recorder: self.recorder()?, errors: ErrorText::default() },
+                counts: ChangeCounts::default(),
+                kept: artefacts.then(String::new),
+            };
+            let exit = run(spec, stop.clone(), &mut scribe.of(spec, &mut output)).await;
+            let PlanOutput { text, counts, kept } = output;
+            let errors = text.errors.finish();
+            let exit = exit.map_err(|error| Ended::failed(Failure::caused_by("terraform plan did not run", &error)))?;
+            let again = match exit {
+                Exit::Code(0 | 2) => None,
+                exit => self.again("plan", &mut tries, exit, errors.as_deref()).await?,
+            };
+            match again {
+                Some(notice) => self.recorder()?.line(&notice),
+                None => return Ok((exit, errors, counts, kept)),
+            }
+        }
     }
 
     /// What an earlier run left in the same place must not be taken for the result of this one.

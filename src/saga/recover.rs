@@ -179,7 +179,9 @@ impl Saga<'_> {
         // A cancelled run still saves what it can: this command is not told to stop.
         let (_keep, never) = tokio::sync::watch::channel(crate::execute::Stop::No);
         let mut output = super::output::Text { recorder, errors: std::mem::take(&mut errors) };
-        let exit = run(&spec, never, &mut output).await.map_err(|error| error.to_string())?;
+        let scribe = self.scribe.clone();
+        let mut told = scribe.of(&spec, &mut output);
+        let exit = run(&spec, never, &mut told).await.map_err(|error| error.to_string())?;
         match exit {
             Exit::Code(0) => Ok(()),
             _ => Err(format!(

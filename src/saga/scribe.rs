@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::execute::ApplyRecord;
+use crate::execute::{ApplyRecord, Output, Spec};
 use crate::journal::{Entry, Event, Fact, Journal, JournalError, Opened};
 use crate::processes::ProcessId;
 use crate::store::Carrier;
@@ -57,10 +57,9 @@ impl Scribe {
         self.note(Event::Learned(fact));
     }
 
-    /// Writes down that a Terraform runs.
-    pub fn started(&self, name: &str, pid: u32, output: &Utf8Path) {
-        let (name, output) = (name.to_owned(), output.to_owned());
-        self.learn(Fact::Command { name, process: ProcessId::of(pid), output });
+    /// `output`, for a command whose process is written down as soon as it runs.
+    pub fn of<'a>(&self, spec: &Spec, output: &'a mut dyn Output) -> Told<'a> {
+        Told { scribe: self.clone(), file: spec.output.clone(), output }
     }
 
     /// Puts into the lock, and only there, what Terraform is working on: here, its output tells that.
@@ -93,5 +92,32 @@ impl Scribe {
 
     fn at_desk<T>(&self, work: impl FnOnce(&mut Desk) -> T) -> Option<T> {
         self.0.as_ref()?.lock().ok().map(|mut desk| work(&mut desk))
+    }
+}
+
+/// The output of a command whose process is written down.
+pub(super) struct Told<'a> {
+    scribe: Scribe,
+    file: Utf8PathBuf,
+    output: &'a mut dyn Output,
+}
+
+impl Output for Told<'_> {
+    fn started(&mut self, pid: u32) {
+        let name = self.file.file_stem().unwrap_or_default().to_owned();
+        self.scribe.learn(Fact::Command { name, process: ProcessId::of(pid), output: self.file.clone() });
+        self.output.started(pid);
+    }
+
+    fn ended(&mut self) {
+        self.output.ended();
+    }
+
+    fn line(&mut self, line: &str) {
+        self.output.line(line);
+    }
+
+    fn pause(&mut self) {
+        self.output.pause();
     }
 }

@@ -67,7 +67,7 @@ impl Saga<'_> {
                 (Err(failed), None) => return Err(failed),
                 // The deed is done, and only what is written about it is missing.
                 (Err(failed), Some(_)) => {
-                    self.notice(&format!("{} is done, but: {}", self.task.action(), failed.one_line()))
+                    self.notice(&format!("{} is done, but: {}", self.task.action(), failed.one_line()));
                 }
             }
         }

@@ -1,9 +1,50 @@
-//! Gives back the workspace.
+//! The private copy in which Terraform runs: built, and given back.
+
+use std::sync::Arc;
 
 use super::{Ended, Saga};
-use crate::event::Outcome;
+use crate::event::{Failure, Outcome};
+use crate::execute::Stop;
+use crate::journal::Fact;
+use crate::lease::BACKEND_PROFILE;
+use crate::workspace::{SuppliedVariable, WorkspaceError, build, supplied_variables};
 
 impl Saga<'_> {
+    /// Copies everything that Terraform needs to a private place.
+    pub(super) async fn build_workspace(&mut self) -> Result<(), Ended> {
+        let root = Arc::clone(self.root()?);
+        let (cache, deployment) = (self.ctx.cache.clone(), Arc::clone(&self.deployment));
+        let wait = self.ctx.settings.run.lock_timeout;
+        let building = tokio::task::spawn_blocking(move || build(&cache, &root.tree, &deployment, wait));
+        let mut stop = self.ctx.stop.clone();
+        let built = tokio::select! {
+            built = building => built,
+            // It may be waiting for another process. What it builds after this is dropped, and its lock with it.
+            _ = stop.wait_for(|s| *s > Stop::No) => return Err(Ended::cancelled()),
+        };
+        let built =
+            built.map_err(|error| Ended::failed(Failure::caused_by("the workspace could not be built", &error)))?;
+        let built = built.map_err(|error| workspace_failure("the workspace could not be built", &error))?;
+        self.scribe.learn(Fact::Workspace { top: built.top.clone(), dir: built.dir.clone() });
+        self.workspace = Some(built);
+        self.supply_variables()
+    }
+
+    /// Values of variables that tfleet knows and the module asks for; a variable file that sets one wins.
+    fn supply_variables(&mut self) -> Result<(), Ended> {
+        let root = Arc::clone(self.root()?);
+        let role = self.role();
+        for variable in supplied_variables(&root.module) {
+            let value = match variable {
+                SuppliedVariable::AssumeRoleName => role.role_name.to_string(),
+                SuppliedVariable::TerraformSessionName => role.session_name.to_string(),
+                SuppliedVariable::BackendProfile => BACKEND_PROFILE.to_owned(),
+            };
+            self.environment.set(format!("TF_VAR_{}", variable.as_str()), value);
+        }
+        Ok(())
+    }
+
     /// The workspace goes, unless it holds the only copy of something.
     pub(super) fn give_back_workspace(&mut self, ended: &mut Ended) {
         let Some(workspace) = self.workspace.take() else { return };
@@ -17,4 +58,19 @@ impl Saga<'_> {
             tracing::warn!(%top, %error, "the workspace could not be removed");
         }
     }
+}
+
+/// A failure of a workspace, with its hint. A state that an earlier run could not save is for an operator.
+pub(super) fn workspace_failure(what: &str, error: &WorkspaceError) -> Ended {
+    let mut ended = Ended::failed(with_hint(what, error));
+    if matches!(error, WorkspaceError::ErroredState { .. }) {
+        ended.outcome = Outcome::NeedsOperator;
+    }
+    ended
+}
+
+pub(super) fn with_hint(what: &str, error: &WorkspaceError) -> Failure {
+    let mut failure = Failure::caused_by(what, error);
+    failure.next.extend(error.hint().map(str::to_owned));
+    failure
 }

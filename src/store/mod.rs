@@ -7,6 +7,7 @@
 //! | `owners/{key}.json` | which source a key belongs to | `owners` |
 //! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
 //! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
+//! | `snapshots/{key}.json`, `snapshots/files/{sha256}` | the inputs of the last applies of a key | `snapshots` |
 //!
 //! Reading and writing are two traits, so that what only reads can say so; [`ReadOnlyState`] turns every store into one that
 //! refuses to change state, for plan and dry runs.
@@ -27,9 +28,12 @@ mod recovered;
 mod s3;
 mod s3_error;
 mod s3_versions;
+mod snapshots;
 mod states;
 mod table;
 mod terraform_lock;
+#[cfg(test)]
+mod terraform_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -55,6 +59,10 @@ pub use owners::{
 pub use readonly::ReadOnlyState;
 pub use recovered::keep_recovered;
 pub use s3::{BucketCheck, Encryption, S3Store};
+pub use snapshots::{
+    KnownFiles, NewSnapshot, Recorded, SnapshotError, find_snapshot, materialize, read_index, read_manifest,
+    record_snapshot, snapshot_index_key, unreferenced,
+};
 pub use states::{States, StatesError};
 pub use table::LockTable;
 pub use terraform_lock::{HeldTerraformLock, TerraformLock, TerraformLockError, TerraformLocks};

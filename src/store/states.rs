@@ -228,6 +228,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lost_answer_is_settled_by_looking() {
+        let store = Arc::new(Watched::new(MemoryStore::default()));
+        let states = States::new(Arc::clone(&store) as _, None);
+        store.lose_answers();
+        let etag = states.write(&key(), bytes("one"), Precondition::Absent).await.unwrap();
+        assert_eq!(store.get(key().as_str()).await.unwrap().unwrap().etag, etag);
+        let when = Precondition::Matches("another".to_owned());
+        let error = states.write(&key(), bytes("two"), when).await.unwrap_err();
+        assert!(matches!(error, StatesError::NotDone { .. }), "{error:?}");
+        states.remove(&key(), &etag).await.unwrap();
+        assert!(store.get(key().as_str()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
     async fn with_a_table() {
         let server = S3Server::start().await;
         let table = server.table("locks", "states").await;

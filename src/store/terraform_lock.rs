@@ -434,6 +434,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_whose_taking_got_no_answer_is_given_back() {
+        let store = Arc::new(testing::Watched::new(MemoryStore::default()));
+        let locks = TerraformLocks::new(Arc::clone(&store) as _, true, None);
+        store.lose_answers();
+        assert!(locks.take(&key(), "x", "me@here").await.is_err());
+        assert!(store.list("").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn with_a_table() {
         let server = S3Server::start().await;
         let table = server.table("locks", "states").await;

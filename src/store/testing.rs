@@ -132,11 +132,12 @@ pub(crate) async fn put_all(store: &dyn StateStore, keys: &[String]) {
     }
 }
 
-/// Counts requests, and refuses all of them while it is off.
+/// Counts requests, refuses all of them while it is off, and can lose the answers to writes.
 #[derive(Debug, Default)]
 pub(crate) struct Watched<S> {
     inner: S,
     off: AtomicBool,
+    lossy: AtomicBool,
     pub(crate) gets: AtomicUsize,
     pub(crate) lists: AtomicUsize,
     pub(crate) writes: AtomicUsize,
@@ -147,6 +148,7 @@ impl<S> Watched<S> {
         Self {
             inner,
             off: AtomicBool::new(false),
+            lossy: AtomicBool::new(false),
             gets: AtomicUsize::new(0),
             lists: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
@@ -161,6 +163,18 @@ impl<S> Watched<S> {
 
     pub(crate) fn switch(&self, off: bool) {
         self.off.store(off, Ordering::SeqCst);
+    }
+
+    /// From now on, writes arrive and their answers do not.
+    pub(crate) fn lose_answers(&self) {
+        self.lossy.store(true, Ordering::SeqCst);
+    }
+
+    fn answer<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.lossy.load(Ordering::SeqCst) {
+            return Err(StoreError::Unreachable { place: "the store".to_owned(), source: "no answer".into() });
+        }
+        result
     }
 
     fn pass(&self, count: &AtomicUsize) -> Result<(), StoreError> {
@@ -208,7 +222,7 @@ impl<S: ReadStore> ReadStore for Watched<S> {
 impl<S: StateStore> StateStore for Watched<S> {
     async fn put(&self, key: &str, body: Body, when: Precondition) -> Result<String, StoreError> {
         self.pass(&self.writes)?;
-        self.inner.put(key, body, when).await
+        self.answer(self.inner.put(key, body, when).await)
     }
 
     async fn copy(&self, from: &str, to: &str, if_match: Option<&str>) -> Result<(), StoreError> {
@@ -218,6 +232,6 @@ impl<S: StateStore> StateStore for Watched<S> {
 
     async fn delete(&self, key: &str, if_match: Option<&str>) -> Result<(), StoreError> {
         self.pass(&self.writes)?;
-        self.inner.delete(key, if_match).await
+        self.answer(self.inner.delete(key, if_match).await)
     }
 }

@@ -9,13 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::copy::{copy_file, remove_tree};
 use super::lock::OsLock;
+use super::snapshot::snapshot_path;
 use super::tree::{is_leftover, is_loaded_unasked};
 use super::{CacheDirs, OVERRIDE_FILE, Overrides, SourceTree, WorkspaceError};
 use crate::files::{normalize, private_dir, write_private};
 use crate::model::{Deployment, Reference, StateAddress};
 
 /// The file in which Terraform leaves a state that it could not write.
-const ERRORED_STATE: &str = "errored.tfstate";
+pub(super) const ERRORED_STATE: &str = "errored.tfstate";
 
 /// A private copy of everything that Terraform needs for one deployment, locked until it is dropped.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub fn build(
         return Err(WorkspaceError::ErroredState { path });
     }
     remove_tree(&top)?;
+    remove_tree(&snapshot_path(&top))?;
     let dir = top.join(tree.root());
     private_dir(&top).map_err(WorkspaceError::write(&top))?;
     std::fs::create_dir_all(&dir).map_err(WorkspaceError::write(&dir))?;
@@ -98,7 +100,7 @@ impl Workspace {
     pub fn remove(self) -> Result<(), WorkspaceError> {
         match find_errored(&self.top)? {
             Some(path) => Err(WorkspaceError::ErroredState { path }),
-            None => remove_tree(&self.top),
+            None => remove_tree(&self.top).and_then(|()| remove_tree(&snapshot_path(&self.top))),
         }
     }
 

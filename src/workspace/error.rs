@@ -6,6 +6,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use super::lock::Holder;
+use crate::hcl::SourceError;
 
 /// Why a workspace, or what it shares with others, could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +110,18 @@ pub enum WorkspaceError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// Something in a workspace that cannot be a part of a snapshot.
+    #[error("{path} is neither a file nor a folder, so that there is no snapshot of it")]
+    NoFile {
+        /// The path.
+        path: Utf8PathBuf,
+    },
+    /// The lock file in a workspace is none.
+    #[error("the provider lock file cannot be read")]
+    LockFile {
+        /// Why, with the place.
+        source: SourceError,
+    },
     /// What `terraform init` left in the staging copy is not what it should be.
     #[error("{path} is not as `terraform init` should leave it: {why}")]
     BadStaging {
@@ -159,7 +172,11 @@ impl WorkspaceError {
                 "the tfleet that started it is gone, and its Terraform still runs: wait for it, or stop it with one SIGINT"
             }
             Self::Locked { .. } => "wait for the other run, or raise --lock-timeout",
-            Self::Read { .. } | Self::BadInclude { .. } | Self::BadStaging { .. } => return None,
+            Self::Read { .. }
+            | Self::BadInclude { .. }
+            | Self::NoFile { .. }
+            | Self::LockFile { .. }
+            | Self::BadStaging { .. } => return None,
         })
     }
 }

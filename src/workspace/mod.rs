@@ -8,6 +8,9 @@
 //! 3. per deployment: [`build`], [`Workspace::write_overrides`], [`PreparedModule::install`], then
 //!    `init -lockfile=readonly -plugin-dir=…` with [`BackendPlan::init_args`].
 //!
+//! Between 3 and the apply, [`Workspace::inventory`] tells what the snapshot of it consists of; to go back to a snapshot,
+//! [`Workspace::replace_with`] puts its files in the same place.
+//!
 //! Everything is copied, never linked: a link would write through into the checkout.
 
 mod abandoned;
@@ -23,6 +26,7 @@ mod lock;
 mod overrides;
 mod prepared;
 mod providers;
+mod snapshot;
 mod staging;
 #[cfg(test)]
 mod terraform_tests;

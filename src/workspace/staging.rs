@@ -1,18 +1,17 @@
 //! Preparing a root module: `terraform init -backend=false` once, in a copy, for all its deployments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use hcl_edit::structure::Body;
 
 use super::copy::{copy_file, files_below, remove_tree};
 use super::digest::{LOCK_FILE, committed_lock};
 use super::lock::OsLock;
 use super::{CacheDirs, Layout, ModuleDigest, PreparedModule, Toolchain, WorkspaceError, module_digest, providers};
 use crate::files::{private_dir, write_private};
-use crate::hcl::{RootModule, literal_str, parse_body};
+use crate::hcl::{LockedProvider, RootModule, locked_providers};
 
 /// Whether a root module is ready to be used.
 #[derive(Debug)]
@@ -155,31 +154,17 @@ pub fn lock_lacks_platform(output: &str) -> bool {
     words.join(" ").contains("doesn't match any of the checksums previously recorded in the dependency lock file")
 }
 
-/// What a lock file says of one provider.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Locked {
-    version: String,
-    hashes: BTreeSet<String>,
-}
-
-fn locked(path: &Utf8Path, text: &str) -> Result<BTreeMap<String, Locked>, WorkspaceError> {
-    let body: Body = parse_body(path, text)
-        .map_err(|error| WorkspaceError::BadStaging { path: path.to_owned(), why: error.to_string() })?;
-    let providers = body.get_blocks("provider").filter_map(|block| {
-        let address = block.labels.first()?.as_str().to_owned();
-        let version = block.body.get_attribute("version").and_then(|a| literal_str(&a.value)).unwrap_or_default();
-        let hashes = block
-            .body
-            .get_attribute("hashes")
-            .and_then(|a| a.value.as_array())
-            .map(|array| array.iter().filter_map(literal_str).map(str::to_owned).collect());
-        Some((address, Locked { version: version.to_owned(), hashes: hashes.unwrap_or_default() }))
-    });
-    Ok(providers.collect())
+fn locked(path: &Utf8Path, text: &str) -> Result<BTreeMap<String, LockedProvider>, WorkspaceError> {
+    locked_providers(path, text)
+        .map_err(|error| WorkspaceError::BadStaging { path: path.to_owned(), why: error.to_string() })
 }
 
 /// What init added to the committed lock file: it is only in tfleet's copy, so a person should know.
-fn compare(before: Option<&BTreeMap<String, Locked>>, now: &BTreeMap<String, Locked>, platform: &str) -> Vec<String> {
+fn compare(
+    before: Option<&BTreeMap<String, LockedProvider>>,
+    now: &BTreeMap<String, LockedProvider>,
+    platform: &str,
+) -> Vec<String> {
     let (mut chosen, mut completed) = (Vec::new(), Vec::new());
     for (address, provider) in now {
         match before.and_then(|before| before.get(address)) {

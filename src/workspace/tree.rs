@@ -37,6 +37,12 @@ impl Layout {
         &self.base_dir
     }
 
+    /// The working directory, relative to the base folder; empty if they are the same.
+    #[must_use]
+    pub fn working_place(&self) -> &Utf8Path {
+        self.working_dir.strip_prefix(&self.base_dir).unwrap_or(Utf8Path::new(""))
+    }
+
     /// The place of an absolute path inside the base folder.
     pub(super) fn place<'a>(&self, path: &'a Utf8Path) -> Result<&'a Utf8Path, WorkspaceError> {
         path.strip_prefix(&self.base_dir)

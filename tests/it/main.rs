@@ -20,4 +20,5 @@ mod locks;
 mod redaction;
 mod summary;
 mod tables;
+mod transient;
 mod workspace;

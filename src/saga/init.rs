@@ -1,0 +1,81 @@
+//! `terraform init`: what the workspace still lacks, and the connection to the backend.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::output::{Recorder, Text};
+use super::retry::Tries;
+use super::scribe::Scribe;
+use super::workspace::workspace_failure;
+use super::{Ended, Saga};
+use crate::event::{Failure, RunEvent};
+use crate::execute::{ErrorText, Exit, Output as _, ProcessError, Spec, Stop, args, run};
+use crate::journal::Fact;
+use crate::workspace::{Overrides, guard, plan_backend};
+
+impl Saga<'_> {
+    /// Providers, modules, overrides, and the connection to the backend.
+    pub(super) async fn init(&mut self) -> Result<(), Ended> {
+        let root = Arc::clone(self.root()?);
+        let module =
+            self.module.clone().ok_or_else(|| Ended::failed(Failure::new("its providers were not fetched")))?;
+        let backend = plan_backend(&root.module, &self.deployment.state, &self.ctx.backend)
+            .map_err(|error| Ended::failed(Failure::caused_by("the backend cannot be used", &error)))?;
+        let guard = guard(&root.module, &self.provider_account()?, &module.installed);
+        for notice in backend.notices.iter().chain(&guard.notices).chain(&module.notices).chain(root.tree.notices()) {
+            self.notice_once(notice);
+        }
+        self.locks_with_file = backend.locks_with_file;
+        self.lock_table.clone_from(&backend.dynamodb_table);
+        let (file, table) = (backend.locks_with_file, backend.dynamodb_table.clone());
+        self.scribe.learn(Fact::Locking { file, table });
+        let workspace = self.workspace()?;
+        module
+            .install(workspace)
+            .and_then(|()| workspace.write_overrides(&Overrides::new(&root.module, &backend, &guard)))
+            .map_err(|error| workspace_failure("the workspace could not be completed", &error))?;
+        let spec = self.reading_spec("init", args::init(&module.providers, &backend.init_args))?;
+        self.text_command("init", &spec).await
+    }
+
+    /// Says something once in the whole run, whichever deployment finds it first.
+    fn notice_once(&self, text: &str) {
+        let new = self.ctx.said.lock().is_ok_and(|mut said| said.insert(text.to_owned()));
+        if new {
+            let text = self.shown(text);
+            let _ = self.ctx.events.send(RunEvent::Notice { deployment: None, text });
+        }
+    }
+
+    /// Runs a command whose output is text, and which changes nothing; anything but exit code 0 ends the deployment.
+    async fn text_command(&mut self, name: &str, spec: &Spec) -> Result<(), Ended> {
+        let stop = self.ctx.stop.clone();
+        let scribe = self.scribe.clone();
+        let mut tries = Tries::default();
+        loop {
+            let ended = recorded(spec, &stop, self.recorder()?, &scribe).await;
+            let failed = |error| Ended::failed(Failure::caused_by(format!("terraform {name} did not run"), &error));
+            let (exit, errors) = ended.map_err(failed)?;
+            if exit == Exit::Code(0) {
+                return Ok(());
+            }
+            match self.again(name, &mut tries, exit, errors.as_deref()).await? {
+                Some(notice) => self.recorder()?.line(&notice),
+                None => return Err(self.command_failed(name, exit, errors)),
+            }
+        }
+    }
+}
+
+/// Runs a command whose output is text, and gathers its errors.
+pub(super) async fn recorded(
+    spec: &Spec,
+    stop: &watch::Receiver<Stop>,
+    recorder: &mut Recorder,
+    scribe: &Scribe,
+) -> Result<(Exit, Option<String>), ProcessError> {
+    let mut output = Text { recorder, errors: ErrorText::default() };
+    let exit = run(spec, stop.clone(), &mut scribe.of(spec, &mut output)).await?;
+    Ok((exit, output.errors.finish()))
+}

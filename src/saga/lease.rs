@@ -1,0 +1,90 @@
+//! Credentials for the account, and who gets which.
+
+use super::{Ended, Saga};
+use crate::event::Failure;
+use crate::hcl::AssumesRole;
+use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleSettings, TARGET_PROFILE};
+use crate::model::{AccountId, Action};
+use crate::workspace::{CredentialsFor, own_profiles};
+
+impl Saga<'_> {
+    /// Gets credentials for the account and lets child processes ask for them.
+    pub(super) async fn lease(&mut self) -> Result<(), Ended> {
+        self.environment.set("AWS_REGION", self.deployment.region.as_str());
+        self.environment.set("AWS_DEFAULT_REGION", self.deployment.region.as_str());
+        let Some(credentials) = &self.ctx.credentials else { return Ok(()) };
+        let root = self.root()?;
+        let target = match root.credentials_for {
+            CredentialsFor::Central => LeaseKey::Central,
+            CredentialsFor::Target => self.role().lease(&self.deployment.account_id),
+        };
+        let failed = |error: &crate::lease::LeaseError| {
+            Ended::failed(Failure::caused_by(format!("no credentials from {target}"), error).next(error.hint()))
+        };
+        // Asked for now, so that a role that cannot be taken shows here and not in the middle of a provider.
+        if self.ctx.settings.uses_s3() || root.module.dirs.iter().any(|dir| dir.uses_aws) {
+            credentials.leases.get(&target).await.map_err(|error| failed(&error))?;
+        }
+        let mut keys = vec![(BACKEND_PROFILE.to_owned(), LeaseKey::Central), (TARGET_PROFILE.to_owned(), target)];
+        let own = own_profiles(&root.module)
+            .map_err(|error| Ended::failed(Failure::caused_by("the providers' credentials are not known", &error)))?;
+        keys.extend(own.into_iter().map(|profile| (profile.name.clone(), LeaseKey::Profile(profile.name))));
+        keys.dedup_by(|a, b| a.0 == b.0);
+        self.serve(keys)
+    }
+
+    /// Writes the configuration by which child processes ask this tfleet for credentials.
+    fn serve(&mut self, keys: Vec<(String, LeaseKey)>) -> Result<(), Ended> {
+        let Some(credentials) = &self.ctx.credentials else { return Ok(()) };
+        let server = &credentials.server;
+        let mut grants = Vec::new();
+        for (name, key) in keys {
+            let grant = server.register(key).map_err(|error| {
+                let hint = error.hint();
+                Ended::failed(Failure::caused_by("credentials cannot be served to Terraform", &error).next(hint))
+            })?;
+            grants.push((name, grant));
+        }
+        let region = &self.deployment.region;
+        let listed: Vec<_> = grants.iter().map(|(name, grant)| (name.as_str(), grant, region)).collect();
+        let path = server.folder().join(format!("{}.config", uuid::Uuid::new_v4().simple()));
+        let child = server.write_config(&path, &listed).map_err(|error| {
+            let hint = error.hint();
+            Ended::failed(Failure::caused_by("credentials cannot be served to Terraform", &error).next(hint))
+        })?;
+        for (name, value) in child.environment(TARGET_PROFILE) {
+            self.environment.set(name, value);
+        }
+        // Never the machine's own role behind our back.
+        self.environment.set("AWS_EC2_METADATA_DISABLED", "true");
+        self.grants = grants.into_iter().map(|(_, grant)| grant).collect();
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Serves credentials no more.
+    pub(super) fn end_lease(&mut self) {
+        self.grants.clear();
+        self.child = None;
+    }
+
+    pub(super) fn role(&self) -> RoleSettings {
+        let Some(credentials) = &self.ctx.credentials else { return RoleSettings::default() };
+        match self.task.purpose() {
+            Action::Plan => credentials.plan_role.clone(),
+            Action::Apply | Action::Destroy => credentials.role.clone(),
+        }
+    }
+
+    /// The account that the provider blocks without a role of their own must work in: the deployment's. Only beside
+    /// blocks that assume a role, in a module that gets the central credentials, is such a block meant for the central
+    /// account.
+    pub(super) fn provider_account(&self) -> Result<AccountId, Ended> {
+        let root = self.root()?;
+        let some_assume = root.module.aws_providers().any(|(_, block)| block.assumes_role != AssumesRole::No);
+        Ok(match (root.credentials_for, &self.ctx.credentials) {
+            (CredentialsFor::Central, Some(credentials)) if some_assume => credentials.caller.account.clone(),
+            _ => self.deployment.account_id.clone(),
+        })
+    }
+}
