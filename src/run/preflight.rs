@@ -123,7 +123,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         outbox,
         owners: ownership.known,
         repository: ownership.repository,
-        lock_owner: LockOwner { run: run_id, who, action: request.action, longest_lease },
+        lock_owner: LockOwner { run: run_id, who, action: request.action.as_str(), longest_lease },
         events,
         stop: stopped,
         kept: Mutex::new(HashMap::new()),

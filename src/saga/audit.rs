@@ -41,7 +41,7 @@ impl Saga<'_> {
         let name = AuditName {
             account_name: &self.deployment.account_name,
             project: &self.deployment.project,
-            action: self.task.action(),
+            action: self.task.action().as_str(),
             time: self.started,
             region: &self.deployment.region,
             key: &self.deployment.state.key,

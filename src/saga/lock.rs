@@ -24,7 +24,7 @@ impl Saga<'_> {
             let _ = events.send(RunEvent::Notice { deployment: Some(name.clone()), text });
         };
         let mut owner = self.ctx.lock_owner.clone();
-        owner.action = self.task.action();
+        owner.action = self.task.action().as_str();
         let mut stop = self.ctx.stop.clone();
         let timeout = self.ctx.settings.run.lock_timeout;
         let taking = acquire(Arc::clone(&self.store), &self.deployment.state.key, &owner, timeout, on_wait);

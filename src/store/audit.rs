@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{Body, Outbox, OutboxError, Precondition, StateStore, StoreError, stamp};
-use crate::model::{AccountName, Action, BackendKey, Project, Region, RunId};
+use crate::model::{AccountName, BackendKey, Project, Region, RunId};
 
 /// The prefix of all audit records.
 pub(super) const AUDIT_PREFIX: &str = "audit-logs/";
@@ -19,8 +19,8 @@ pub struct AuditName<'a> {
     pub account_name: &'a AccountName,
     /// The project.
     pub project: &'a Project,
-    /// What was done.
-    pub action: Action,
+    /// The word of what was done: `apply`, `restore`.
+    pub action: &'a str,
     /// When it began.
     pub time: Timestamp,
     /// The region.
@@ -135,7 +135,7 @@ mod tests {
             AuditName {
                 account_name: &self.0,
                 project: &self.1,
-                action: Action::Destroy,
+                action: "destroy",
                 time: "2025-01-31T23:59:58Z".parse().unwrap(),
                 region: &self.2,
                 key: &self.3,

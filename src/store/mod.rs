@@ -53,8 +53,8 @@ pub use lock::{
 };
 pub use outbox::{Flushed, Outbox, OutboxError};
 pub use owners::{
-    Claim, Conflict, Fleet, Known, OwnerError, Preflight, Record, check_owners, forget, owner_key, record,
-    repository_id,
+    Claim, Conflict, Fleet, Known, OwnerError, Preflight, Record, check_owners, forget, owner_key, read_record, record,
+    replace_record, repository_id,
 };
 pub use readonly::ReadOnlyState;
 pub use recovered::keep_recovered;

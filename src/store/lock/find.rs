@@ -84,7 +84,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Action, RunId};
+    use crate::model::RunId;
     use crate::store::memory::MemoryStore;
     use crate::store::{Body, LockOwner, Precondition, ReadStore, acquire};
 
@@ -98,7 +98,7 @@ mod tests {
         let terraform = TerraformLocks::new(Arc::clone(&store) as _, true, None);
         assert!(find_locks(&*store, &terraform, &key()).await.unwrap().is_empty());
         let longest_lease = Duration::from_secs(3600);
-        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: Action::Apply, longest_lease };
+        let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: "apply", longest_lease };
         let held = acquire(Arc::clone(&store) as _, &key(), &owner, Duration::ZERO, |_, _| {}).await.unwrap();
         let text = br#"{"ID":"abc","Operation":"OperationTypeApply","Who":"u@h","Created":"2026-01-01T00:00:00Z"}"#;
         store.put(&format!("{}.tflock", key()), Body::Bytes(text.to_vec()), Precondition::Always).await.unwrap();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::journal::Entry;
-use crate::model::{Action, BackendKey, RunId};
+use crate::model::{BackendKey, RunId};
 use crate::processes::{self, ProcessId};
 
 /// For whom a lock is taken.
@@ -17,8 +17,8 @@ pub struct LockOwner {
     pub run: RunId,
     /// The caller, as the audit record names it: an ARN, or a local user.
     pub who: String,
-    /// What is done under the lock.
-    pub action: Action,
+    /// The word of what is done under the lock: `apply`, `restore`.
+    pub action: &'static str,
     /// How long credentials that this run hands out stay valid at the longest.
     pub longest_lease: Duration,
 }
@@ -36,8 +36,8 @@ pub struct LockInfo {
     pub run: RunId,
     /// The caller.
     pub who: String,
-    /// What is done under the lock.
-    pub action: Action,
+    /// The word of what is done under the lock.
+    pub action: String,
     /// The host name.
     pub host: String,
     /// The boot of the machine and the process namespace: only where both agree do process ids mean the same.
@@ -79,7 +79,7 @@ impl LockInfo {
             key: key.clone(),
             run: owner.run,
             who: owner.who.clone(),
-            action: owner.action,
+            action: owner.action.to_owned(),
             host: processes::host(),
             machine: processes::machine(),
             process: ProcessId::current(),
@@ -131,7 +131,7 @@ mod tests {
         let owner = LockOwner {
             run: RunId::new(),
             who: "me".to_owned(),
-            action: Action::Apply,
+            action: "apply",
             longest_lease: Duration::from_secs(3600),
         };
         LockInfo::new(&BackendKey::new("s3/a").unwrap(), &owner)

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::model::{Action, RunId};
+use crate::model::RunId;
 use crate::store::memory::MemoryStore;
 use crate::store::testing::{S3Server, Watched};
 use crate::store::{LocalStore, ReadStore};
@@ -23,7 +23,7 @@ fn owner() -> LockOwner {
     LockOwner {
         run: RunId::new(),
         who: "arn:aws:iam::123456789012:user/me".to_owned(),
-        action: Action::Apply,
+        action: "apply",
         longest_lease: Duration::from_secs(3600),
     }
 }

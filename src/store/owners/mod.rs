@@ -83,6 +83,12 @@ pub struct Record {
     pub run: RunId,
     /// When.
     pub recorded_at: Timestamp,
+    /// The key that the state was moved from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<BackendKey>,
+    /// The key that the state was moved to: then this record claims nothing, and only says where the state went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<BackendKey>,
 }
 
 impl Record {
@@ -97,12 +103,21 @@ impl Record {
             lineage,
             run,
             recorded_at: now,
+            moved_from: None,
+            moved_to: None,
         }
     }
 
-    /// Whether it names this source.
-    fn is_of(&self, source: &Utf8Path, repository: &str) -> bool {
-        self.source == source && self.repository == repository
+    /// Whether it claims its key for this source.
+    #[must_use]
+    pub fn is_of(&self, source: &Utf8Path, repository: &str) -> bool {
+        self.is_claim() && self.source == source && self.repository == repository
+    }
+
+    /// Whether it says whose the key is. A record of a state that was moved away does not.
+    #[must_use]
+    pub const fn is_claim(&self) -> bool {
+        self.moved_to.is_none()
     }
 }
 
@@ -129,6 +144,28 @@ pub struct Known {
 #[must_use]
 pub fn owner_key(key: &BackendKey) -> String {
     format!("{OWNERS_PREFIX}{key}.json")
+}
+
+/// Reads the record of `key`.
+pub async fn read_record(store: &dyn ReadStore, key: &BackendKey) -> Result<Option<Known>, OwnerError> {
+    read(store, &owner_key(key)).await
+}
+
+/// Writes a record over what is `known` of its key, whoever that names: for a person who decides whose a state is.
+pub async fn replace_record(store: &dyn StateStore, record: &Record, known: Option<&Known>) -> Result<(), OwnerError> {
+    let place = owner_key(&record.key);
+    let when = known.map_or(Precondition::Absent, |known| Precondition::Matches(known.etag.clone()));
+    let json = serde_json::to_vec_pretty(record).unwrap_or_default();
+    match store.put(&place, Body::Bytes(json), when).await {
+        Ok(_) => Ok(()),
+        // The first try may have arrived and its answer not.
+        Err(error) if error.is_precondition() => match read(store, &place).await? {
+            Some(found) if found.record == *record => Ok(()),
+            Some(found) => Err(OwnerError::Overtaken { record: Box::new(found.record) }),
+            None => Err(OwnerError::Store { operation: "write", source: error }),
+        },
+        Err(source) => Err(OwnerError::Store { operation: "write", source }),
+    }
 }
 
 /// Reads the record at `place`.
@@ -161,7 +198,9 @@ pub async fn record(store: &dyn StateStore, record: &Record, known: Option<&Know
         when = match read(store, &place).await? {
             None => Precondition::Absent,
             Some(found) if same(&found.record) => return Ok(true),
-            Some(found) if found.record.is_of(&record.source, &record.repository) => Precondition::Matches(found.etag),
+            Some(found) if !found.record.is_claim() || found.record.is_of(&record.source, &record.repository) => {
+                Precondition::Matches(found.etag)
+            }
             Some(found) => return Err(OwnerError::Overtaken { record: Box::new(found.record) }),
         };
     }

@@ -70,6 +70,13 @@ pub enum Conflict {
         /// The key of that state.
         found: BackendKey,
     },
+    /// A move of the state at the key broke off: whether it or its copy counts, only the rest of the move tells.
+    Unfinished {
+        /// The deployment.
+        claim: Claim,
+        /// Where the state was moved to.
+        to: BackendKey,
+    },
 }
 
 impl Conflict {
@@ -77,7 +84,10 @@ impl Conflict {
     #[must_use]
     pub const fn claim(&self) -> &Claim {
         match self {
-            Self::OtherSource { claim, .. } | Self::Moved { claim, .. } | Self::Unclaimed { claim, .. } => claim,
+            Self::OtherSource { claim, .. }
+            | Self::Moved { claim, .. }
+            | Self::Unclaimed { claim, .. }
+            | Self::Unfinished { claim, .. } => claim,
         }
     }
 
@@ -85,7 +95,7 @@ impl Conflict {
     #[must_use]
     pub const fn movable_from(&self) -> Option<&BackendKey> {
         match self {
-            Self::OtherSource { .. } => None,
+            Self::OtherSource { .. } | Self::Unfinished { .. } => None,
             Self::Moved { from, .. } => Some(from),
             Self::Unclaimed { found, .. } => Some(found),
         }
@@ -97,22 +107,20 @@ impl Conflict {
         let key = &self.claim().key;
         match self {
             Self::OtherSource { .. } => format!(
-                "give one of the two another project, service or key; if {key} belongs to {} from now on, delete the record {}",
-                self.claim().source,
-                owner_key(key)
-            ),
-            Self::Moved { from, .. } => {
-                format!(
-                    "let the file describe the same services as before; or, with nobody at work, take the state from {from} \
-                     (terraform state pull), write it to {key} (terraform state push), and delete {from} and its record {}",
-                    owner_key(from)
-                )
-            }
-            Self::Unclaimed { found, .. } => format!(
-                "if it is the state of {}: let the file describe the same services as before, or, with nobody at work, take the \
-                 state from {found} (terraform state pull), write it to {key} (terraform state push) and delete {found}",
+                "give one of the two another project, service or key; if {key} belongs to {} from now on: tfleet state adopt \
+                 --take-over (with a selection that takes this deployment alone)",
                 self.claim().source
             ),
+            Self::Moved { from, .. } => format!(
+                "move the state: tfleet state move {from} {key} (or run this again with --migrate-state); or let the file \
+                 describe the same services as before"
+            ),
+            Self::Unclaimed { found, .. } => format!(
+                "if it is the state of {}: tfleet state move {found} {key} (or run this again with --migrate-state); or let \
+                 the file describe the same services as before",
+                self.claim().source
+            ),
+            Self::Unfinished { to, .. } => format!("finish the move: tfleet state move {key} {to}"),
         }
     }
 }
@@ -135,6 +143,10 @@ impl fmt::Display for Conflict {
                 "{source}: there is no state at {key}, but one of the same account, region and project at {found} that no \
                  deployment claims: what is in it might be created a second time"
             ),
+            Self::Unfinished { to, .. } => write!(
+                f,
+                "{source}: its state {key} was being moved to {to}, and that broke off: what is left at {key} may be out of date"
+            ),
         }
     }
 }
@@ -153,9 +165,13 @@ pub async fn check_owners(store: &dyn ReadStore, fleet: &Fleet<'_>) -> Result<Pr
         fleet.selected.iter().partition(|claim| recorded.contains(&claim.key));
     let keys = with.iter().map(|claim| claim.key.clone()).collect();
     found.known = read_records(store, keys).await?;
+    let (with, away): (Vec<&Claim>, Vec<&Claim>) =
+        with.into_iter().partition(|claim| found.known.get(&claim.key).is_none_or(|known| known.record.is_claim()));
     for claim in with {
         compare(fleet, claim, &mut found);
     }
+    // A record that only says where a state went is no record of this key.
+    let without: Vec<&Claim> = without.into_iter().chain(moved_away(store, away, &mut found).await?).collect();
     look_for_moved(store, fleet, &without, &recorded, &services, &mut found).await?;
     let order: HashMap<&BackendKey, usize> = fleet.selected.iter().enumerate().map(|(i, c)| (&c.key, i)).collect();
     found.conflicts.sort_by_key(|conflict| order.get(&conflict.claim().key).copied());
@@ -178,6 +194,34 @@ async fn read_records(store: &dyn ReadStore, keys: Vec<BackendKey>) -> Result<Ha
     let records: Vec<(Option<Known>, BackendKey)> =
         futures_util::stream::iter(reads).buffer_unordered(CONCURRENT).try_collect().await?;
     Ok(records.into_iter().filter_map(|(known, key)| Some((key, known?))).collect())
+}
+
+/// The deployments whose key had a state that was moved away: those that may begin a new one there.
+async fn moved_away<'a>(
+    store: &dyn ReadStore,
+    away: Vec<&'a Claim>,
+    found: &mut Preflight,
+) -> Result<Vec<&'a Claim>, OwnerError> {
+    let mut free = Vec::new();
+    for claim in away {
+        let Some(record) = found.known.get(&claim.key).map(|known| &known.record) else { continue };
+        let Some(to) = record.moved_to.clone() else { continue };
+        let state = store.get(claim.key.as_str()).await.map_err(store_error)?;
+        // A state of another lineage was begun here since.
+        if state.is_some_and(|state| is_lineage(&state.bytes, record.lineage.as_deref())) {
+            found.conflicts.push(Conflict::Unfinished { claim: claim.clone(), to });
+            continue;
+        }
+        found.notices.push(format!("{}: the state that was at {} went to {to}", claim.source, claim.key));
+        free.push(claim);
+    }
+    Ok(free)
+}
+
+/// Whether a state has this lineage. One that cannot be read may have, and so may any if the lineage is not known.
+fn is_lineage(state: &[u8], lineage: Option<&str>) -> bool {
+    let state: Result<serde_json::Value, _> = serde_json::from_slice(state);
+    state.map_or(true, |state| lineage.is_none_or(|lineage| state["lineage"].as_str() == Some(lineage)))
 }
 
 /// A selected deployment against the record of its key.
@@ -222,19 +266,25 @@ async fn look_for_moved(
     }
     let strays = read_records(store, strays).await?;
     let mut by_source: HashMap<(&Utf8Path, &str), BTreeSet<&BackendKey>> = HashMap::new();
-    for (key, Known { record, .. }) in &strays {
+    for (key, Known { record, .. }) in strays.iter().filter(|(_, known)| known.record.is_claim()) {
         by_source.entry((&record.source, &record.repository)).or_default().insert(key);
     }
     let mut suspects = Vec::new();
     for claim in claims {
-        let own = by_source.get(&(claim.source.as_path(), fleet.repository)).into_iter().flatten();
-        let own = own.map(|key| Conflict::Moved { claim: claim.clone(), from: (*key).clone() });
+        let own = by_source.get(&(claim.source.as_path(), fleet.repository)).into_iter().flatten().copied();
+        // A move to here that broke off before the state was copied.
+        let begun = strays.iter().filter(|(_, known)| known.record.moved_to.as_ref() == Some(&claim.key));
+        let own = own
+            .chain(begun.map(|(key, _)| key))
+            .map(|key| Conflict::Moved { claim: claim.clone(), from: (*key).clone() });
         let unclaimed = services
             .iter()
             .filter_map(|service| BackendKey::new(format!("{service}/{}", below_service(fleet, claim)?)).ok())
             .filter(|key| states.contains(key.as_str()) && !fleet.discovered.contains(key))
             .filter(|key| {
-                !recorded.contains(key) || strays.get(key).is_some_and(|known| is_orphan(fleet, &known.record))
+                // What is left of a move that broke off is nobody's either, but its copy counts.
+                !recorded.contains(key)
+                    || strays.get(key).is_some_and(|known| known.record.is_claim() && is_orphan(fleet, &known.record))
             })
             .map(|found| Conflict::Unclaimed { claim: claim.clone(), found });
         suspects.push(own.chain(unclaimed).collect::<Vec<_>>());

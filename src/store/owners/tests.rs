@@ -111,7 +111,7 @@ async fn a_key_of_another_source_stops() {
     for part in ["b/app/prod.tfvars", "a/app/prod.tfvars", theirs.key.as_str(), REPOSITORY, "recorded by run"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(conflict.hint().contains("delete the record owners/"));
+    assert!(conflict.hint().contains("tfleet state adopt --take-over"));
 
     let other = Bed::new();
     other.applied(&theirs, "github.com/org/other").await;
@@ -146,7 +146,7 @@ async fn a_moved_key_stops() {
     let conflict = bed.conflict(&new).await.unwrap();
     assert_eq!(conflict, Conflict::Moved { claim: new.clone(), from: old.key.clone() });
     assert!(conflict.to_string().contains(old.key.as_str()) && conflict.to_string().contains(new.key.as_str()));
-    assert!(conflict.hint().contains(&format!("take the state from {}", old.key)));
+    assert!(conflict.hint().contains(&format!("tfleet state move {} {}", old.key, new.key)));
 
     // Also where account, region and project changed with it, and where keys are of another form.
     for moved in [at("kms", "renamed"), key("prod/app.tfstate"), key("app.tfstate")] {
@@ -162,6 +162,43 @@ async fn a_moved_key_stops() {
     bed.store.delete(new.key.as_str(), None).await.unwrap();
     bed.state(&old.key, EMPTY).await;
     assert_eq!(bed.conflict(&new).await, None);
+}
+
+/// What a move leaves behind at the key that it took the state from.
+#[tokio::test]
+async fn a_key_whose_state_was_moved_away_is_free_again() {
+    let bed = Bed::new();
+    let old = claim(at("s3", "app"), "app/prod.tfvars");
+    let new = claim(at("combined", "app"), "app/prod.tfvars");
+    bed.applied(&old, REPOSITORY).await;
+    let known = read_record(&bed.store, &old.key).await.unwrap().unwrap();
+    let away = Record { moved_to: Some(new.key.clone()), ..known.record.clone() };
+    replace_record(&bed.store, &away, Some(&known)).await.unwrap();
+    // Broken off before the copy: neither key may be used.
+    assert_eq!(
+        bed.conflict(&old).await,
+        Some(Conflict::Unfinished { claim: old.clone(), to: new.key.clone() }),
+        "what is left may be out of date"
+    );
+    assert_eq!(bed.conflict(&new).await, Some(Conflict::Moved { claim: new.clone(), from: old.key.clone() }));
+    // Broken off after the copy: the copy counts.
+    bed.state(&new.key, STATE).await;
+    assert_eq!(bed.conflict(&new).await, None);
+    assert!(matches!(bed.conflict(&old).await, Some(Conflict::Unfinished { .. })));
+    // Done. The file may have another state there, but this one first of all belongs to it.
+    bed.store.delete(old.key.as_str(), None).await.unwrap();
+    bed.applied(&new, REPOSITORY).await;
+    assert_eq!(bed.conflict(&old).await, Some(Conflict::Moved { claim: old.clone(), from: new.key.clone() }));
+    let other = claim(old.key.clone(), "app/other.tfvars");
+    let found = bed.check(std::slice::from_ref(&other)).await;
+    assert!(found.conflicts.is_empty() && found.notices[0].contains(new.key.as_str()), "{found:?}");
+    // A state that was begun there since, whose apply failed before it was recorded.
+    bed.state(&old.key, &STATE.replace("\"l\"", "\"m\"")).await;
+    let found = bed.check(std::slice::from_ref(&other)).await;
+    assert_eq!(found.conflicts, []);
+    let mine = Record::new(&other, REPOSITORY, Some("m".to_owned()), RunId::new(), Timestamp::now());
+    assert!(record(&bed.store, &mine, found.known.get(&other.key)).await.unwrap());
+    assert!(record(&bed.store, &mine, Some(&known)).await.unwrap(), "and over what somebody else knows");
 }
 
 #[tokio::test]
@@ -184,7 +221,7 @@ async fn a_state_that_nobody_claims_stops() {
     let conflict = bed.conflict(&new).await.unwrap();
     assert_eq!(conflict, Conflict::Unclaimed { claim: new.clone(), found: old.clone() });
     assert!(conflict.to_string().contains(old.as_str()), "{conflict}");
-    assert!(conflict.hint().contains("terraform state pull"));
+    assert!(conflict.hint().contains("tfleet state move"));
 
     let many: Vec<Claim> = ["app", "b", "c", "d", "e", "f"].map(|p| claim(at("combined", p), p)).into();
     let found = bed.check(&many).await.conflicts;
