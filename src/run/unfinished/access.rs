@@ -27,7 +27,10 @@ pub struct Shelf {
 
 impl Shelf {
     /// The lock table of that name, or of the settings'.
-    pub(super) async fn table(&self, locking: Option<&(bool, Option<String>)>) -> Result<Option<LockTable>, StoreError> {
+    pub(super) async fn table(
+        &self,
+        locking: Option<&(bool, Option<String>)>,
+    ) -> Result<Option<LockTable>, StoreError> {
         let wanted = locking.map_or(self.table.as_deref(), |(_, table)| table.as_deref());
         let (Some(table), Some(bucket), Some(leases)) = (wanted, &self.bucket, &self.leases) else { return Ok(None) };
         open_table(table, bucket, &self.region, leases).await.map(Some).map_err(|failure| StoreError::Unreachable {
@@ -123,9 +126,8 @@ impl Access {
             }
             StateSettings::S3(s3) => {
                 let deployments = discovery.map(|discovery| discovery.deployments.as_slice()).unwrap_or_default();
-                let mut buckets: BTreeMap<String, Region> = discovery
-                    .map(|discovery| bucket_regions(s3, discovery, deployments.iter()))
-                    .unwrap_or_default();
+                let mut buckets: BTreeMap<String, Region> =
+                    discovery.map(|discovery| bucket_regions(s3, discovery, deployments.iter())).unwrap_or_default();
                 let named = opened.iter().filter_map(|opened| opened.state.bucket.clone());
                 for bucket in s3.bucket.iter().cloned().chain(named) {
                     buckets.entry(bucket).or_insert_with(|| s3.region.clone());

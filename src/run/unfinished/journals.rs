@@ -33,7 +33,9 @@ pub(super) fn scan(runs: &Utf8Path) -> (Vec<Kept>, Vec<String>) {
             Ok(found) => kept.extend(found),
             Err(error) => {
                 let why = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-                unread.push(format!("{error}{why}; look at it, and at the locks of its deployment (tfleet state unlock)"));
+                unread.push(format!(
+                    "{error}{why}; look at it, and at the locks of its deployment (tfleet state unlock)"
+                ));
             }
         }
     }

@@ -133,10 +133,18 @@ mod tests {
         let cases = [
             ("both gone", signs(), Judgement::Dead),
             ("tfleet runs", Signs { tfleet_gone: false, ..signs() }, Judgement::Alive),
-            ("tfleet runs, and has for long", Signs { tfleet_gone: false, last_sign: long_ago, ..signs() }, Judgement::Alive),
+            (
+                "tfleet runs, and has for long",
+                Signs { tfleet_gone: false, last_sign: long_ago, ..signs() },
+                Judgement::Alive,
+            ),
             ("somebody recovers it", Signs { journal_held: true, ..signs() }, Judgement::Alive),
             ("Terraform lives", Signs { terraform: true, ..signs() }, Judgement::TerraformAlive),
-            ("Terraform lives for long", Signs { terraform: true, last_sign: long_ago, ..signs() }, Judgement::TerraformAlive),
+            (
+                "Terraform lives for long",
+                Signs { terraform: true, last_sign: long_ago, ..signs() },
+                Judgement::TerraformAlive,
+            ),
             ("here, without its journal", Signs { has_journal: false, ..signs() }, unknown),
             (
                 "here, without its journal, for long",
@@ -156,8 +164,16 @@ mod tests {
                 Signs { last_sign: NOW - SignedDuration::from_secs(40), ..elsewhere },
                 Judgement::Alive,
             ),
-            ("elsewhere, its journal is held on a shared disk", Signs { journal_held: true, ..elsewhere }, Judgement::Alive),
-            ("elsewhere, at its last minute", Signs { last_sign: NOW - LEASE, ..elsewhere }, Judgement::Unknown { from: NOW }),
+            (
+                "elsewhere, its journal is held on a shared disk",
+                Signs { journal_held: true, ..elsewhere },
+                Judgement::Alive,
+            ),
+            (
+                "elsewhere, at its last minute",
+                Signs { last_sign: NOW - LEASE, ..elsewhere },
+                Judgement::Unknown { from: NOW },
+            ),
             ("elsewhere, for long", Signs { last_sign: long_ago, ..elsewhere }, Judgement::SilentLongEnough),
             (
                 "elsewhere, and its workspace is held on a shared disk",

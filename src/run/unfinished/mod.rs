@@ -16,6 +16,7 @@ mod journals;
 mod judgement;
 mod left;
 mod place;
+mod recover;
 
 #[cfg(test)]
 mod samples;
@@ -31,7 +32,7 @@ pub use access::{Access, Shelf};
 pub use find::{find, unfinished_here};
 pub use judgement::{Judgement, Place, Signs, judge};
 pub use left::{Left, Life, TerraformLockLeft, TfleetLock};
-
+pub use recover::{Recovery, Verdict, recover};
 
 pub(super) use journals::are_needed;
 
