@@ -39,6 +39,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: StateVerb,
     },
+    /// List what runs left behind when they died, or put it in order
+    Runs(RunsArgs),
     /// Check Terraform, credentials, state bucket, locking and roles
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -165,6 +167,10 @@ pub struct RunArgs {
     #[arg(long, value_enum)]
     pub on_error: Option<OnError>,
 
+    /// First put in order what dead runs left behind in the selected deployments (see `tfleet runs`)
+    #[arg(long)]
+    pub recover: bool,
+
     /// Show ARNs, account ids, addresses and secrets on the terminal; logs and artefacts stay redacted
     #[arg(long)]
     pub no_redact: bool,
@@ -287,6 +293,26 @@ pub struct UnlockArgs {
     /// The bucket, where it is not the one of the settings
     #[arg(long)]
     pub bucket: Option<String>,
+
+    /// Where the settings are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// `tfleet runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// As a table for people or JSON for programs
+    #[arg(long, value_enum, default_value_t = Format::Table, conflicts_with = "recover")]
+    pub format: Format,
+
+    /// Save the states, release the locks and write the records of runs that are provably dead
+    #[arg(long)]
+    pub recover: bool,
+
+    /// Only this run
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
 
     /// Where the settings are.
     #[command(flatten)]

@@ -106,6 +106,7 @@ impl Deploy<'_> {
             deployments,
             action: self.action,
             out_dir: self.run.out_dir.as_deref(),
+            recover: self.run.recover,
             redact_screen: !self.run.no_redact,
         };
         preflight(&request).await.map_err(|mut failure| {

@@ -5,6 +5,7 @@ mod memory;
 mod modules;
 mod ownership;
 mod prune;
+mod recovery;
 mod stores;
 
 use std::collections::{BTreeSet, HashMap};
@@ -44,6 +45,8 @@ pub struct Request<'a> {
     pub action: Action,
     /// Where logs and artefacts go; the cache where it is not said.
     pub out_dir: Option<&'a Utf8Path>,
+    /// Whether what dead runs left behind in these deployments is put in order first.
+    pub recover: bool,
     /// Whether what the screen shows is redacted, as logs and artefacts always are.
     pub redact_screen: bool,
 }
@@ -82,6 +85,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    // Before anything looks at the states: one of them may be saved only now.
+    notices.extend(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id).await);
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
     let outbox = Outbox::new(cache.root().join("outbox"));

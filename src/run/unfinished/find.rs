@@ -153,7 +153,6 @@ async fn unfinished_of(
         step: past.steps().last().copied(),
         judgement,
         left: Left::default(),
-        readable: shelf.is_some(),
         here: place != Place::Elsewhere || journal.is_some(),
         journal,
         lock,

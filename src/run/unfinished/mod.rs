@@ -63,8 +63,6 @@ pub struct Unfinished {
     pub judgement: Judgement,
     /// What it left.
     pub left: Left,
-    /// Whether its store is open.
-    readable: bool,
     /// Whether its files are on this machine.
     here: bool,
     journal: Option<Utf8PathBuf>,
