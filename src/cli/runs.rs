@@ -65,7 +65,7 @@ async fn recover_all(all: &[Unfinished], access: &Access, all_seen: bool, termin
     }
     let mut exit = if all_seen { Exit::Success } else { Exit::Failed };
     for one in left {
-        let recovery = recover(one, access).await;
+        let recovery = Box::pin(recover(one, access)).await;
         terminal.out(&told(&recovery));
         exit = exit.max(match recovery.verdict {
             Verdict::Clean => Exit::Success,

@@ -86,7 +86,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
     // Before anything looks at the states: one of them may be saved only now.
-    notices.extend(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id).await);
+    notices.extend(Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await);
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
     let outbox = Outbox::new(cache.root().join("outbox"));

@@ -35,7 +35,7 @@ pub(super) async fn attend(
     let found = find(&access, &|state| selected.contains(state), Timestamp::now()).await;
     let mut notices = found.untold;
     for one in found.unfinished.iter().filter(|one| one.judgement != Judgement::Alive) {
-        notices.push(told(&recover(one, &access).await));
+        notices.push(told(&Box::pin(recover(one, &access)).await));
     }
     if request.redact_screen {
         let redactor = Redactor::new();
