@@ -1,11 +1,15 @@
 //! Reading Terraform's state format (version 4), and telling two states of one lineage apart.
 
+mod compare;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+
+pub use compare::{Comparison, Listed, import_block, resource_type};
 
 /// Why some bytes are not a state.
 #[derive(Debug, thiserror::Error)]
@@ -154,10 +158,10 @@ fn address(resource: &RawResource, instance: &RawInstance) -> String {
     address.push_str(&resource.kind);
     address.push('.');
     address.push_str(&resource.name);
-    // A string's JSON form is its HCL form, quotes and escapes included.
+    // A string's JSON form is its HCL form, quotes and escapes included, but for what would begin a template.
     if let Some(index) = &instance.index_key {
         address.push('[');
-        address.push_str(&index.to_string());
+        address.push_str(&index.to_string().replace("${", "$${").replace("%{", "%%{"));
         address.push(']');
     }
     address
@@ -289,6 +293,7 @@ mod tests {
             &json!([
                 resource("a", &json!([{"attributes": {"id": "1"}}])),
                 resource("b", &json!([{"index_key": 0, "attributes": {"id": "2"}},
+                                     {"index_key": "${a}%{b}$", "attributes": {"id": "4"}},
                                      {"index_key": "x\"y", "attributes": {"id": "3"}, "deposed": "abcd1234"}])),
                 {"mode": "managed", "module": "module.m[\"k\"]", "type": "t", "name": "c",
                  "instances": [{"attributes": {}}]},
@@ -301,6 +306,7 @@ mod tests {
             [
                 "module.m[\"k\"].t.c",
                 "terraform_data.a",
+                "terraform_data.b[\"$${a}%%{b}$\"]",
                 "terraform_data.b[\"x\\\"y\"] (deposed abcd1234)",
                 "terraform_data.b[0]"
             ]

@@ -1,13 +1,21 @@
 //! The one place where the AWS SDK is set up: HTTP client, certificates, proxies, timeouts, retries.
 //!
+//! Retries are the SDK's adaptive ones, unless the caller's environment or profile says otherwise: repeated with growing
+//! pauses, and once a service throttles, everything that goes to it goes at the rate that it was measured to bear. As the
+//! SDK has them, one single throttled answer stops a run for up to a minute if it comes while there is little to measure, at
+//! the beginning above all (tried: 3 of them, 50 s more). [`LONGEST_PAUSE`] and [`retry_partition`] are there for that.
+//!
 //! Endpoints (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_STS`, …), profiles, `AWS_MAX_ATTEMPTS` and `AWS_RETRY_MODE` are
 //! read by the SDK itself. `AWS_CA_BUNDLE` and the proxy variables are not, so they are read here.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_sdk_sts::config::retry::{ClientRateLimiter, RetryPartition};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -35,6 +43,15 @@ const STS_OPERATION: Duration = Duration::from_secs(40);
 /// How often an operation is tried where neither the environment nor the profile says: runs are wide and unattended.
 const ATTEMPTS: u32 = 5;
 
+/// The longest pause before an operation is tried again. Five tries with such pauses fit into [`STS_OPERATION`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How many requests in a second a service is taken to bear until there is something to measure: far fewer than S3 and STS
+/// promise, more than a run makes.
+const ASSUMED_RATE: f64 = 100.0;
+
+/// Where clients count together what a service bears.
+static STS_PARTITION: LazyLock<RetryPartition> = LazyLock::new(|| retry_partition("sts"));
+
 /// The SDK's configuration for `region`, from the caller's environment and files.
 ///
 /// Fails only on an unusable `AWS_CA_BUNDLE`; missing credentials show when they are first used.
@@ -48,16 +65,30 @@ pub async fn sdk_config(region: &Region) -> Result<SdkConfig, LeaseError> {
         loader = loader.app_name(name);
     }
     let config = loader.load().await;
+    // What is as the SDK has it where nobody says anything is ours to choose.
     let said = ["AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"].iter().any(|name| std::env::var_os(name).is_some());
     if said || config.retry_config() != Some(&RetryConfig::standard()) {
         return Ok(config);
     }
-    Ok(config.to_builder().retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS)).build())
+    Ok(config.to_builder().retry_config(retries()).build())
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::adaptive().with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE)
+}
+
+/// What one service, or one bucket, bears; for all clients that have it, or a clone of it.
+#[must_use]
+pub fn retry_partition(name: impl Into<Cow<'static, str>>) -> RetryPartition {
+    let limiter = ClientRateLimiter::builder().tokens_retrieved_per_second(ASSUMED_RATE).build();
+    RetryPartition::custom(name).client_rate_limiter(limiter).build()
 }
 
 /// An STS client on `config`, with limits that fit small calls that something waits for.
 pub(super) fn sts_client(config: &SdkConfig, region: Option<&Region>) -> aws_sdk_sts::Client {
-    let mut builder = aws_sdk_sts::config::Builder::from(config).timeout_config(timeouts(STS_ATTEMPT, STS_OPERATION));
+    let mut builder = aws_sdk_sts::config::Builder::from(config)
+        .timeout_config(timeouts(STS_ATTEMPT, STS_OPERATION))
+        .retry_partition(STS_PARTITION.clone());
     if let Some(region) = region {
         builder = builder.region(aws_config::Region::new(region.as_str().to_owned()));
     }
@@ -146,6 +177,13 @@ mod tests {
         let path = Utf8PathBuf::from_path_buf(dir.path().join("ca.pem")).unwrap();
         std::fs::write(&path, text).unwrap();
         (dir, path)
+    }
+
+    #[test]
+    fn the_tries_of_an_sts_call_fit_into_its_limit() {
+        let config = retries();
+        assert_eq!((config.mode(), config.max_attempts()), (aws_config::retry::RetryMode::Adaptive, ATTEMPTS));
+        assert!(config.max_backoff() * (ATTEMPTS - 1) < STS_OPERATION);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain};
 use crate::store::LockOwner;
-use crate::store::Outbox;
+use crate::store::{KnownFiles, Outbox};
 use crate::workspace::CacheDirs;
 
 pub use credentials::{open_credentials, role_settings};
@@ -87,6 +87,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
     // Before anything looks at the states: one of them may be saved only now.
     notices.extend(Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await);
+    let tables = stores::open_tables(request, &backend, credentials.as_ref()).await?;
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
     let outbox = Outbox::new(cache.root().join("outbox"));
@@ -116,6 +117,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         memory_each: memory::each(settings.run.workers),
         backend,
         stores,
+        tables,
         credentials,
         roots,
         cache,
@@ -133,6 +135,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         stop: stopped,
         kept: Mutex::new(HashMap::new()),
         said: Mutex::default(),
+        uploaded: KnownFiles::default(),
     };
     Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices })
 }

@@ -14,8 +14,8 @@ use super::{Ended, Saga};
 use crate::event::{Failure, Outcome, RunEvent};
 use crate::execute::{ApplyRecord, ErrorText, Exit, Output, ProcessError, Spec, Stop, UiMessage, args, run};
 use crate::journal::Fact;
-use crate::model::Action;
-use crate::store::StateStore;
+use crate::model::{Action, BackendKey};
+use crate::store::TerraformLocks;
 
 /// How an apply ended, and what it said before.
 pub(super) struct Applied {
@@ -152,27 +152,28 @@ impl Output for Sink<'_> {
     }
 }
 
-/// Reads the id of Terraform's lock file while Terraform holds it, so that this very lock, and no other, may be released
+/// Reads the id of Terraform's lock while Terraform holds it, so that this very lock, and no other, may be released
 /// if Terraform dies with it.
 struct LockProbe {
-    target: Option<(Arc<dyn StateStore>, String, Scribe)>,
+    target: Option<(TerraformLocks, BackendKey, Scribe)>,
     ended: Arc<AtomicBool>,
     reading: Option<JoinHandle<Option<String>>>,
 }
 
 impl LockProbe {
     fn new(saga: &Saga<'_>) -> Self {
-        let target = saga.lock_file().map(|key| (Arc::clone(&saga.store), key, saga.scribe.clone()));
+        let locks = saga.locks_with_file || saga.lock_table.is_some();
+        let target = locks.then(|| (saga.terraform_locks(), saga.deployment.state.key.clone(), saga.scribe.clone()));
         Self { target, ended: Arc::default(), reading: None }
     }
 
     fn start(&mut self) {
-        let Some((store, key, scribe)) = self.target.take() else { return };
+        let Some((locks, key, scribe)) = self.target.take() else { return };
         let ended = Arc::clone(&self.ended);
         self.reading = Some(tokio::spawn(async move {
-            let object = store.get(&key).await.ok()??;
+            let id = locks.id(&key).await.ok()?;
             // Once Terraform is gone, the lock may be somebody else's.
-            let id = lock_id(&object.bytes).filter(|_| !ended.load(Ordering::SeqCst))?;
+            let id = id.filter(|_| !ended.load(Ordering::SeqCst))?;
             scribe.learn(Fact::TerraformLock { id: id.clone() });
             Some(id)
         }));
@@ -188,10 +189,4 @@ impl LockProbe {
         self.ended();
         self.reading?.await.ok()?
     }
-}
-
-/// The id in Terraform's lock information.
-pub(super) fn lock_id(bytes: &[u8]) -> Option<String> {
-    let info: serde_json::Value = serde_json::from_slice(bytes).ok()?;
-    info["ID"].as_str().map(str::to_owned)
 }

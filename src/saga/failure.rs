@@ -5,12 +5,14 @@ use std::time::Duration;
 use super::{Ended, Saga};
 use crate::event::{Failure, Outcome};
 use crate::execute::Exit;
+use crate::model::BackendKey;
+use crate::store::TerraformLock;
 
 /// A part of Terraform's message, and the next step.
 const HINTS: [(&str, &str); 9] = [
     (
         "Error acquiring the state lock",
-        "somebody else's Terraform holds the lock; wait for it (--lock-timeout), or, if it is certainly dead: terraform force-unlock ID",
+        "somebody else's Terraform holds the lock; wait for it (--lock-timeout), or, if it is certainly dead: tfleet state unlock KEY --id ID",
     ),
     (
         "account id not allowed",
@@ -78,6 +80,11 @@ pub(super) fn with_hints(mut failure: Failure) -> Failure {
 }
 
 /// The next step where a lock of Terraform's own has outlived it.
-pub(super) fn still_locked(store: &str, key: &str, id: &str) -> String {
-    format!("a Terraform lock is still there ({store}/{key}); if nobody else is at work: terraform force-unlock {id}")
+pub(super) fn still_locked(key: &BackendKey, lock: &TerraformLock) -> String {
+    format!(
+        "{} is still there ({}); if nobody else is at work: tfleet state unlock {key} --id {}",
+        lock.describe(),
+        lock.place,
+        lock.id
+    )
 }

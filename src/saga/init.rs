@@ -12,6 +12,7 @@ use super::{Ended, Saga};
 use crate::event::{Failure, RunEvent};
 use crate::execute::{ErrorText, Exit, Output as _, ProcessError, Spec, Stop, args, run};
 use crate::journal::Fact;
+use crate::model::Action;
 use crate::workspace::{Overrides, guard, plan_backend};
 
 impl Saga<'_> {
@@ -35,6 +36,9 @@ impl Saga<'_> {
             .install(workspace)
             .and_then(|()| workspace.write_overrides(&Overrides::new(&root.module, &backend, &guard)))
             .map_err(|error| workspace_failure("the workspace could not be completed", &error))?;
+        if self.task.purpose() == Action::Apply {
+            self.take_inventory(&backend.init_args)?;
+        }
         let spec = self.reading_spec("init", args::init(&module.providers, &backend.init_args))?;
         self.text_command("init", &spec).await
     }

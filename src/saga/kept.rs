@@ -1,12 +1,15 @@
 //! Between a plan that has been shown and its approval.
 
+use std::sync::Arc;
+
 use camino::Utf8PathBuf;
 
 use super::{Context, Ended, Saga};
 use crate::event::Failure;
 use crate::execute::Environment;
 use crate::lease::{ChildConfig, ProfileGrant};
-use crate::workspace::Workspace;
+use crate::model::Manifest;
+use crate::workspace::{PreparedModule, Workspace};
 
 /// A workspace with a plan that has been shown and waits for an answer.
 pub struct Kept {
@@ -17,6 +20,8 @@ pub struct Kept {
     child: Option<ChildConfig>,
     locks_with_file: bool,
     lock_table: Option<String>,
+    module: Option<Arc<PreparedModule>>,
+    manifest: Option<Manifest>,
 }
 
 impl Context {
@@ -44,6 +49,8 @@ impl Saga<'_> {
             child: self.child.take(),
             locks_with_file: self.locks_with_file,
             lock_table: self.lock_table.clone(),
+            module: self.module.clone(),
+            manifest: self.manifest.take(),
         };
         if let Ok(mut all) = self.ctx.kept.lock() {
             all.insert(self.deployment.name.clone(), kept);
@@ -58,6 +65,8 @@ impl Saga<'_> {
         self.child = kept.child;
         self.locks_with_file = kept.locks_with_file;
         self.lock_table = kept.lock_table;
+        self.module = kept.module;
+        self.manifest = kept.manifest;
         self.workspace = Some(kept.workspace);
         self.saved_plan = Some(kept.plan);
         Ok(())

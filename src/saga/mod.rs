@@ -18,7 +18,9 @@ mod record;
 mod recover;
 mod result;
 mod retry;
+pub mod rollback;
 mod scribe;
+mod snapshot;
 mod state;
 mod steps;
 mod workspace;
@@ -39,12 +41,12 @@ use crate::execute::{Environment, Spec, Stop, Terraform};
 use crate::hcl::RootModule;
 use crate::journal::Opened;
 use crate::lease::{Caller, ChildConfig, CredentialServer, Leases, ProfileGrant, RoleSettings};
-use crate::model::{Action, Deployment, RunId, StateAddress};
+use crate::model::{Action, Deployment, Manifest, RunId, StateAddress};
 use crate::processes::{self, ProcessId};
 use crate::redact::Redactor;
 use crate::store::Known;
 use crate::store::{HeldLock, LockOwner};
-use crate::store::{Object, Outbox, StateStore};
+use crate::store::{KnownFiles, LockTable, Object, Outbox, StateStore, States, TerraformLocks};
 use crate::tfstate::StateFile;
 use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, PreparedModule, SourceTree, Workspace};
 
@@ -73,6 +75,8 @@ pub struct Context {
     pub backend: BackendSettings,
     /// The state store of each bucket; under `None`, the local one.
     pub stores: HashMap<Option<String>, Arc<dyn StateStore>>,
+    /// The lock tables by bucket and name.
+    pub tables: HashMap<(String, String), LockTable>,
     /// Credentials; `None` where nothing of this run needs any.
     pub credentials: Option<Credentials>,
     /// The root modules by their folder, as [`Deployment::root_module`] has it.
@@ -107,6 +111,8 @@ pub struct Context {
     pub kept: Mutex<HashMap<String, Kept>>,
     /// The notices that were given once already.
     pub said: Mutex<HashSet<String>>,
+    /// The contents of snapshots that this run has written.
+    pub uploaded: KnownFiles,
 }
 
 /// A root module as the run needs it.
@@ -246,12 +252,16 @@ struct Saga<'c> {
     child: Option<ChildConfig>,
     workspace: Option<Workspace>,
     module: Option<Arc<PreparedModule>>,
+    /// What the workspace was made of, before anything ran in it.
+    manifest: Option<Manifest>,
     /// Whether Terraform locks with a lock file beside the state.
     locks_with_file: bool,
     lock_table: Option<String>,
     /// The state as it was found, and its bytes until they are backed up.
     before: Option<StateFile>,
     before_object: Option<Object>,
+    /// The state after a success.
+    after: Option<StateFile>,
     backup_key: Option<String>,
     recovered_key: Option<String>,
     saved_plan: Option<Utf8PathBuf>,
@@ -289,10 +299,12 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         child: None,
         workspace: None,
         module: None,
+        manifest: None,
         locks_with_file: false,
         lock_table: None,
         before: None,
         before_object: None,
+        after: None,
         backup_key: None,
         recovered_key: None,
         saved_plan: None,
@@ -377,9 +389,20 @@ impl Saga<'_> {
         self.workspace.as_ref().ok_or_else(|| Ended::failed(Failure::new("there is no workspace")))
     }
 
-    /// The key of Terraform's own lock file, where it uses one.
-    fn lock_file(&self) -> Option<String> {
-        self.locks_with_file.then(|| format!("{}.tflock", self.deployment.state.key))
+    /// The table in which Terraform locks the state, if it does so there.
+    fn table(&self) -> Option<LockTable> {
+        let place = (self.deployment.state.bucket.clone()?, self.lock_table.clone()?);
+        self.ctx.tables.get(&place).cloned()
+    }
+
+    /// Terraform's own locks of the state.
+    fn terraform_locks(&self) -> TerraformLocks {
+        TerraformLocks::new(Arc::clone(&self.store), self.locks_with_file, self.table())
+    }
+
+    /// The one way in which tfleet itself writes the state.
+    fn states(&self) -> States {
+        States::new(Arc::clone(&self.store), self.table())
     }
 
     fn notice(&self, text: &str) {

@@ -4,7 +4,6 @@ use std::fs;
 
 use camino::Utf8Path;
 
-use super::apply::lock_id;
 use super::failure::still_locked;
 use super::output::Text;
 use super::retry::Tries;
@@ -106,10 +105,9 @@ impl Saga<'_> {
         if matches!(exit, Exit::Code(0..=2) | Exit::TimedOut { killed: false } | Exit::Cancelled { killed: false }) {
             return;
         }
-        let Some(key) = self.lock_file() else { return };
-        let Ok(Some(lock)) = self.store.get(&key).await else { return };
-        if let (Some(failure), Some(id)) = (&mut ended.failure, lock_id(&lock.bytes)) {
-            failure.next.push(still_locked(&self.store.describe(), &key, &id));
+        let Ok(left) = self.terraform_locks().find(&self.deployment.state.key).await else { return };
+        if let Some(failure) = &mut ended.failure {
+            failure.next.extend(left.iter().map(|lock| still_locked(&self.deployment.state.key, lock)));
         }
     }
 

@@ -18,10 +18,7 @@ impl Saga<'_> {
                 _ => Ok(false),
             },
             (Action::Apply, _) => {
-                let lineage = match &self.before {
-                    Some(before) => Some(before.lineage.clone()),
-                    None => self.state_now().await.map(|state| state.lineage),
-                };
+                let lineage = self.after.as_ref().or(self.before.as_ref()).map(|state| state.lineage.clone());
                 let source = self.ctx.settings.in_repository(&self.deployment.file);
                 let claim = Claim { key: self.deployment.state.key.clone(), source };
                 let record = Record::new(&claim, &self.ctx.repository, lineage, self.ctx.run_id, Timestamp::now());

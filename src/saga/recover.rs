@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::apply::{Applied, lock_id};
+use super::apply::Applied;
 use super::failure::{ended_how, still_locked, with_hints};
 use super::{Ended, Saga};
 use camino::Utf8Path;
@@ -209,27 +209,18 @@ impl Saga<'_> {
 
     /// Terraform's own lock, if it is still there although its Terraform is gone: released if it is provably that one's.
     async fn release_dead_lock(&self, applied: &Applied, ended: &mut Ended) {
-        if let (Some(table), false) = (&self.lock_table, matches!(applied.exit, Exit::Code(0 | 1)))
-            && let Some(failure) = &mut ended.failure
-        {
-            failure.next.push(format!(
-                "Terraform may have left its lock in the DynamoDB table {table}; if nobody else is at work, the next run \
-                 names its id: terraform force-unlock ID"
-            ));
-        }
-        let Some(key) = self.lock_file() else { return };
-        let Ok(Some(lock)) = self.store.get(&key).await else { return };
-        let found = lock_id(&lock.bytes);
-        if found.is_some() && found == applied.lock_id {
-            match self.store.delete(&key, Some(&lock.etag)).await {
-                Ok(()) => self.notice("Terraform left its lock behind; it was this run's, and was released"),
+        let (locks, key) = (self.terraform_locks(), &self.deployment.state.key);
+        if let Some(id) = &applied.lock_id {
+            match locks.release(key, id).await {
+                Ok(true) => self.notice("Terraform left its lock behind; it was this run's, and was released"),
+                Ok(false) => {}
                 Err(error) => tracing::warn!(%error, %key, "the lock of our own Terraform could not be released"),
             }
-            return;
         }
         // Between two commands of tfleet nobody else should hold it, but who does is not guessed.
-        if let (Some(failure), Some(id)) = (&mut ended.failure, found) {
-            failure.next.push(still_locked(&self.store.describe(), &key, &id));
+        let Ok(left) = locks.find(key).await else { return };
+        if let Some(failure) = &mut ended.failure {
+            failure.next.extend(left.iter().map(|lock| still_locked(key, lock)));
         }
     }
 

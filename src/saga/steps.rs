@@ -25,13 +25,13 @@ use crate::model::Action;
 
 /// The steps of a task, in order. The audit follows always.
 const fn steps_of(task: Task) -> &'static [Step] {
-    use Step::{Apply, Backup, Destroy, Init, Lease, Lock, Plan, Prepare, Record, State, Workspace};
+    use Step::{Apply, Backup, Destroy, Init, Lease, Lock, Plan, Prepare, Record, Snapshot, State, Workspace};
     match task {
         Task::Plan | Task::Ask(_) => &[Lease, State, Workspace, Prepare, Init, Plan],
         Task::Direct(Action::Destroy) => &[Lock, Lease, State, Workspace, Prepare, Init, Backup, Destroy, Record],
-        Task::Direct(_) => &[Lock, Lease, State, Workspace, Prepare, Init, Backup, Apply, Record],
+        Task::Direct(_) => &[Lock, Lease, State, Workspace, Prepare, Init, Backup, Apply, Snapshot, Record],
         Task::Saved(Action::Destroy) => &[Lock, Lease, State, Workspace, Backup, Destroy, Record],
-        Task::Saved(_) => &[Lock, Lease, State, Workspace, Backup, Apply, Record],
+        Task::Saved(_) => &[Lock, Lease, State, Workspace, Backup, Apply, Snapshot, Record],
     }
 }
 
@@ -114,9 +114,10 @@ impl Saga<'_> {
             Step::Backup => self.back_up().await?,
             Step::Plan => return self.plan_and_keep().await.map(Some),
             Step::Apply | Step::Destroy => return self.change(self.task.action()).await.map(Some),
+            Step::Snapshot => self.keep_snapshot().await?,
             Step::Record => self.own().await?,
             // Not steps of the way forward.
-            Step::Snapshot | Step::Recover | Step::RollBack | Step::Audit => {}
+            Step::Recover | Step::RollBack | Step::Audit => {}
         }
         Ok(None)
     }

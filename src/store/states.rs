@@ -249,7 +249,8 @@ mod tests {
         let states = States::new(Arc::clone(&store) as _, Some(table.clone()));
         digests_follow_the_states(&states, &table).await;
         a_wrong_digest_is_repaired(&states, &*store, &table).await;
-        let missing = LockTable::new(&testing::sdk_config(&server.endpoint), "nowhere", "states");
+        let missing =
+            LockTable::new(aws_sdk_dynamodb::Client::new(&testing::sdk_config(&server.endpoint)), "nowhere", "states");
         half_a_write_is_told_and_can_be_ended(States::new(Arc::clone(&store) as _, Some(missing)), &states).await;
     }
 

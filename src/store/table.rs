@@ -10,7 +10,6 @@
 //! Terraform refuses a state that has another MD5 than its digest says. A state without a digest it takes as it is. So who
 //! writes a state object himself makes its digest right: [`super::States`] does.
 
-use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -37,9 +36,9 @@ pub struct LockTable {
 impl LockTable {
     /// The table `table` in the region of `config`, for the states in `bucket`.
     #[must_use]
-    pub fn new(config: &SdkConfig, table: impl Into<String>, bucket: impl Into<String>) -> Self {
-        let region = config.region().map(ToString::to_string);
-        Self { client: Client::new(config), table: table.into(), bucket: bucket.into(), region }
+    pub fn new(client: Client, table: impl Into<String>, bucket: impl Into<String>) -> Self {
+        let region = client.config().region().map(ToString::to_string);
+        Self { client, table: table.into(), bucket: bucket.into(), region }
     }
 
     /// What people call it.
@@ -179,7 +178,7 @@ mod tests {
         digests_are_written_and_removed(&table).await;
         one_lock_is_taken_and_only_that_one_removed(&table).await;
         an_item_without_info_is_a_lock_too(&table).await;
-        let missing = LockTable::new(&testing::sdk_config(&server.endpoint), "nowhere", "states");
+        let missing = LockTable::new(Client::new(&testing::sdk_config(&server.endpoint)), "nowhere", "states");
         let error = missing.lock(&key()).await.unwrap_err();
         assert_eq!(error.to_string(), "the dynamodb table `nowhere` does not exist in us-east-1");
         assert!(error.hint().unwrap().contains("dynamodb_table"));
@@ -219,14 +218,14 @@ mod tests {
     #[tokio::test]
     async fn a_closed_port_cannot_be_reached() {
         let config = testing::sdk_config(&testing::closed_endpoint());
-        let error = LockTable::new(&config, "locks", "states").lock(&key()).await.unwrap_err();
+        let error = LockTable::new(Client::new(&config), "locks", "states").lock(&key()).await.unwrap_err();
         assert!(error.is_transient(), "{error:?}");
         assert_eq!(error.to_string(), "dynamodb table locks cannot be reached");
     }
 
     #[test]
     fn a_person_can_mend_a_digest() {
-        let table = LockTable::new(&testing::sdk_config("http://127.0.0.1:1"), "locks", "states");
+        let table = LockTable::new(Client::new(&testing::sdk_config("http://127.0.0.1:1")), "locks", "states");
         assert_eq!(
             table.digest_command(&key(), Some(b"hello")),
             "aws dynamodb put-item --table-name locks --region us-east-1 --item '{\"LockID\":{\"S\":\"states/s3/a/terraform.tfstate-md5\"},\

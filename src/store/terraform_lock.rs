@@ -468,7 +468,8 @@ mod tests {
         assert!(both.release(&key(), "abc").await.unwrap());
         assert!(both.find(&key()).await.unwrap().is_empty());
 
-        let missing = LockTable::new(&testing::sdk_config(&server.endpoint), "nowhere", "states");
+        let missing =
+            LockTable::new(aws_sdk_dynamodb::Client::new(&testing::sdk_config(&server.endpoint)), "nowhere", "states");
         put(&*store, THEIRS).await;
         let half = TerraformLocks::new(Arc::clone(&store) as _, true, Some(missing));
         assert!(half.release(&key(), "abc").await.is_err());

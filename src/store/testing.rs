@@ -74,7 +74,7 @@ impl S3Server {
         let create = aws_sdk_dynamodb::Client::new(&config).create_table().table_name(name);
         let create = create.attribute_definitions(id.build().unwrap()).key_schema(hash.build().unwrap());
         create.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
-        LockTable::new(&config, name, bucket)
+        LockTable::new(aws_sdk_dynamodb::Client::new(&config), name, bucket)
     }
 }
 

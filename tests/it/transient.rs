@@ -1,8 +1,10 @@
 //! Failures that pass: what is tried again, and what never is.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
-use crate::bed::{Deploy, Fleet, TerraformWrapper};
+use crate::bed::{Deploy, Fault, Fleet, Rule, TerraformWrapper};
 
 const RESET: &str = "read tcp 10.0.0.1:1->52.0.0.1:443: read: connection reset by peer";
 
@@ -71,4 +73,48 @@ fn a_signal_ends_the_wait_for_another_try() {
 
     plan().run().assert_code(1).assert_says(&["terraform plan failed", "connection reset by peer"]);
     assert_eq!(wrapper.calls_of("plan").len(), 5);
+}
+
+/// Issue: "Throttling, timeouts and connection resets of AWS calls: the SDK's own adaptive retry, with a total bound."
+#[test]
+fn a_busy_store_and_a_broken_connection_do_not_fail_a_run() {
+    let (fleet, proxy) = Fleet::s3_with_faults();
+    let deploys: Vec<_> = (0..8).map(|n| Deploy::new(&format!("d{n}"))).collect();
+    for deploy in &deploys {
+        fleet.deploy(deploy);
+    }
+    let bucket = fleet.bucket().name.clone();
+    let on = |method, prefix: &str, fault| Rule::on(method, format!("/{bucket}/{prefix}/*"), fault);
+    // Paths that are tfleet's own: Terraform sees none of this.
+    proxy.rule(on("PUT", "locks", Fault::Status(503, "SlowDown")).after(2).times(2));
+    proxy.rule(on("PUT", "owners", Fault::Reset).times(2));
+    proxy.rule(on("PUT", "audit-logs", Fault::Hold).times(1));
+    proxy.rule(on("PUT", "audit-logs", Fault::Close).times(1));
+    let run = fleet.apply().args(["--workers", "4"]).summary().spawn();
+    proxy.wait_until_held();
+    proxy.release();
+    let done = run.wait().assert_code(0).assert_silent_on(&["notice:"]);
+    assert_eq!(done.summary()["summary"]["successful"], 8);
+    for prefix in ["locks", "owners", "audit-logs"] {
+        let seen = proxy.seen_of("PUT", &format!("/{bucket}/{prefix}/*"));
+        assert!(seen.iter().any(|seen| seen.status != Some(200)), "{prefix}: the fault was never injected");
+    }
+    assert_eq!(fleet.bucket().list("owners/").len(), 8);
+    assert_eq!(fleet.bucket().list("audit-logs/").iter().filter(|key| key.contains("/apply-")).count(), 8);
+    assert!(fleet.bucket().list("locks/").is_empty());
+}
+
+/// The SDK measures what a service bears. At the beginning there is nothing to measure, and it would let a request through
+/// every two seconds and wait for most of a minute after three such answers (52 s in all, tried).
+#[test]
+fn throttling_at_the_beginning_does_not_stall_a_wide_run() {
+    let (fleet, proxy) = Fleet::s3_with_faults();
+    for n in 0..16 {
+        fleet.deploy(&Deploy::new(&format!("d{n}")));
+    }
+    let any = format!("/{}/*", fleet.bucket().name);
+    proxy.rule(Rule::on("*", any, Fault::Status(503, "SlowDown")).times(3));
+    let began = Instant::now();
+    fleet.apply().args(["--workers", "8"]).run().assert_code(0);
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
 }

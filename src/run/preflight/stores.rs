@@ -1,5 +1,6 @@
 //! The state stores of a run: one for each bucket, each tried once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -11,16 +12,20 @@ use crate::config::{S3Settings, StateSettings};
 use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::hcl::Setting;
-use crate::lease::{LeaseKey, Leases, sdk_config};
+use crate::lease::{LeaseKey, Leases, retry_partition, sdk_config};
 use crate::model::{Deployment, Region};
 use crate::redact::Redactor;
 use crate::saga::Credentials;
 use crate::store::{
     Encryption, LocalStore, LockTable, Outbox, ReadOnlyState, ReadStore, S3Store, StateStore, StoreError,
 };
+use crate::workspace::{BackendSettings, plan_backend};
 
 /// The stores by bucket; under `None` the local one.
 pub(super) type Stores = HashMap<Option<String>, Arc<dyn StateStore>>;
+
+/// The lock tables by bucket and name.
+pub(super) type Tables = HashMap<(String, String), LockTable>;
 
 /// Opens the store of every bucket that a selected deployment has its state in.
 pub(super) async fn open_stores(request: &Request<'_>, credentials: Option<&Credentials>) -> Result<Stores, Failure> {
@@ -52,12 +57,39 @@ pub(in crate::run) fn bucket_regions<'d>(
     let mut regions = BTreeMap::new();
     for deployment in deployments {
         let Some(bucket) = &deployment.state.bucket else { continue };
-        let declared = discovery.roots.get(&deployment.root_module).and_then(|root| root.backend.as_ref());
-        let region = declared.and_then(|block| block.settings.get("region")).and_then(Setting::literal);
-        let region = region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone());
-        regions.entry(bucket.clone()).or_insert(region);
+        regions.entry(bucket.clone()).or_insert_with(|| region_of(discovery, deployment, s3));
     }
     regions
+}
+
+/// The lock tables of the selected deployments, by bucket and name.
+pub(super) async fn open_tables(
+    request: &Request<'_>,
+    backend: &BackendSettings,
+    credentials: Option<&Credentials>,
+) -> Result<Tables, Failure> {
+    let mut tables = Tables::new();
+    let (StateSettings::S3(s3), Some(credentials)) = (&request.settings.state, credentials) else { return Ok(tables) };
+    for deployment in request.deployments {
+        let Some(root) = request.discovery.roots.get(&deployment.root_module) else { continue };
+        // What cannot be planned was said when the backends were checked.
+        let Ok(plan) = plan_backend(root, &deployment.state, backend) else { continue };
+        let (Some(bucket), Some(table)) = (deployment.state.bucket.clone(), plan.dynamodb_table) else { continue };
+        if let Entry::Vacant(place) = tables.entry((bucket, table)) {
+            let (bucket, table) = place.key();
+            let opened =
+                open_table(table, bucket, &region_of(request.discovery, deployment, s3), &credentials.leases).await?;
+            place.insert(opened);
+        }
+    }
+    Ok(tables)
+}
+
+/// The region of a deployment's bucket: the one its backend block names, else that of the settings.
+fn region_of(discovery: &Discovery, deployment: &Deployment, s3: &S3Settings) -> Region {
+    let declared = discovery.roots.get(&deployment.root_module).and_then(|root| root.backend.as_ref());
+    let region = declared.and_then(|block| block.settings.get("region")).and_then(Setting::literal);
+    region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone())
 }
 
 /// The store in one bucket.
@@ -69,6 +101,7 @@ pub async fn open_store(
 ) -> Result<S3Store, Failure> {
     let config = central_config(region, leases).await?;
     let config = aws_sdk_s3::config::Builder::from(&config)
+        .retry_partition(retry_partition(format!("s3-{bucket}")))
         .force_path_style(s3.path_style)
         .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
         .build();
@@ -83,7 +116,11 @@ pub async fn open_table(
     region: &Region,
     leases: &Arc<Leases>,
 ) -> Result<LockTable, Failure> {
-    Ok(LockTable::new(&central_config(region, leases).await?, table, bucket))
+    let config = central_config(region, leases).await?;
+    let config = aws_sdk_dynamodb::config::Builder::from(&config)
+        .retry_partition(retry_partition(format!("dynamodb-{table}")))
+        .build();
+    Ok(LockTable::new(aws_sdk_dynamodb::Client::from_conf(config), table, bucket))
 }
 
 /// The SDK's configuration with the credentials of the central account.

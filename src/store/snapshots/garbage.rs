@@ -9,8 +9,8 @@ use crate::store::{Entry, ReadStore};
 
 /// The contents that no index of any key leads to, directly or through a manifest.
 ///
-/// Whoever removes them must spare what is younger than 24 hours: an apply that ends just now has written its contents and
-/// not yet its index. An index or a manifest that cannot be read is an error, since nobody knows what it needs.
+/// Whoever removes them must spare what is younger than 24 hours, and look at the age again (a listing of that one key)
+/// right before: an apply that ends just now has written its contents, perhaps over old ones, and not yet its index. An index or a manifest that cannot be read is an error, since nobody knows what it needs.
 pub async fn unreferenced(store: &dyn ReadStore) -> Result<Vec<Entry>, SnapshotError> {
     // The listing comes first: what is written after it is not in it.
     let all = store.list(PREFIX).await.map_err(SnapshotError::store("list"))?;
