@@ -9,6 +9,7 @@ use super::WorkspaceError;
 use super::build::find_errored;
 use super::copy::remove_tree;
 use super::lock::OsLock;
+use super::snapshot::snapshot_path;
 
 /// A workspace that nobody works in any more, locked until it is dropped.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Abandoned {
     pub fn remove(self) -> Result<(), WorkspaceError> {
         match find_errored(&self.top)? {
             Some(path) => Err(WorkspaceError::ErroredState { path }),
-            None => remove_tree(&self.top),
+            None => remove_tree(&self.top).and_then(|()| remove_tree(&snapshot_path(&self.top))),
         }
     }
 }
