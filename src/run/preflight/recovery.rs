@@ -11,7 +11,7 @@ use super::{Request, bucket_regions, local_user};
 use crate::config::StateSettings;
 use crate::model::{RunId, StateAddress};
 use crate::redact::Redactor;
-use crate::run::unfinished::{Access, Judgement, Recovery, Shelf, Verdict, find, recover, unfinished_here};
+use crate::run::unfinished::{Access, Judgement, Recovery, Site, Verdict, find, recover, unfinished_here};
 use crate::saga::Credentials;
 
 /// How many deployments are named.
@@ -30,7 +30,7 @@ pub(super) async fn attend(
         return left_here(cache, &selected).into_iter().collect();
     }
     let who = credentials.map_or_else(local_user, |credentials| credentials.caller.arn.clone());
-    let mut access = Access::new(cache, shelves(request, stores, credentials), who, run);
+    let mut access = Access::new(cache, sites(request, stores, credentials), who, run);
     access.learn_names(request.deployments.iter().map(|deployment| &**deployment));
     let found = find(&access, &|state| selected.contains(state), Timestamp::now()).await;
     let mut notices = found.untold;
@@ -39,7 +39,9 @@ pub(super) async fn attend(
     }
     if request.redact_screen {
         let redactor = Redactor::new();
-        notices.iter_mut().for_each(|notice| *notice = redactor.text(notice));
+        for notice in &mut notices {
+            *notice = redactor.text(notice);
+        }
     }
     notices
 }
@@ -58,9 +60,9 @@ fn left_here(cache: &Utf8Path, selected: &HashSet<&StateAddress>) -> Option<Stri
     Some(format!("an earlier run died, or left something to save, in {list}; see what it left: tfleet runs"))
 }
 
-fn shelves(request: &Request<'_>, stores: &Stores, credentials: Option<&Credentials>) -> Vec<Shelf> {
+fn sites(request: &Request<'_>, stores: &Stores, credentials: Option<&Credentials>) -> Vec<Site> {
     let regions = match &request.settings.state {
-        StateSettings::Local { .. } => return stores.values().map(|store| Shelf::local(Arc::clone(store))).collect(),
+        StateSettings::Local { .. } => return stores.values().map(|store| Site::local(Arc::clone(store))).collect(),
         StateSettings::S3(s3) => {
             let deployments = request.deployments.iter().map(|deployment| &**deployment);
             bucket_regions(s3, request.discovery, deployments)
@@ -71,7 +73,7 @@ fn shelves(request: &Request<'_>, stores: &Stores, credentials: Option<&Credenti
     let Some(credentials) = credentials else { return Vec::new() };
     let open = |((bucket, region), table)| {
         let store = stores.get(&Some(String::clone(&bucket)))?;
-        Some(Shelf::bucket(Arc::clone(store), bucket, region, table, Arc::clone(&credentials.leases)))
+        Some(Site::bucket(Arc::clone(store), bucket, region, table, Arc::clone(&credentials.leases)))
     };
     regions.filter_map(open).collect()
 }

@@ -15,7 +15,7 @@ use crate::run::preflight::{bucket_regions, local_user, open_credentials, open_s
 use crate::store::{LocalStore, LockTable, Outbox, StateStore, StoreError, TerraformLocks};
 
 /// A store, and where Terraform locks its states unless a journal says otherwise.
-pub struct Shelf {
+pub struct Site {
     /// The store.
     pub store: Arc<dyn StateStore>,
     /// The bucket; none for a local directory.
@@ -25,7 +25,7 @@ pub struct Shelf {
     pub(super) leases: Option<Arc<Leases>>,
 }
 
-impl Shelf {
+impl Site {
     /// The lock table of that name, or of the settings'.
     pub(super) async fn table(
         &self,
@@ -89,7 +89,7 @@ pub struct Access {
     /// The folder of all runs.
     pub(super) runs: Utf8PathBuf,
     pub(super) outbox: Outbox,
-    pub(super) shelves: Vec<Shelf>,
+    pub(super) sites: Vec<Site>,
     /// Who recovers: the caller's ARN, or the local user.
     pub(super) who: String,
     /// The run in which that is done.
@@ -100,9 +100,9 @@ pub struct Access {
 impl Access {
     /// Over stores that are open already.
     #[must_use]
-    pub fn new(cache: &Utf8Path, shelves: Vec<Shelf>, who: String, run: RunId) -> Self {
+    pub fn new(cache: &Utf8Path, sites: Vec<Site>, who: String, run: RunId) -> Self {
         let outbox = Outbox::new(cache.join("outbox"));
-        Self { runs: cache.join("runs"), outbox, shelves, who, run, names: HashMap::new() }
+        Self { runs: cache.join("runs"), outbox, sites, who, run, names: HashMap::new() }
     }
 
     /// Opens the store of the settings, those of the deployments that were discovered, and those that the journals on this
@@ -118,11 +118,11 @@ impl Access {
                 let paths: BTreeSet<&Utf8Path> = foreign.map(Utf8Path::new).chain([path.as_path()]).collect();
                 for path in paths.into_iter().filter(|path| path.is_dir()) {
                     match LocalStore::new(path) {
-                        Ok(store) => access.shelves.push(Shelf::local(Arc::new(store))),
+                        Ok(store) => access.sites.push(Site::local(Arc::new(store))),
                         Err(error) => untold.push(cannot_read(path.as_str(), &Failure::caused_by("", &error))),
                     }
                 }
-                access.shelves.dedup_by_key(|shelf| shelf.store.describe());
+                access.sites.dedup_by_key(|site| site.store.describe());
             }
             StateSettings::S3(s3) => {
                 let deployments = discovery.map(|discovery| discovery.deployments.as_slice()).unwrap_or_default();
@@ -152,7 +152,7 @@ impl Access {
         self.who.clone_from(&credentials.caller.arn);
         for (bucket, region) in buckets {
             match open_store(s3, &bucket, &region, &credentials.leases).await {
-                Ok(store) => self.shelves.push(Shelf {
+                Ok(store) => self.sites.push(Site {
                     store: Arc::new(store),
                     bucket: Some(bucket),
                     region,
@@ -169,21 +169,20 @@ impl Access {
         self.names.extend(deployments.into_iter().map(|d| (d.state.clone(), Names::of(d))));
     }
 
-    pub(super) fn names(&self, state: &StateAddress, shelf: &Shelf) -> Names {
-        self.names.get(state).cloned().unwrap_or_else(|| Names::from_key(&state.key, &shelf.region))
+    pub(super) fn names(&self, state: &StateAddress, site: &Site) -> Names {
+        self.names.get(state).cloned().unwrap_or_else(|| Names::from_key(&state.key, &site.region))
     }
 
-    pub(super) fn shelf(&self, store: &str) -> Option<&Shelf> {
-        self.shelves.iter().find(|shelf| shelf.store.describe() == store)
+    pub(super) fn site(&self, store: &str) -> Option<&Site> {
+        self.sites.iter().find(|site| site.store.describe() == store)
     }
 }
 
-impl Shelf {
+impl Site {
     /// A local directory.
     #[must_use]
     pub fn local(store: Arc<dyn StateStore>) -> Self {
-        let region = Region::new("us-east-1").expect("a region");
-        Self { store, bucket: None, region, table: None, leases: None }
+        Self { store, bucket: None, region: no_region(), table: None, leases: None }
     }
 
     /// A bucket.
@@ -197,6 +196,11 @@ impl Shelf {
     ) -> Self {
         Self { store, bucket: Some(bucket), region, table, leases: Some(leases) }
     }
+}
+
+/// For the names of records about states that no region is known of.
+fn no_region() -> Region {
+    Region::new("us-east-1").expect("a region")
 }
 
 fn cannot_read(what: &str, failure: &Failure) -> String {

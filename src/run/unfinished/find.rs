@@ -3,12 +3,13 @@
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 
-use super::access::{Access, Shelf};
+use super::access::{Access, Site};
 use super::journals::{self, Kept};
 use super::judgement::{Place, Signs, judge};
 use super::left::{Left, Life};
 use super::place::Seen;
 use super::{Found, TfleetLock, Unfinished};
+use crate::event::Failure;
 use crate::journal::Past;
 use crate::model::{BackendKey, RunId, StateAddress};
 use crate::processes;
@@ -48,26 +49,27 @@ pub async fn find(access: &Access, wanted: &(dyn Fn(&StateAddress) -> bool + Syn
     kept.retain(|kept| kept.past.opened().is_some_and(|opened| wanted(&opened.state)));
     let mut unfinished = Vec::new();
     let seen = Seen::now();
-    for shelf in &access.shelves {
-        let locks = match read_locks(shelf, wanted).await {
+    for site in &access.sites {
+        let locks = match read_locks(site, wanted).await {
             Ok((locks, unread)) => {
                 untold.extend(unread);
                 locks
             }
             Err(error) => {
-                untold.push(format!("the locks of {} are not shown: {error}", shelf.store.describe()));
+                let what = format!("the locks of {} are not shown", site.store.describe());
+                untold.push(Failure::caused_by(what, &error).one_line());
                 Vec::new()
             }
         };
         for lock in locks {
-            let own = kept.iter().position(|kept| is_of(kept, &lock, shelf)).map(|at| kept.swap_remove(at));
+            let own = kept.iter().position(|kept| is_of(kept, &lock, site)).map(|at| kept.swap_remove(at));
             let own = own.or_else(|| journals::of(&access.runs, lock.info.run, &lock.info.key));
-            unfinished.extend(unfinished_of(own, Some(lock), Some(shelf), &seen, now).await);
+            unfinished.extend(unfinished_of(own, Some(lock), Some(site), &seen, now).await);
         }
     }
     for own in kept {
-        let shelf = own.past.opened().and_then(|opened| access.shelf(&opened.store));
-        unfinished.extend(unfinished_of(Some(own), None, shelf, &seen, now).await);
+        let site = own.past.opened().and_then(|opened| access.site(&opened.store));
+        unfinished.extend(unfinished_of(Some(own), None, site, &seen, now).await);
     }
     unfinished.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.state.cmp(&b.state)));
     Found { unfinished, untold }
@@ -81,28 +83,31 @@ pub fn unfinished_here(runs: &camino::Utf8Path, wanted: impl Fn(&StateAddress) -
     left.filter(|opened| wanted(&opened.state)).map(|opened| (opened.run, opened.deployment.clone())).collect()
 }
 
-fn is_of(kept: &Kept, lock: &LockSeen, shelf: &Shelf) -> bool {
+fn is_of(kept: &Kept, lock: &LockSeen, site: &Site) -> bool {
     kept.past.opened().is_some_and(|opened| {
-        opened.run == lock.info.run && opened.state.key == lock.info.key && opened.state.bucket == shelf.bucket
+        opened.run == lock.info.run && opened.state.key == lock.info.key && opened.state.bucket == site.bucket
     })
 }
 
 async fn read_locks(
-    shelf: &Shelf,
+    site: &Site,
     wanted: &(dyn Fn(&StateAddress) -> bool + Sync),
 ) -> Result<(Vec<LockSeen>, Vec<String>), StoreError> {
-    let listed = shelf.store.list("locks/").await?;
+    let listed = site.store.list("locks/").await?;
     let key = |place: &str| BackendKey::new(place.strip_prefix("locks/")?.strip_suffix(".json")?).ok();
     let keys = listed.iter().filter_map(|entry| key(&entry.key));
     let keys: Vec<BackendKey> =
-        keys.filter(|key| wanted(&StateAddress { bucket: shelf.bucket.clone(), key: key.clone() })).collect();
-    let reads = keys.into_iter().map(|key| async move { (read_lock(&*shelf.store, &key).await, key) });
+        keys.filter(|key| wanted(&StateAddress { bucket: site.bucket.clone(), key: key.clone() })).collect();
+    let reads = keys.into_iter().map(|key| async move { (read_lock(&*site.store, &key).await, key) });
     let read: Vec<_> = futures_util::stream::iter(reads).buffer_unordered(AT_A_TIME).collect().await;
     let (mut locks, mut unread) = (Vec::new(), Vec::new());
     for (lock, key) in read {
         match lock {
             Ok(lock) => locks.extend(lock),
-            Err(error) => unread.push(format!("{error}; look at it: tfleet state unlock {key}")),
+            Err(error) => {
+                let why = Failure::caused_by(format!("the lock of {key} is not shown"), &error).one_line();
+                unread.push(format!("{why}; look at it: tfleet state unlock {key}"));
+            }
         }
     }
     Ok((locks, unread))
@@ -111,7 +116,7 @@ async fn read_locks(
 async fn unfinished_of(
     kept: Option<Kept>,
     lock: Option<LockSeen>,
-    shelf: Option<&Shelf>,
+    site: Option<&Site>,
     seen: &Seen,
     now: Timestamp,
 ) -> Option<Unfinished> {
@@ -121,7 +126,7 @@ async fn unfinished_of(
         Some(kept) => (Some(kept.path), kept.held, kept.past),
         None => (None, false, carried.unwrap_or_default()),
     };
-    let who = Who::of(&past, lock.as_ref())?;
+    let who = Identity::of(&past, lock.as_ref())?;
     let place = seen.place(&who.host, &who.machine, journal.as_deref());
     let here = place == Place::Here;
     let life = Life::of(&past, here, has_journal);
@@ -138,8 +143,8 @@ async fn unfinished_of(
         }),
     };
     let judgement = judge(&signs, now);
-    let state = StateAddress { bucket: who.bucket.or_else(|| shelf?.bucket.clone()), key: who.key };
-    let store = shelf.map_or(who.store, |shelf| shelf.store.describe());
+    let state = StateAddress { bucket: who.bucket.or_else(|| site?.bucket.clone()), key: who.key };
+    let store = site.map_or(who.store, |site| site.store.describe());
     let mut unfinished = Unfinished {
         run: who.run,
         deployment: who.deployment,
@@ -158,12 +163,12 @@ async fn unfinished_of(
         lock,
         past,
     };
-    unfinished.left = Left::inspect(&unfinished, life, shelf).await;
+    unfinished.left = Left::inspect(&unfinished, life, site).await;
     Some(unfinished)
 }
 
 /// What both a journal and a lock say.
-struct Who {
+struct Identity {
     run: RunId,
     deployment: String,
     store: String,
@@ -176,7 +181,7 @@ struct Who {
     process: processes::ProcessId,
 }
 
-impl Who {
+impl Identity {
     fn of(past: &Past, lock: Option<&LockSeen>) -> Option<Self> {
         if let Some(opened) = past.opened() {
             return Some(Self {
@@ -199,7 +204,7 @@ impl Who {
             store: String::new(),
             bucket: None,
             key: info.key.clone(),
-            action: info.action.to_string(),
+            action: info.action.clone(),
             who: info.who.clone(),
             host: info.host.clone(),
             machine: info.machine.clone(),

@@ -90,7 +90,10 @@ fn end(path: &Utf8Path) -> io::Result<Option<Outcome>> {
 
 fn folders(dir: &Utf8Path) -> Vec<Utf8PathBuf> {
     let entries = dir.read_dir_utf8().into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.into_path()).collect()
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(camino::Utf8DirEntry::into_path)
+        .collect()
 }
 
 /// Every journal below a folder.

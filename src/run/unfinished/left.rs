@@ -7,9 +7,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Unfinished;
-use super::access::Shelf;
+use super::access::Site;
 use super::find::read_lock;
 use super::judgement::Judgement;
+use crate::event::Failure;
 use crate::execute::ApplyRecord;
 use crate::journal::Past;
 use crate::processes::{self, ProcessId};
@@ -124,7 +125,7 @@ pub struct Left {
 }
 
 impl Left {
-    pub(super) async fn inspect(of: &Unfinished, alive: Life, shelf: Option<&Shelf>) -> Self {
+    pub(super) async fn inspect(of: &Unfinished, alive: Life, site: Option<&Site>) -> Self {
         let mut left = Self { alive, backup: of.past.backup().map(str::to_owned), ..Self::default() };
         // Files are named where they are to be found: on the machine with the journal.
         if let Some((top, _)) = of.past.workspace().filter(|(top, _)| of.here && top.exists()) {
@@ -141,18 +142,20 @@ impl Left {
         if of.judgement == Judgement::Alive {
             return left;
         }
-        let looked = match shelf {
-            Some(shelf) => left.look_for_locks(of, shelf).await.map_err(|error| error.to_string()),
+        let looked = match site {
+            Some(site) => {
+                left.look_for_locks(of, site).await.map_err(|error| Failure::caused_by("the store", &error).one_line())
+            }
             None => Err(format!("{} was not opened", of.store)),
         };
         left.unread.extend(looked.err().map(|why| format!("its locks were not looked at: {why}")));
         left
     }
 
-    async fn look_for_locks(&mut self, of: &Unfinished, shelf: &Shelf) -> Result<(), StoreError> {
-        let lock = read_lock(&*shelf.store, &of.state.key).await?;
+    async fn look_for_locks(&mut self, of: &Unfinished, site: &Site) -> Result<(), StoreError> {
+        let lock = read_lock(&*site.store, &of.state.key).await?;
         self.lock = Some(of.tfleet_lock(lock.as_ref()));
-        let locks = shelf.terraform_locks(of.past.locking().as_ref()).await?.find(&of.state.key).await?;
+        let locks = site.terraform_locks(of.past.locking().as_ref()).await?.find(&of.state.key).await?;
         self.terraform_locks = locks
             .into_iter()
             .map(|lock| TerraformLockLeft {

@@ -28,7 +28,7 @@ use crate::event::Step;
 use crate::journal::{Past, Status};
 use crate::model::{RunId, StateAddress};
 
-pub use access::{Access, Shelf};
+pub use access::{Access, Site};
 pub use find::{find, unfinished_here};
 pub use judgement::{Judgement, Place, Signs, judge};
 pub use left::{Left, Life, TerraformLockLeft, TfleetLock};

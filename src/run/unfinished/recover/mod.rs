@@ -8,7 +8,7 @@ mod state;
 
 use jiff::Timestamp;
 
-use super::access::{Access, Names, Shelf};
+use super::access::{Access, Names, Site};
 use super::find::{LockSeen, read_lock};
 use super::left::outputs;
 use super::{TfleetLock, Unfinished};
@@ -129,11 +129,11 @@ pub async fn recover(unfinished: &Unfinished, access: &Access) -> Recovery {
     if !unfinished.judgement.may_recover() {
         return report.not_done(Stop::new(unfinished.why_not(), unfinished.next()));
     }
-    let Some(shelf) = access.shelf(&unfinished.store) else {
+    let Some(site) = access.site(&unfinished.store) else {
         let why = format!("its store {} was not opened here", unfinished.store);
         return report.not_done(Stop::again(why));
     };
-    let mut work = match Work::begin(unfinished, access, shelf, report) {
+    let mut work = match Work::begin(unfinished, access, site, report) {
         Ok(work) => work,
         Err(stop) => return Recovery::of(unfinished).not_done(stop),
     };
@@ -154,7 +154,7 @@ pub async fn recover(unfinished: &Unfinished, access: &Access) -> Recovery {
 struct Work<'a> {
     of: &'a Unfinished,
     access: &'a Access,
-    shelf: &'a Shelf,
+    site: &'a Site,
     names: Names,
     report: Recovery,
     /// Open as long as this lasts, so that nobody else recovers the same. There is none for what was found in a lock alone.
@@ -167,7 +167,7 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn begin(of: &'a Unfinished, access: &'a Access, shelf: &'a Shelf, report: Recovery) -> Result<Self, Stop> {
+    fn begin(of: &'a Unfinished, access: &'a Access, site: &'a Site, report: Recovery) -> Result<Self, Stop> {
         let mut journal = None;
         if let Some(path) = of.journal.as_ref().filter(|_| of.past.outcome().is_none()) {
             let resumed = Journal::resume(path)?;
@@ -180,12 +180,12 @@ impl<'a> Work<'a> {
             Some((top, _)) => Some(Abandoned::claim(top).map_err(|error| occupied(&error))?),
             None => None,
         };
-        let names = access.names(&of.state, shelf);
-        Ok(Self { of, access, shelf, names, report, journal, workspace, lock: TfleetLock::Gone, fresh: None })
+        let names = access.names(&of.state, site);
+        Ok(Self { of, access, site, names, report, journal, workspace, lock: TfleetLock::Gone, fresh: None })
     }
 
     async fn run(&mut self) -> Result<(), Stop> {
-        let lock = read_lock(&*self.shelf.store, &self.of.state.key).await?;
+        let lock = read_lock(&*self.site.store, &self.of.state.key).await?;
         self.lock = self.of.tfleet_lock(lock.as_ref());
         self.still_silent(lock.as_ref())?;
         self.close_interrupted()?;
@@ -294,7 +294,7 @@ impl<'a> Work<'a> {
         self.undo_begun(step)?;
         if let (TfleetLock::Own { .. }, Some(seen)) = (&self.lock, seen) {
             let place = lock_key(&self.of.state.key);
-            match self.shelf.store.delete(&place, Some(&seen.etag)).await {
+            match self.site.store.delete(&place, Some(&seen.etag)).await {
                 Ok(()) => self.report.done.push("tfleet's lock was released".to_owned()),
                 Err(error) if error.is_precondition() => self.lock_has_changed(seen).await?,
                 Err(error) => return Err(error.into()),
@@ -305,7 +305,7 @@ impl<'a> Work<'a> {
 
     /// Somebody was faster, or the answer to the deletion got lost, or its holder speaks again.
     async fn lock_has_changed(&self, seen: &LockSeen) -> Result<(), Stop> {
-        match read_lock(&*self.shelf.store, &self.of.state.key).await? {
+        match read_lock(&*self.site.store, &self.of.state.key).await? {
             Some(now) if now.info.id == seen.info.id => Err(Stop::again("it has said that it lives, just now")),
             _ => Ok(()),
         }

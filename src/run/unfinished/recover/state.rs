@@ -29,7 +29,7 @@ enum Before {
 impl Work<'_> {
     /// Section 7 of the design, case 1, and the comparison.
     pub(super) async fn put_right(&mut self) -> Result<(), Stop> {
-        let locks = self.shelf.terraform_locks(self.of.past.locking().as_ref()).await?;
+        let locks = self.site.terraform_locks(self.of.past.locking().as_ref()).await?;
         let was_locked = self.release_dead_locks(&locks).await?;
         let before = self.before().await?;
         if let Some(workspace) = &self.workspace {
@@ -72,7 +72,7 @@ impl Work<'_> {
             return Ok(Before::Nothing);
         }
         let Some(key) = past.backup() else { return Ok(Before::NotKept) };
-        let Some(object) = self.shelf.store.get(key).await? else { return Ok(Before::NotKept) };
+        let Some(object) = self.site.store.get(key).await? else { return Ok(Before::NotKept) };
         Ok(StateFile::parse(&object.bytes)
             .map_or(Before::NotKept, |state| Before::State(Box::new(state), object.bytes)))
     }
@@ -84,20 +84,25 @@ impl Work<'_> {
         let copy = self.keep_copy(&bytes).await?;
         let state = match StateFile::parse(&bytes) {
             Ok(state) => state,
-            Err(error) => return Ok(self.refuse(path, &copy, &format!("{path} is {error}"))),
+            Err(error) => {
+                self.refuse(path, &copy, &format!("{path} is {error}"));
+                return Ok(());
+            }
         };
         let key = self.of.state.key.clone();
-        let now = self.shelf.store.get(key.as_str()).await?;
+        let now = self.site.store.get(key.as_str()).await?;
         let there = now.as_ref().and_then(|object| StateFile::parse(&object.bytes).ok());
         let arrived = there.as_ref().is_some_and(|there| {
             there.lineage == state.lineage && there.serial >= state.serial && there.objects == state.objects
         });
         if !arrived {
             if let Err(why) = self.may_write(&state, now.as_ref(), before).await {
-                return Ok(self.refuse(path, &copy, &why));
+                self.refuse(path, &copy, &why);
+                return Ok(());
             }
             if let Err(why) = self.write_state(bytes, now.as_ref(), locks).await? {
-                return Ok(self.refuse(path, &copy, &why));
+                self.refuse(path, &copy, &why);
+                return Ok(());
             }
         }
         self.report.done.push(format!("the state that Terraform could not write was saved (serial {})", state.serial));
@@ -108,7 +113,7 @@ impl Work<'_> {
 
     /// The same name at each try, so that the same copy is kept once.
     async fn keep_copy(&mut self, bytes: &[u8]) -> Result<String, Stop> {
-        let (store, key, run) = (&*self.shelf.store, &self.of.state.key, self.of.run);
+        let (store, key, run) = (&*self.site.store, &self.of.state.key, self.of.run);
         let kept = match keep_recovered(store, bytes.to_vec(), key, run, self.of.since).await {
             Err(error) if error.is_precondition() => {
                 keep_recovered(store, bytes.to_vec(), key, run, jiff::Timestamp::now()).await
@@ -169,7 +174,7 @@ impl Work<'_> {
             // Nothing here hands out credentials.
             longest_lease: Duration::from_secs(600),
         };
-        let store = std::sync::Arc::clone(&self.shelf.store);
+        let store = std::sync::Arc::clone(&self.site.store);
         let taken = acquire(store, &self.of.state.key, &owner, Duration::ZERO, |_, _| {}).await;
         self.fresh = Some(taken.map_err(|error| error.to_string())?);
         Ok(())
@@ -192,9 +197,9 @@ impl Work<'_> {
                 return Err(Stop::new(why, error.hint().unwrap_or_else(|| "tfleet runs --recover".to_owned())));
             }
         };
-        let table = self.shelf.table(self.of.past.locking().as_ref()).await?;
+        let table = self.site.table(self.of.past.locking().as_ref()).await?;
         let when = now.map_or(Precondition::Absent, |object| Precondition::Matches(object.etag.clone()));
-        let states = States::new(std::sync::Arc::clone(&self.shelf.store), table);
+        let states = States::new(std::sync::Arc::clone(&self.site.store), table);
         let written = states.write(key, bytes, when).await;
         if let Err(error) = held.release().await {
             tracing::warn!(%error, %key, "Terraform's lock, taken to write the state, could not be released");
@@ -211,13 +216,13 @@ impl Work<'_> {
         let output = changing_output(&self.of.past).filter(|_| self.of.here);
         let record = output.and_then(|output| ApplyRecord::read(output).ok());
         let (open, created) = (&self.of.left.open, &self.of.left.created);
-        if record.is_none() && (was_locked || self.shelf.bucket.is_none()) {
+        if record.is_none() && (was_locked || self.site.bucket.is_none()) {
             self.report.operator(
                 format!("what its Terraform did last is not known here (last heard of at {:.0})", self.of.last_sign),
                 "compare the account with the state: what was created last may stand in no state",
             );
         }
-        let object = self.shelf.store.get(self.of.state.key.as_str()).await?;
+        let object = self.site.store.get(self.of.state.key.as_str()).await?;
         let after = match object.map(|object| StateFile::parse(&object.bytes)).transpose() {
             Ok(after) => after,
             Err(error) => {

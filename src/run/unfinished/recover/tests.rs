@@ -53,7 +53,7 @@ impl Bed {
         self.store.get(key).await.unwrap().map(|object| object.bytes)
     }
 
-    async fn lock_info(&self, run: RunId, heartbeat: Timestamp) -> LockInfo {
+    fn lock_info(&self, run: RunId, heartbeat: Timestamp) -> LockInfo {
         let opened = samples::opened(run, "a");
         LockInfo {
             schema_version: 1,
@@ -73,7 +73,7 @@ impl Bed {
     }
 
     async fn put_lock(&self, run: RunId, heartbeat: Timestamp) {
-        let info = self.lock_info(run, heartbeat).await;
+        let info = self.lock_info(run, heartbeat);
         self.put("locks/s3/a/terraform.tfstate.json", serde_json::to_vec(&info).unwrap()).await;
     }
 
@@ -124,9 +124,9 @@ impl Bed {
     }
 
     fn access(&self) -> Access {
-        let mut shelf = Shelf::local(Arc::clone(&self.store) as _);
-        shelf.bucket = Some("states".to_owned());
-        Access::new(&self.cache, vec![shelf], "somebody".to_owned(), RunId::new())
+        let mut site = Site::local(Arc::clone(&self.store) as _);
+        site.bucket = Some("states".to_owned());
+        Access::new(&self.cache, vec![site], "somebody".to_owned(), RunId::new())
     }
 
     async fn found(&self) -> Found {
@@ -291,7 +291,7 @@ async fn a_lock_that_another_run_has_taken_since_is_left() {
     let bed = Bed::new().await;
     drop(bed.journal());
     bed.said(&[]);
-    let mut info = bed.lock_info(RunId::new(), Timestamp::now()).await;
+    let mut info = bed.lock_info(RunId::new(), Timestamp::now());
     (info.id, info.process) = (uuid::Uuid::new_v4(), ProcessId::current());
     bed.put("locks/s3/a/terraform.tfstate.json", serde_json::to_vec(&info).unwrap()).await;
     let found = bed.found().await;
@@ -309,7 +309,7 @@ async fn a_lock_of_another_host_goes_only_after_a_long_silence() {
         let bed = Bed::new().await;
         let heartbeat = Timestamp::now() - jiff::SignedDuration::from_secs(silent);
         let journal = bed.journal();
-        let mut info = bed.lock_info(bed.run, heartbeat).await;
+        let mut info = bed.lock_info(bed.run, heartbeat);
         info.journal = journal.past().entries().to_vec();
         for entry in &mut info.journal {
             entry.at = heartbeat;
@@ -365,7 +365,7 @@ async fn what_cannot_be_reached_is_left_as_it_is_and_done_later() {
     let mut access = bed.access();
     let found = bed.found().await.unfinished.remove(0);
     watched.switch(true);
-    access.shelves[0].store = Arc::clone(&watched) as _;
+    access.sites[0].store = Arc::clone(&watched) as _;
     let recovery = recover(&found, &access).await;
     assert_eq!(recovery.verdict, Verdict::NotDone);
     assert!(crate::journal::read(&bed.journal_path()).unwrap().outcome().is_none());
