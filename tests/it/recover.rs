@@ -93,7 +93,7 @@ fn a_terraform_that_lives_is_waited_for() {
         drop(run);
 
         wait_for_judgement(&fleet, "terraform_alive");
-        runs(&fleet).run().assert_code(0).assert_says(&["tfleet gone, Terraform alive", "tfleet's lock", "SIGINT"]);
+        runs(&fleet).run().assert_code(0).assert_says(&["tfleet gone, Terraform alive", "tfleet's lock", "kill -INT"]);
         recover(&fleet).assert_code(1).assert_says(&["not recovered", "its Terraform is not"]);
         let refused = fleet.apply().args(["--lock-timeout", "1s"]).run().assert_code(1);
         refused.assert_says(&["an earlier run died", "that run is dead", "tfleet runs --recover"]);

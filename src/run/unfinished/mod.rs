@@ -87,7 +87,9 @@ impl Unfinished {
         match self.judgement {
             Judgement::Alive => "wait for it to end".to_owned(),
             Judgement::TerraformAlive => {
-                format!("wait for {} to end (or end it with one SIGINT), then: {recover}", self.left.alive.words())
+                let stop = self.left.alive.groups.first();
+                let stop = stop.map(|pid| format!(" (or end it in order: kill -INT {pid})")).unwrap_or_default();
+                format!("wait for {} to end{stop}, then: {recover}", self.left.alive.words())
             }
             Judgement::Dead | Judgement::SilentLongEnough => recover,
             Judgement::Unknown { from } => match &self.left.lock {

@@ -82,6 +82,11 @@ impl LockError {
                         .to_owned()
                 }
                 Holder::Alive => "wait for that run to end, or wait longer here (--lock-timeout)".to_owned(),
+                Holder::Elsewhere if holder.is_silent(Timestamp::now()) => {
+                    "that run has been silent for longer than its credentials live; see what it left: tfleet runs; put it \
+                     in order: tfleet runs --recover (or run this again with --recover)"
+                        .to_owned()
+                }
                 Holder::Elsewhere => format!(
                     "wait for that run to end (--lock-timeout waits longer); if it is dead, and its terraform too: \
                      tfleet state unlock {key}"

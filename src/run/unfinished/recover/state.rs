@@ -7,9 +7,9 @@ use camino::Utf8Path;
 use super::super::TfleetLock;
 use super::super::left::changing_output;
 use super::{Stop, Work};
-use crate::event::Failure;
+use crate::event::{Failure, Step};
 use crate::execute::ApplyRecord;
-use crate::journal::Fact;
+use crate::journal::{Fact, Status};
 use crate::processes;
 use crate::store::{
     LockOwner, Object, Precondition, States, StatesError, TerraformLockError, TerraformLocks, acquire, keep_recovered,
@@ -216,7 +216,10 @@ impl Work<'_> {
         let output = changing_output(&self.of.past).filter(|_| self.of.here);
         let record = output.and_then(|output| ApplyRecord::read(output).ok());
         let (open, created) = (&self.of.left.open, &self.of.left.created);
-        if record.is_none() && (was_locked || self.site.bucket.is_none()) {
+        let past = &self.of.past;
+        let seen = |step| matches!(past.status(step), Some(status) if status != Status::Begun);
+        let end_was_seen = seen(Step::Apply) || seen(Step::Destroy);
+        if record.is_none() && !end_was_seen && (was_locked || self.site.bucket.is_none()) {
             self.report.operator(
                 format!("what its Terraform did last is not known here (last heard of at {:.0})", self.of.last_sign),
                 "compare the account with the state: what was created last may stand in no state",
