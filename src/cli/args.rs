@@ -1,5 +1,7 @@
 //! The command line: what can be said, and what each flag means.
 
+mod state;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::SourceKind;
+
+pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
 
 /// Runs Terraform over many AWS accounts and regions, and says exactly what happened when it fails.
 #[derive(Debug, Parser)]
@@ -163,6 +167,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub lock_timeout: Option<Duration>,
 
+    /// Move states whose key has changed to their new keys first (apply and destroy)
+    #[arg(long)]
+    pub migrate_state: bool,
+
     /// Whether the others go on when a deployment fails [default: continue]
     #[arg(long, value_enum)]
     pub on_error: Option<OnError>,
@@ -251,52 +259,6 @@ pub struct DestroyArgs {
     /// Do not ask
     #[arg(long, help_heading = "Running")]
     pub auto_approve: bool,
-}
-
-/// The verbs of `tfleet state`.
-#[derive(Debug, Subcommand)]
-pub enum StateVerb {
-    /// Show the locks of a state, or remove the one whose id is given
-    Unlock(UnlockArgs),
-}
-
-/// Where the settings are.
-#[derive(Debug, Args)]
-pub struct PlaceArgs {
-    /// Where the settings are looked for
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub working_dir: Utf8PathBuf,
-
-    /// The settings file
-    #[arg(long, value_name = "FILE", env = variables::CONFIG.name, hide_env_values = true)]
-    pub config: Option<Utf8PathBuf>,
-}
-
-impl PlaceArgs {
-    /// What these flags say to the settings.
-    #[must_use]
-    pub fn overrides(&self) -> Overrides {
-        Overrides { working_dir: Some(self.working_dir.clone()), config: self.config.clone(), ..Overrides::default() }
-    }
-}
-
-/// `tfleet state unlock`.
-#[derive(Debug, Args)]
-pub struct UnlockArgs {
-    /// The backend key of the state, as `tfleet discover` shows it
-    pub key: String,
-
-    /// The id of the lock to remove; without it the locks are shown
-    #[arg(long)]
-    pub id: Option<String>,
-
-    /// The bucket, where it is not the one of the settings
-    #[arg(long)]
-    pub bucket: Option<String>,
-
-    /// Where the settings are.
-    #[command(flatten)]
-    pub place: PlaceArgs,
 }
 
 /// `tfleet runs`.

@@ -54,6 +54,12 @@ impl Deploy<'_> {
                 .next("leave it out: what is written to a file or a pipe stays redacted")
                 .into());
         }
+        if self.run.migrate_state && self.action == Action::Plan {
+            return Err(CliError::usage("plan moves no state")
+                .next("move it first: tfleet state move FROM TO (plan without --migrate-state names both keys)")
+                .next("or let apply do it: tfleet apply --migrate-state")
+                .into());
+        }
         let fleet = self.fleet()?;
         for notice in fleet.notices() {
             terminal.note(&notice);
@@ -108,6 +114,7 @@ impl Deploy<'_> {
             out_dir: self.run.out_dir.as_deref(),
             recover: self.run.recover,
             redact_screen: !self.run.no_redact,
+            migrate_state: self.run.migrate_state,
         };
         preflight(&request).await.map_err(|mut failure| {
             if !self.run.no_redact {

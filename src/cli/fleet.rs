@@ -51,7 +51,7 @@ pub fn settings(overrides: &Overrides) -> Result<Settings, CliError> {
     })
 }
 
-fn options(settings: &Settings, args: &SelectionArgs) -> Options {
+pub(super) fn options(settings: &Settings, args: &SelectionArgs) -> Options {
     let (local_state, default_bucket) = match &settings.state {
         StateSettings::Local { .. } => (true, None),
         StateSettings::S3(s3) => (false, s3.bucket.clone()),

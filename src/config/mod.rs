@@ -63,13 +63,30 @@ pub enum OnError {
     Stop,
 }
 
-/// What is done after a failed apply.
+/// What is done after a failed apply. A state that Terraform could not write is rescued in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Rollback {
-    /// An unsaved state is rescued and written; what was changed is listed.
+    /// The configuration of the last successful apply is applied again, where that provably undoes no more than what the
+    /// failed one did
     #[default]
+    Auto,
+    /// The state from before the apply is put back; the infrastructure stays as it is
+    State,
+    /// What was changed is listed, and stays
     None,
+}
+
+impl Rollback {
+    /// The word of it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::State => "state",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What flags say; everything else comes from environment and file.

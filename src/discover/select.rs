@@ -148,9 +148,8 @@ impl fmt::Display for DeletedSource {
         match &self.state {
             Ok(state) => write!(
                 f,
-                "{} is deleted; its state stays at {state}, and so do its resources: bring the file back from git and run \
-                 `tfleet destroy` on it to remove them",
-                self.file
+                "{} is deleted; its state stays at {state}, and so do its resources: to remove them, `tfleet destroy --key {}`",
+                self.file, state.key
             ),
             Err(why) => write!(f, "{} is deleted; where its state is, is not known: {why}", self.file),
         }

@@ -100,6 +100,16 @@ impl Environment {
         self.variables.insert(name.into(), value.into());
     }
 
+    /// The same environment with these as its only `TF_VAR_*` variables.
+    #[must_use]
+    pub fn with_variables<'v>(mut self, variables: impl IntoIterator<Item = (&'v str, &'v str)>) -> Self {
+        self.variables.retain(|name, _| !name.to_string_lossy().starts_with("TF_VAR_"));
+        for (name, value) in variables {
+            self.set(name, value);
+        }
+        self
+    }
+
     /// The same environment with one more variable.
     #[must_use]
     pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {

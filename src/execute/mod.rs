@@ -10,7 +10,7 @@ mod transient;
 
 pub use environment::{Environment, dropped_names};
 pub use output::{ErrorText, UiMessage, plan_counts};
-pub use process::{Exit, KEEPS_OUTPUT, Output, ProcessError, Spec, Stop, run, run_to_file};
+pub use process::{Exit, Output, ProcessError, Spec, Stop, run, run_to_file};
 pub use record::ApplyRecord;
 pub use terraform::{Product, Terraform, TerraformError, args};
 pub use transient::may_pass;

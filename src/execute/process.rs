@@ -51,8 +51,10 @@ pub struct Spec {
     /// What stays open as its standard input; nothing where there is none. Nobody ever answers a question there.
     pub stdin: Option<Arc<File>>,
     /// The file that takes its standard output and standard error, made anew, only for its owner. It is unredacted.
-    /// While the process runs it grows; see [`KEEPS_OUTPUT`] for when it goes.
     pub output: Utf8PathBuf,
+    /// Whether that file stays. Otherwise it goes once everything was given on: unredacted text lies nowhere longer than
+    /// it must. If tfleet dies it stays in any case, as the record of what the process did.
+    pub keep_output: bool,
 }
 
 /// How a process ended.
@@ -102,10 +104,6 @@ pub enum ProcessError {
         source: io::Error,
     },
 }
-
-/// Whether the output file stays after [`run`] has given everything on. It does not: who wants the text has it by then, and
-/// unredacted text lies nowhere longer than it must. If tfleet dies it stays, as the record of what the process did.
-pub const KEEPS_OUTPUT: bool = false;
 
 /// Where a process's output goes.
 pub trait Output: Send {
@@ -165,7 +163,7 @@ async fn follow(
         output.started(pid);
     }
     let exit = supervise(spec, child, &mut follower, stop, output).await?;
-    if !KEEPS_OUTPUT {
+    if !spec.keep_output {
         follower.remove();
     }
     Ok(exit)
@@ -325,6 +323,7 @@ mod tests {
             timeout: Duration::from_secs(60),
             grace: Duration::from_secs(60),
             stdin: None,
+            keep_output: false,
             output,
         };
         (dir, spec)

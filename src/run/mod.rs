@@ -3,6 +3,8 @@
 //! The dispatcher owns the queue, the results and the sinks; the tasks that take deployments through their steps share
 //! nothing with it and speak to it in events alone. Signals come to the dispatcher, which passes them on as [`Stop`].
 
+pub mod desk;
+pub mod moving;
 pub mod preflight;
 mod signals;
 pub mod unfinished;
@@ -21,7 +23,7 @@ use crate::execute::Stop;
 use crate::model::Deployment;
 use crate::saga::{Context, Task, deploy};
 
-pub use signals::Signals;
+pub use signals::{Signals, stop_on_signal};
 
 /// How often the sinks are told that time goes by.
 const TICK: Duration = Duration::from_secs(1);

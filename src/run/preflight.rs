@@ -2,6 +2,7 @@
 
 mod credentials;
 mod memory;
+mod migrate;
 mod modules;
 mod ownership;
 mod prune;
@@ -27,8 +28,10 @@ use crate::store::LockOwner;
 use crate::store::{KnownFiles, Outbox};
 use crate::workspace::CacheDirs;
 
+pub(super) use credentials::region as region_of_states;
 pub use credentials::{open_credentials, role_settings};
 pub use modules::backend_settings;
+pub use ownership::{repository, services};
 pub use stores::{open_store, open_table};
 
 pub(in crate::run) use stores::bucket_regions;
@@ -49,6 +52,8 @@ pub struct Request<'a> {
     pub recover: bool,
     /// Whether what the screen shows is redacted, as logs and artefacts always are.
     pub redact_screen: bool,
+    /// Whether states whose key has changed are moved to their new keys first.
+    pub migrate_state: bool,
 }
 
 /// A run that may begin.
@@ -87,6 +92,9 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
     // Before anything looks at the states: one of them may be saved only now.
     notices.extend(Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await);
+    if request.migrate_state {
+        notices.extend(migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?);
+    }
     let tables = stores::open_tables(request, &backend, credentials.as_ref()).await?;
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// SIGINT, SIGTERM and SIGHUP, from the moment this is made; before that they end the process.
 pub struct Signals {
@@ -39,6 +40,18 @@ impl Signals {
             _ = hangup => "SIGHUP",
         }
     }
+}
+
+/// Cancelled by the first signal. From here on signals do not end the process: a change of a state is made to its end.
+pub fn stop_on_signal() -> io::Result<CancellationToken> {
+    let mut signals = Signals::new()?;
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        stop.cancel();
+    });
+    Ok(token)
 }
 
 /// Whether a process ignores a signal, from its `/proc/<pid>/status` (`proc_pid_status(5)`, `SigIgn`: a bit for each

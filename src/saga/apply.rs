@@ -36,7 +36,10 @@ impl Saga<'_> {
             Some(plan) => args::apply_plan(plan, lock),
             None => args::apply(action, &self.workspace()?.var_files, lock),
         };
-        let spec = self.spec(action.as_str(), args, self.ctx.settings.run.timeout)?;
+        let mut spec = self.spec(action.as_str(), args, self.ctx.settings.run.timeout)?;
+        // What it did must be known until it is written down.
+        spec.keep_output = true;
+        self.outputs.push(spec.output.clone());
         let stop = self.ctx.stop.clone();
         let mut sink = Sink {
             record: ApplyRecord::default(),
@@ -55,7 +58,9 @@ impl Saga<'_> {
         let applied = Applied { exit, record, stray: stray.finish(), lock_id };
         let saved = self.workspace()?.errored_state().is_none();
         if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && saved {
-            return Ok(self.changed(&applied));
+            let ended = self.changed(&applied);
+            self.applied = Some(Arc::new(applied));
+            return Ok(ended);
         }
         let ended = self.failed(action, &applied);
         self.applied = Some(Arc::new(applied));

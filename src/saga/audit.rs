@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use camino::Utf8Path;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::output::RawOutput;
+use super::output::{RawOutput, Recorder};
 use super::{Ended, Saga};
 use crate::event::Step;
 use crate::journal::{Event, Fact};
@@ -23,47 +24,69 @@ impl Saga<'_> {
         if let Some(place) = &audit_key {
             self.scribe.learn(Fact::Audit { place: place.clone() });
         }
+        if written {
+            self.outputs.drain(..).for_each(|path| remove_output(&path));
+        }
         (self.audit_key, self.output_key) = (audit_key, output_key);
     }
 
     fn close_log(&mut self) -> Option<RawOutput> {
-        self.tail = self.recorder.as_ref().map(super::output::Recorder::tail).unwrap_or_default();
-        self.log = self.recorder.as_ref().map(|recorder| recorder.log_path().to_owned());
-        let (raw, error) = self.recorder.take()?.finish();
+        let recorder = self.recorder.take()?;
+        self.tail = recorder.tail();
+        self.log = Some(recorder.log_path().to_owned());
+        Some(self.close(recorder))
+    }
+
+    /// Ends a log, and gives what is unredacted of it.
+    pub(super) fn close(&self, recorder: Recorder) -> RawOutput {
+        let (raw, error) = recorder.finish();
         if let Some(error) = error {
             self.notice(&format!("its log is not complete: {error}"));
         }
-        Some(raw)
+        raw
     }
 
-    /// Writes the audit record; says where it and the long output are.
-    async fn audit(&self, ended: &Ended, raw: Option<RawOutput>) -> (Option<String>, Option<String>) {
-        let name = AuditName {
+    /// The name of a record of this deployment.
+    pub(super) fn audit_name<'n>(&'n self, action: &'n str) -> AuditName<'n> {
+        AuditName {
             account_name: &self.deployment.account_name,
             project: &self.deployment.project,
-            action: self.task.action().as_str(),
+            action,
             time: self.started,
             region: &self.deployment.region,
             key: &self.deployment.state.key,
             run: self.ctx.run_id,
-        };
-        let (inline, output_key) = match raw {
+        }
+    }
+
+    /// Writes the audit record; says where it and the long output are.
+    async fn audit(&self, ended: &Ended, raw: Option<RawOutput>) -> (Option<String>, Option<String>) {
+        let name = self.audit_name(self.task.action().as_str());
+        let (inline, output_key) = self.send_output(&name, raw).await;
+        let record = self.audit_record(ended, &inline, output_key.as_deref());
+        (self.send_record(&name, &record).await, output_key)
+    }
+
+    /// The output that stands in the record itself, and the key of the one that is too long for that.
+    pub(super) async fn send_output(&self, name: &AuditName<'_>, raw: Option<RawOutput>) -> (String, Option<String>) {
+        match raw {
             None => (String::new(), None),
             Some(RawOutput::Inline(text)) => (text, None),
             Some(RawOutput::File(path)) => {
-                let written = write_output(&*self.store, &self.ctx.outbox, &name, &path).await;
+                let written = write_output(&*self.store, &self.ctx.outbox, name, &path).await;
                 let key = self.written(written, "whole output");
-                if key.is_some()
-                    && let Err(error) = std::fs::remove_file(&path)
-                {
-                    tracing::warn!(%path, %error, "the unredacted output could not be removed");
+                if key.is_some() {
+                    remove_output(&path);
                 }
                 (String::new(), key)
             }
-        };
-        let record = self.audit_record(ended, &inline, output_key.as_deref());
-        let written = write_audit(&*self.store, &self.ctx.outbox, &name, &record).await;
-        (self.written(written, "audit record"), output_key)
+        }
+    }
+
+    /// Writes a record, or keeps it; says where it is.
+    pub(super) async fn send_record(&self, name: &AuditName<'_>, record: &serde_json::Value) -> Option<String> {
+        let written = write_audit(&*self.store, &self.ctx.outbox, name, record).await;
+        self.written(written, "audit record")
     }
 
     /// Where something was written, having said so if it is not where it should be.
@@ -111,6 +134,7 @@ impl Saga<'_> {
             "services": self.deployment.services,
             "backup_key": self.backup_key,
             "recovered_key": self.recovered_key,
+            "rollback_key": self.rollback_key,
             "tfleet_version": env!("CARGO_PKG_VERSION"),
             "terraform_product": self.ctx.terraform.product.to_string(),
             "terraform_version": self.ctx.terraform.version.to_string(),
@@ -120,5 +144,15 @@ impl Saga<'_> {
             "steps": steps,
             "journal": self.scribe.entries(),
         })
+    }
+}
+
+/// Removes a file with unredacted output.
+fn remove_output(path: &Utf8Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%path, %error, "the unredacted output could not be removed");
+        }
+        _ => {}
     }
 }

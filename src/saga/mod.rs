@@ -6,6 +6,7 @@
 mod apply;
 mod audit;
 mod backup;
+mod damaged;
 mod failure;
 mod init;
 mod kept;
@@ -18,7 +19,7 @@ mod record;
 mod recover;
 mod result;
 mod retry;
-pub mod rollback;
+mod rollback;
 mod scribe;
 mod snapshot;
 mod state;
@@ -267,6 +268,14 @@ struct Saga<'c> {
     saved_plan: Option<Utf8PathBuf>,
     /// How the apply or destroy went, once it has been run.
     applied: Option<Arc<Applied>>,
+    /// The state that is there after a failed command, where it is sound and this run's.
+    sound: Option<StateFile>,
+    /// Whether the failed apply was undone, and must not be undone again.
+    undone: bool,
+    /// Where the record of its undoing is.
+    rollback_key: Option<String>,
+    /// Files with unredacted output, which go once the audit has them.
+    outputs: Vec<Utf8PathBuf>,
     audit_key: Option<String>,
     output_key: Option<String>,
     /// The end of the redacted output, and the whole of it, once the log is closed.
@@ -309,6 +318,10 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         recovered_key: None,
         saved_plan: None,
         applied: None,
+        sound: None,
+        undone: false,
+        rollback_key: None,
+        outputs: Vec::new(),
         audit_key: None,
         output_key: None,
         tail: String::new(),
@@ -437,6 +450,7 @@ impl Saga<'_> {
             timeout,
             grace: self.ctx.settings.run.grace,
             output: self.output_path(command),
+            keep_output: false,
         })
     }
 }

@@ -66,6 +66,7 @@ impl Saga<'_> {
             timeout: self.ctx.settings.run.plan_timeout,
             grace: self.ctx.settings.run.grace,
             stdin: None,
+            keep_output: false,
             output: self.output_path("prepare"),
         };
         let log = self.ctx.out_dir.join("prepare").join(format!("{}.log", self.root_name()));

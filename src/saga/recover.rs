@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::apply::Applied;
+use super::damaged::Candidate;
 use super::failure::{ended_how, still_locked, with_hints};
 use super::{Ended, Saga};
 use camino::Utf8Path;
@@ -16,11 +17,28 @@ use crate::execute::{ErrorText, Exit, args, run};
 use crate::files;
 use crate::journal::Fact;
 use crate::model::Action;
-use crate::store::keep_recovered;
+use crate::store::{Object, keep_recovered};
 use crate::tfstate::{StateFile, touched_and_unknown};
 
 /// The name of the file in which Terraform leaves a state that it could not write.
-const ERRORED: &str = "errored.tfstate";
+pub(super) const ERRORED: &str = "errored.tfstate";
+
+/// Why the state could not be read back.
+pub(super) enum NotRead {
+    /// The store did not give it.
+    Away(String),
+    /// What the store has is no state.
+    Damaged(Object, String),
+}
+
+impl std::fmt::Display for NotRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Away(why) => write!(f, "the store cannot be read: {why}"),
+            Self::Damaged(_, why) => write!(f, "the state in the store is {why}"),
+        }
+    }
+}
 
 impl Saga<'_> {
     /// What a failed command looks like before anything is found out.
@@ -39,8 +57,9 @@ impl Saga<'_> {
     /// Puts right what a command that changes things has left. Done twice, it finds the same.
     pub(super) async fn put_right(&mut self, ended: &mut Ended) {
         // Without it Terraform was never run, or is lost: nothing is known that could be put right.
-        let Some(applied) = self.applied.clone() else { return };
+        let Some(applied) = self.applied.clone().filter(|_| !self.undone) else { return };
         self.show(Step::Recover);
+        self.sound = None;
         let action = self.task.action();
         *ended = self.failed(action, &applied);
         let Ok(errored) = self.workspace().map(|workspace| workspace.dir.join(ERRORED)) else { return };
@@ -50,6 +69,7 @@ impl Saga<'_> {
             self.release_dead_lock(&applied, ended).await;
             self.compare(&applied, ended).await;
         }
+        self.roll_back(&applied, ended).await;
         if let Some(failure) = &mut ended.failure
             && failure.next.is_empty()
             && ended.outcome != Outcome::Cancelled
@@ -62,7 +82,7 @@ impl Saga<'_> {
 
     /// Saves a state that Terraform could not write: a copy first, then the push, if the state in the store is one that
     /// this very run may write over.
-    async fn rescue(&mut self, errored: &Utf8Path, applied: &Applied, ended: &mut Ended) {
+    pub(super) async fn rescue(&mut self, errored: &Utf8Path, applied: &Applied, ended: &mut Ended) {
         let bytes = match std::fs::read(errored) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -96,12 +116,19 @@ impl Saga<'_> {
         };
         ended.touched = self.touched(Some(&state), applied);
         self.release_dead_lock(applied, ended).await;
+        let found = self.read_back().await;
+        if let Err(NotRead::Damaged(object, why)) = found {
+            let errored = Candidate { place: copy, bytes, state };
+            return self.replace_damaged(&object, &why, Some(errored), applied, ended).await;
+        }
         // The write may have arrived, and only its answer been lost.
-        let arrived = self.read_back().await.is_ok_and(|now| now.as_ref() == Some(&state));
+        let arrived = found.is_ok_and(|now| now.as_ref() == Some(&state));
         if !arrived {
             if let Err(why) = self.may_push(&state).await {
                 return refuse(ended, why);
             }
+            // Terraform reads the state before it writes one, and does not read it with a wrong digest.
+            self.repair_digest().await;
             if let Err(why) = self.push(errored).await {
                 return refuse(ended, why);
             }
@@ -114,9 +141,22 @@ impl Saga<'_> {
                     tracing::warn!(%errored, %error, "the rescued state could not be removed");
                 }
                 unsure(ended);
+                self.sound = Some(now);
             }
             Ok(_) => refuse(ended, "the store does not show the state that was pushed".to_owned()),
-            Err(why) => refuse(ended, why),
+            Err(why) => refuse(ended, why.to_string()),
+        }
+    }
+
+    /// Makes the digest of the state right where it is not: without that, nobody can read the state.
+    async fn repair_digest(&self) {
+        if self.lock_table.is_none() {
+            return;
+        }
+        match self.states().repair_digest(&self.deployment.state.key).await {
+            Ok(true) => self.notice("the digest of its state in the lock table was wrong, and was made right"),
+            Ok(false) => {}
+            Err(error) => self.notice(&format!("the digest of its state in the lock table is not certain: {error}")),
         }
     }
 
@@ -149,7 +189,7 @@ impl Saga<'_> {
         {
             return Err(format!("tfleet's lock is not certain any more, so somebody else may have written: {error}"));
         }
-        let found = self.read_back().await?;
+        let found = self.read_back().await.map_err(|error| error.to_string())?;
         let started_from = self.before.as_ref();
         if started_from.is_some_and(|before| before.lineage != state.lineage) {
             return Err("it is of another lineage than the state that this run started from".to_owned());
@@ -170,7 +210,7 @@ impl Saga<'_> {
         }
     }
 
-    async fn push(&mut self, errored: &Utf8Path) -> Result<(), String> {
+    pub(super) async fn push(&mut self, errored: &Utf8Path) -> Result<(), String> {
         let args = args::state_push(errored, self.ctx.settings.run.lock_timeout);
         let spec = self.spec("push", args, self.ctx.settings.run.plan_timeout).map_err(|e| e.one_line())?;
         let mut errors = ErrorText::default();
@@ -191,20 +231,15 @@ impl Saga<'_> {
     }
 
     /// The state as the store has it now.
-    pub(super) async fn read_back(&mut self) -> Result<Option<StateFile>, String> {
-        let object = self
-            .store
-            .get(self.deployment.state.key.as_str())
-            .await
-            .map_err(|error| format!("the store cannot be read: {error}"))?;
-        if let Some(object) = &object {
-            // What was made meanwhile may stand in the errors.
-            self.learn(&object.bytes);
+    pub(super) async fn read_back(&mut self) -> Result<Option<StateFile>, NotRead> {
+        let read = self.store.get(self.deployment.state.key.as_str()).await;
+        let Some(object) = read.map_err(|error| NotRead::Away(error.to_string()))? else { return Ok(None) };
+        // What was made meanwhile may stand in the errors.
+        self.learn(&object.bytes);
+        match StateFile::parse(&object.bytes) {
+            Ok(state) => Ok(Some(state)),
+            Err(error) => Err(NotRead::Damaged(object, error.to_string())),
         }
-        object
-            .map(|object| StateFile::parse(&object.bytes))
-            .transpose()
-            .map_err(|error| format!("the state in the store is {error}"))
     }
 
     /// Terraform's own lock, if it is still there although its Terraform is gone: released if it is provably that one's.
@@ -235,10 +270,16 @@ impl Saga<'_> {
         };
         let after = match self.read_back().await {
             Ok(after) => after,
+            Err(NotRead::Damaged(object, why)) => {
+                return self.replace_damaged(&object, &why, None, applied, ended).await;
+            }
             // Terraform had not begun to change anything, so it has not changed the state either.
             Err(_) if !applied.record.started => return,
             Err(why) => {
-                return operator(why, "look at the state's versions and at the backup before anything else is applied");
+                return operator(
+                    why.to_string(),
+                    "look at the state's versions and at the backup before anything else is applied",
+                );
             }
         };
         match (&self.before, &after) {
@@ -259,11 +300,13 @@ impl Saga<'_> {
             }
             _ => {}
         }
+        self.repair_digest().await;
         ended.touched = self.touched(after.as_ref(), applied);
         unsure(ended);
+        self.sound = after;
     }
 
-    fn touched(&self, after: Option<&StateFile>, applied: &Applied) -> Vec<TouchedResource> {
+    pub(super) fn touched(&self, after: Option<&StateFile>, applied: &Applied) -> Vec<TouchedResource> {
         // Terraform fails with 1. Other codes are its own crash (2, 11) or a wrapper's word for a signal (137).
         let orderly = matches!(applied.exit, Exit::Code(0 | 1));
         // Without an orderly end, what was begun may exist; and what was created may not have been saved.
@@ -281,7 +324,7 @@ fn failure_of(action: Action, applied: &Applied, limit: Duration) -> Failure {
 }
 
 /// What is not known must be looked at by a person.
-fn unsure(ended: &mut Ended) {
+pub(super) fn unsure(ended: &mut Ended) {
     let unknown = ended.touched.iter().filter(|t| t.fate == ResourceFate::Unknown).count();
     if unknown == 0 {
         return;

@@ -31,8 +31,8 @@ impl Saga<'_> {
     }
 
     fn redacted_failure(&self, mut failure: crate::event::Failure) -> crate::event::Failure {
-        for cause in &mut failure.causes {
-            *cause = self.redactor.text(cause);
+        for text in failure.causes.iter_mut().chain(&mut failure.next) {
+            *text = self.redactor.text(text);
         }
         failure
     }

@@ -6,11 +6,12 @@ use std::io;
 use camino::Utf8Path;
 use jiff::Timestamp;
 
+use super::recover::NotRead;
 use super::workspace::workspace_failure;
 use super::{Ended, Saga};
 use crate::event::Failure;
 use crate::model::{Manifest, Secret, SnapshotReason};
-use crate::store::{NewSnapshot, SnapshotError, record_snapshot};
+use crate::store::{NewSnapshot, Object, SnapshotError, record_snapshot};
 use crate::tfstate::StateFile;
 
 impl Saga<'_> {
@@ -48,8 +49,16 @@ impl Saga<'_> {
 
     /// Keeps what was applied.
     pub(super) async fn keep_snapshot(&mut self) -> Result<(), Ended> {
-        let Some(after) = self.state_now().await else {
-            return Err(Ended::failed(Failure::new("no snapshot was kept: the state cannot be read")));
+        let after = match self.read_back().await {
+            Ok(Some(after)) => after,
+            // Where there is nothing at all, there was nothing to write.
+            Ok(None) => return Ok(()),
+            Err(NotRead::Away(why)) => {
+                return Err(Ended::failed(Failure::new(format!(
+                    "no snapshot was kept: the state cannot be read: {why}"
+                ))));
+            }
+            Err(NotRead::Damaged(object, why)) => return Err(self.damaged_after_all(&object, &why).await),
         };
         self.record_snapshot(&after, SnapshotReason::Apply).await.map_err(|error| {
             let failure = Failure::caused_by("no snapshot was kept, so the next apply cannot be rolled back", &error);
@@ -57,6 +66,15 @@ impl Saga<'_> {
         })?;
         self.after = Some(after);
         Ok(())
+    }
+
+    /// Terraform said that all went well, and what it wrote is no state.
+    async fn damaged_after_all(&mut self, object: &Object, why: &str) -> Ended {
+        let mut ended = Ended::failed(Failure::new("terraform apply ended well, and left a state that cannot be read"));
+        if let Some(applied) = self.applied.clone() {
+            self.replace_damaged(object, why, None, &applied, &mut ended).await;
+        }
+        ended
     }
 
     /// Records what the workspace was made of as the inputs that led to the state `after`.

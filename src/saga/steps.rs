@@ -65,6 +65,7 @@ impl Saga<'_> {
                 (Ok(Some(now)), _) => ended = Some(now),
                 (Ok(None), _) => {}
                 (Err(failed), None) => return Err(failed),
+                (Err(failed), Some(_)) if failed.outcome == Outcome::NeedsOperator => ended = Some(failed),
                 // The deed is done, and only what is written about it is missing.
                 (Err(failed), Some(_)) => {
                     self.notice(&format!("{} is done, but: {}", self.task.action(), failed.one_line()));

@@ -31,12 +31,21 @@ pub struct AuditName<'a> {
     pub run: RunId,
 }
 
+/// What the audit records of a project begin with.
+pub(super) fn audit_folder(account_name: &AccountName, project: &Project) -> String {
+    format!("{AUDIT_PREFIX}{account_name}/{project}/")
+}
+
+/// What stands for the key in the name of an audit record.
+pub(super) fn key_hash(key: &BackendKey) -> String {
+    hex::encode(&Sha256::digest(key.as_str())[..6])
+}
+
 impl AuditName<'_> {
     fn stem(&self) -> String {
         let Self { account_name, project, action, region, run, .. } = self;
-        let hash = hex::encode(&Sha256::digest(self.key.as_str())[..6]);
-        let time = stamp(self.time);
-        format!("{AUDIT_PREFIX}{account_name}/{project}/{action}-{time}-{region}-{hash}-{run}")
+        let (folder, hash, time) = (audit_folder(account_name, project), key_hash(self.key), stamp(self.time));
+        format!("{folder}{action}-{time}-{region}-{hash}-{run}")
     }
 
     /// The record's key: `audit-logs/{account_name}/{project}/{action}-{YYYYMMDD-HHMMSS}-{region}-{keyhash}-{run}.json`.

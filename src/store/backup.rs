@@ -22,6 +22,19 @@ pub async fn backup(
     Ok(place)
 }
 
+/// Keeps a state that is about to be given up beside the backup of the same run: `backups/{key}.{…}-{run}.abandoned`.
+pub async fn keep_abandoned(
+    store: &dyn StateStore,
+    state: &Object,
+    key: &BackendKey,
+    run: RunId,
+    now: Timestamp,
+) -> Result<String, StoreError> {
+    let place = format!("backups/{key}.{}-{run}.abandoned", stamp(now));
+    put_new(store, &place, state.bytes.clone()).await?;
+    Ok(place)
+}
+
 /// Writes where nothing is; what is there may be the same already, written by a request whose answer got lost.
 pub(super) async fn put_new(store: &dyn StateStore, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
     match store.put(key, Body::Bytes(bytes.clone()), Precondition::Absent).await {

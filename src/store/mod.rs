@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `locks/{key}.json` | tfleet's own lock of a key | `lock` |
 //! | `backups/{key}.{time}-{run}.backup` | the state before an apply or destroy | `backup` |
+//! | `backups/{key}.{time}-{run}.abandoned` | the state after a failed apply, given up for the one before | `backup` |
 //! | `owners/{key}.json` | which source a key belongs to | `owners` |
 //! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
 //! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
@@ -17,14 +18,19 @@ mod backup;
 #[cfg(test)]
 mod conformance;
 mod error;
+mod guard;
+mod history;
 mod local;
 mod lock;
 #[cfg(test)]
 pub(crate) mod memory;
+mod moves;
 mod outbox;
 mod owners;
+mod prune;
 mod readonly;
 mod recovered;
+mod restore;
 mod s3;
 mod s3_error;
 mod s3_versions;
@@ -44,20 +50,25 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 
 pub use audit::{AuditName, Written, write_audit, write_output};
-pub use backup::backup;
+pub use backup::{backup, keep_abandoned};
 pub use error::StoreError;
+pub use guard::{Guard, GuardError, Guarding};
+pub use history::{Content, History, HistoryError, Moment, MomentKind, history, read_moment, who_ran};
 pub use local::LocalStore;
 pub use lock::{
     Carrier, FoundLock, HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire, acquire_at_pace,
     find_locks, lock_key, remove_lock,
 };
+pub use moves::{Move, MoveError, Moved, NewOwner, move_state};
 pub use outbox::{Flushed, Outbox, OutboxError};
 pub use owners::{
     Claim, Conflict, Fleet, Known, OwnerError, Preflight, Record, check_owners, forget, owner_key, read_record, record,
     replace_record, repository_id,
 };
+pub use prune::{Prunable, old_backups, old_contents, remove_copy};
 pub use readonly::ReadOnlyState;
 pub use recovered::keep_recovered;
+pub use restore::{Restoration, RestoreError, prepare_restore};
 pub use s3::{BucketCheck, Encryption, S3Store};
 pub use snapshots::{
     KnownFiles, NewSnapshot, Recorded, SnapshotError, find_snapshot, materialize, read_index, read_manifest,

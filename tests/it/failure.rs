@@ -28,6 +28,7 @@ fn a_partial_apply_leaves_the_truth() {
         let audits = store.list("audit-logs/").len();
         let done = fleet
             .apply()
+            .args(["--rollback", "none"])
             .summary()
             .run()
             .assert_code(1)

@@ -19,6 +19,7 @@ mod killed;
 mod locks;
 mod recover;
 mod redaction;
+mod state;
 mod summary;
 mod tables;
 mod transient;

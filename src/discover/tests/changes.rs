@@ -75,8 +75,8 @@ fn a_deleted_file_is_reported_with_its_state() {
     assert!(selection.deployments.is_empty(), "{:?}", selection.deployments);
     let shown: Vec<_> = selection.deleted.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(shown.join("\n"), @"
-    live/a/x.tfvars is deleted; its state stays at s3://states/general/acme-dev/us-east-1/a/terraform.tfstate, and so do its resources: bring the file back from git and run `tfleet destroy` on it to remove them
-    live/c/x.tfvars is deleted; its state stays at s3://states/general/acme-dev/us-east-1/c/terraform.tfstate, and so do its resources: bring the file back from git and run `tfleet destroy` on it to remove them
+    live/a/x.tfvars is deleted; its state stays at s3://states/general/acme-dev/us-east-1/a/terraform.tfstate, and so do its resources: to remove them, `tfleet destroy --key general/acme-dev/us-east-1/a/terraform.tfstate`
+    live/c/x.tfvars is deleted; its state stays at s3://states/general/acme-dev/us-east-1/c/terraform.tfstate, and so do its resources: to remove them, `tfleet destroy --key general/acme-dev/us-east-1/c/terraform.tfstate`
     ");
     assert_eq!(since(&repo, &committed).deleted.len(), 1);
 }

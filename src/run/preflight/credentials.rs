@@ -49,7 +49,7 @@ pub(super) async fn longest_lease(credentials: Option<&Credentials>) -> Duration
 }
 
 /// The region that the central account is spoken to in.
-pub(super) fn region(settings: &Settings) -> Region {
+pub(in crate::run) fn region(settings: &Settings) -> Region {
     match &settings.state {
         StateSettings::S3(s3) => s3.region.clone(),
         StateSettings::Local { .. } => std::env::var("AWS_REGION")

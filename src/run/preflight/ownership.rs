@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::discover::ServiceTable;
 use crate::event::Failure;
 use crate::model::StateAddress;
-use crate::store::{Claim, Fleet, Known, check_owners, repository_id};
+use crate::store::{Claim, Fleet, Known, Preflight, StateStore, check_owners, repository_id};
 
 /// What was found.
 pub(super) struct Ownership {
@@ -23,38 +23,13 @@ pub(super) struct Ownership {
     pub notices: Vec<String>,
 }
 
-/// Asks each store whose the selected states are.
+/// Asks each store whose the selected states are. What must not be used stops the run.
 pub(super) async fn check(request: &Request<'_>, stores: &Stores) -> Result<Ownership, Failure> {
-    let settings = request.settings;
-    let mut found =
-        Ownership { known: HashMap::new(), repository: repository(&settings.base_dir), notices: Vec::new() };
-    let services = services(settings);
-    let present = |source: &Utf8Path| settings.base_dir.join(source).exists();
+    let repository = repository(&request.settings.base_dir);
+    let mut found = Ownership { known: HashMap::new(), repository, notices: Vec::new() };
     let mut failure = Failure::new("states do not belong to the deployments that would use them");
     for (bucket, store) in stores {
-        let selected: Vec<Claim> = request
-            .deployments
-            .iter()
-            .filter(|deployment| deployment.state.bucket == *bucket)
-            .map(|deployment| Claim {
-                key: deployment.state.key.clone(),
-                source: settings.in_repository(&deployment.file),
-            })
-            .collect();
-        let all = request.discovery.deployments.iter().filter(|d| d.state.bucket == *bucket);
-        let discovered: BTreeSet<_> = all.map(|deployment| deployment.state.key.clone()).collect();
-        let fleet = Fleet {
-            selected: &selected,
-            discovered: &discovered,
-            services: &services,
-            repository: &found.repository,
-            present: &present,
-        };
-        let checked = check_owners(&**store, &fleet).await.map_err(|error| {
-            let mut failure = Failure::caused_by("it is not known whose the states are", &error);
-            failure.next.extend(error.hint());
-            failure
-        })?;
+        let checked = check_store(request, bucket.as_deref(), &**store, &found.repository).await?;
         for conflict in &checked.conflicts {
             failure.causes.push(conflict.to_string());
             let hint = conflict.hint();
@@ -69,14 +44,43 @@ pub(super) async fn check(request: &Request<'_>, stores: &Stores) -> Result<Owne
     if failure.causes.is_empty() { Ok(found) } else { Err(failure) }
 }
 
+/// Asks one store.
+pub(super) async fn check_store(
+    request: &Request<'_>,
+    bucket: Option<&str>,
+    store: &dyn StateStore,
+    repository: &str,
+) -> Result<Preflight, Failure> {
+    let settings = request.settings;
+    let services = services(settings);
+    let present = |source: &Utf8Path| settings.base_dir.join(source).exists();
+    let selected: Vec<Claim> = request
+        .deployments
+        .iter()
+        .filter(|deployment| deployment.state.bucket.as_deref() == bucket)
+        .map(|deployment| Claim { key: deployment.state.key.clone(), source: settings.in_repository(&deployment.file) })
+        .collect();
+    let all = request.discovery.deployments.iter().filter(|d| d.state.bucket.as_deref() == bucket);
+    let discovered: BTreeSet<_> = all.map(|deployment| deployment.state.key.clone()).collect();
+    let fleet =
+        Fleet { selected: &selected, discovered: &discovered, services: &services, repository, present: &present };
+    check_owners(store, &fleet).await.map_err(|error| {
+        let mut failure = Failure::caused_by("it is not known whose the states are", &error);
+        failure.next.extend(error.hint());
+        failure
+    })
+}
+
 /// Every word that may stand for a service at the beginning of a key.
-fn services(settings: &Settings) -> BTreeSet<String> {
+#[must_use]
+pub fn services(settings: &Settings) -> BTreeSet<String> {
     let table = ServiceTable::with(settings.services.clone());
     table.services().map(str::to_owned).chain(["combined".to_owned(), "general".to_owned()]).collect()
 }
 
 /// The repository's remote, or the name of its folder where it has none.
-fn repository(base_dir: &Utf8Path) -> String {
+#[must_use]
+pub fn repository(base_dir: &Utf8Path) -> String {
     let output = Command::new("git").arg("-C").arg(base_dir).args(["remote", "get-url", "origin"]).output();
     let remote = output.ok().filter(|output| output.status.success());
     let remote = remote.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());

@@ -112,11 +112,11 @@ impl Conflict {
                 self.claim().source
             ),
             Self::Moved { from, .. } => format!(
-                "move the state: tfleet state move {from} {key} (or run this again with --migrate-state); or let the file \
+                "move the state: tfleet state move {from} {key} (or apply with --migrate-state); or let the file \
                  describe the same services as before"
             ),
             Self::Unclaimed { found, .. } => format!(
-                "if it is the state of {}: tfleet state move {found} {key} (or run this again with --migrate-state); or let \
+                "if it is the state of {}: tfleet state move {found} {key} (or apply with --migrate-state); or let \
                  the file describe the same services as before",
                 self.claim().source
             ),

@@ -8,6 +8,7 @@
 //! What an index names is written before it, so that no index leads to nothing. A content that no index leads to any
 //! more stays until somebody prunes; [`unreferenced`] finds it.
 
+mod copy;
 mod error;
 mod garbage;
 mod materialize;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub(super) use copy::copy_index;
 pub use error::SnapshotError;
 pub use garbage::unreferenced;
 pub use materialize::materialize;

@@ -222,6 +222,11 @@ impl Bucket {
         block_on(self.client.put_object().bucket(&self.name).key(key).body(body).send()).unwrap();
     }
 
+    /// Deletes what is at `key`.
+    pub fn delete(&self, key: &str) {
+        block_on(self.client.delete_object().bucket(&self.name).key(key).send()).unwrap();
+    }
+
     /// Every key below `prefix`.
     pub fn list(&self, prefix: &str) -> Vec<String> {
         block_on(async {

@@ -37,6 +37,14 @@ impl Store {
         }
     }
 
+    /// Deletes what is at `key`.
+    pub fn delete(&self, key: &str) {
+        match self {
+            Self::Local(folder) => fs::remove_file(folder.join(key)).unwrap(),
+            Self::S3(bucket) => bucket.delete(key),
+        }
+    }
+
     /// Every key below `prefix`, sorted.
     pub fn list(&self, prefix: &str) -> Vec<String> {
         match self {

@@ -1,0 +1,303 @@
+//! What is done to states without Terraform: where the state of a key is, who asks, and the record of what was done.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::preflight::{local_user, open_credentials, open_store, open_table, region_of_states};
+use crate::config::{Settings, StateSettings};
+use crate::discover::Discovery;
+use crate::event::Failure;
+use crate::hcl::{RootModule, Setting};
+use crate::lease::{Caller, Leases};
+use crate::model::{AccountName, BackendKey, Deployment, Project, Region, RunId};
+use crate::saga::Credentials;
+use crate::store::{
+    AuditName, Guarding, LocalStore, LockOwner, LockTable, Outbox, StateStore, States, TerraformLocks, Written,
+    write_audit,
+};
+use crate::workspace::CacheDirs;
+
+/// For how long a request of this process may still be carried out after its last heartbeat: generously.
+const LONGEST_REQUEST: Duration = Duration::from_secs(60 * 60);
+
+/// Who works on states, and by which settings.
+pub struct Desk<'a> {
+    settings: &'a Settings,
+    /// What the repository describes, where that could be found out.
+    discovery: Option<&'a Discovery>,
+    leases: Option<Arc<Leases>>,
+    caller: Option<Caller>,
+    outbox: Outbox,
+    /// The id under which all of it is recorded.
+    pub run: RunId,
+}
+
+/// Where a state is, with all that is beside it.
+#[derive(Clone)]
+pub struct Home {
+    /// The store.
+    pub store: Arc<dyn StateStore>,
+    /// The bucket; `None` for the local store.
+    pub bucket: Option<String>,
+    /// How states are written there.
+    pub states: States,
+    /// Where Terraform's locks are.
+    pub terraform: TerraformLocks,
+}
+
+impl<'a> Desk<'a> {
+    /// Finds out who asks.
+    pub async fn open(settings: &'a Settings, discovery: Option<&'a Discovery>) -> Result<Self, Failure> {
+        let credentials = if settings.uses_s3() { Some(open_credentials(settings).await?) } else { None };
+        Self::of(settings, discovery, credentials.as_ref(), RunId::new())
+    }
+
+    /// The same for a run that knows that already.
+    pub fn of(
+        settings: &'a Settings,
+        discovery: Option<&'a Discovery>,
+        credentials: Option<&Credentials>,
+        run: RunId,
+    ) -> Result<Self, Failure> {
+        let cache = CacheDirs::open(&settings.cache_dir).map_err(|error| {
+            Failure::caused_by("the cache directory cannot be used", &error)
+                .next("set TFLEET_CACHE_DIR to another directory")
+        })?;
+        let (leases, caller) = match credentials {
+            Some(credentials) => (Some(Arc::clone(&credentials.leases)), Some(credentials.caller.clone())),
+            None => (None, None),
+        };
+        Ok(Self { settings, discovery, leases, caller, outbox: Outbox::new(cache.root().join("outbox")), run })
+    }
+
+    /// Who asks, as audit records and locks name them.
+    #[must_use]
+    pub fn who(&self) -> String {
+        self.caller.as_ref().map_or_else(local_user, |caller| caller.arn.clone())
+    }
+
+    /// For whom locks are taken.
+    #[must_use]
+    pub fn owner(&self, action: &'static str) -> LockOwner {
+        // Nothing outlives the process but a request of its own that is under way.
+        LockOwner { run: self.run, who: self.who(), action, longest_lease: LONGEST_REQUEST }
+    }
+
+    /// The deployment whose state has this key.
+    #[must_use]
+    pub fn deployment(&self, key: &BackendKey, bucket: Option<&str>) -> Option<&'a Deployment> {
+        self.discovery?.deployments.iter().find(|deployment| {
+            deployment.state.key == *key && (bucket.is_none() || deployment.state.bucket.as_deref() == bucket)
+        })
+    }
+
+    /// Opens the place where the state of `key` is: in `bucket`, else where its deployment has it, else in the bucket of
+    /// the settings.
+    pub async fn home(&self, key: Option<&BackendKey>, bucket: Option<&str>) -> Result<Home, Failure> {
+        let s3 = match &self.settings.state {
+            StateSettings::Local { path } => {
+                let store = LocalStore::new(path.clone())
+                    .map_err(|error| Failure::caused_by("the local state directory cannot be used", &error))?;
+                return Ok(Home::new(Arc::new(store), None, false, None));
+            }
+            StateSettings::S3(s3) => s3,
+        };
+        let deployment = key.and_then(|key| self.deployment(key, bucket));
+        let own = deployment.and_then(|deployment| deployment.state.bucket.as_deref());
+        let bucket = bucket
+            .or(own)
+            .or(s3.bucket.as_deref())
+            .ok_or_else(|| Failure::new("no state bucket is named").next("set TF_STATE_BUCKET, or give --bucket"))?;
+        let leases = self.leases.as_ref().ok_or_else(|| Failure::new("there are no AWS credentials"))?;
+        let region = self.declared(deployment, bucket, "region").into_iter().next();
+        let region = region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone());
+        let store = open_store(s3, bucket, &region, leases).await?;
+        let table = match self.lock_table(deployment, bucket, s3.dynamodb_table.as_deref())? {
+            Some(table) => Some(open_table(&table, bucket, &region, leases).await?),
+            None => None,
+        };
+        Ok(Home::new(Arc::new(store), Some(bucket.to_owned()), true, table))
+    }
+
+    /// The table in which Terraform locks and keeps digests: that of the deployment's root module, else of the settings. A
+    /// state that no file describes (any more) is taken for one like those beside it.
+    fn lock_table(
+        &self,
+        deployment: Option<&Deployment>,
+        bucket: &str,
+        setting: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
+        let declared = self.declared(deployment, bucket, "dynamodb_table");
+        match (declared.len(), setting) {
+            (0, setting) => Ok(setting.map(str::to_owned)),
+            (1, _) => Ok(declared.into_iter().next()),
+            (_, Some(setting)) => Ok(Some(setting.to_owned())),
+            (_, None) => Err(Failure::new("it is not known which DynamoDB table this state is locked in")
+                .because(format!(
+                    "the root modules with states in {bucket} name different ones: {}",
+                    declared.into_iter().collect::<Vec<_>>().join(", ")
+                ))
+                .next("name it (`state.dynamodb_table`) in a settings file of its own, and give that with --config")),
+        }
+    }
+
+    /// What the backend block of a deployment's root module says of an argument, or those of all in the bucket.
+    fn declared(&self, deployment: Option<&Deployment>, bucket: &str, argument: &str) -> BTreeSet<String> {
+        let Some(discovery) = self.discovery else { return BTreeSet::new() };
+        let all = discovery.deployments.iter().filter(|d| d.state.bucket.as_deref() == Some(bucket));
+        let folders: BTreeSet<_> = match deployment {
+            Some(deployment) => BTreeSet::from([&deployment.root_module]),
+            None => all.map(|deployment| &deployment.root_module).collect(),
+        };
+        let roots = folders.into_iter().filter_map(|folder| discovery.roots.get(folder));
+        roots.filter_map(|root| declared_in(root, argument)).collect()
+    }
+
+    /// How the locks of states in `home` are taken.
+    #[must_use]
+    pub fn guarding<'h>(
+        &self,
+        home: &'h Home,
+        owner: &'h LockOwner,
+        seat: &'h str,
+        stop: &'h CancellationToken,
+    ) -> Guarding<'h> {
+        let timeout: Duration = self.settings.run.lock_timeout;
+        // Terraform's locks of local states are in no store.
+        let terraform = home.bucket.is_some().then_some(&home.terraform);
+        Guarding { store: &home.store, terraform, owner, seat, timeout, stop }
+    }
+
+    /// The account and the project under which what is done to a key is recorded.
+    #[must_use]
+    pub fn subject(&self, key: &BackendKey, bucket: Option<&str>) -> Subject {
+        if let Some(deployment) = self.deployment(key, bucket) {
+            return Subject {
+                account_name: deployment.account_name.clone(),
+                project: deployment.project.clone(),
+                region: deployment.region.clone(),
+            };
+        }
+        Subject::from_key(key, region_of_states(self.settings))
+    }
+
+    /// Writes the audit record of something that was done to the state of a key. Says what a person should know of it.
+    pub async fn audit(&self, home: &Home, action: &str, key: &BackendKey, done: &Done<'_>) -> Option<String> {
+        let subject = self.subject(key, home.bucket.as_deref());
+        let time = Timestamp::now();
+        let name = AuditName {
+            account_name: &subject.account_name,
+            project: &subject.project,
+            action,
+            time,
+            region: &subject.region,
+            key,
+            run: self.run,
+        };
+        let record = json!({
+            "schema_version": 1,
+            "time": time,
+            "run_id": self.run,
+            "action": action,
+            "caller": self.caller.as_ref().map(|caller| caller.arn.as_str()),
+            "local_user": local_user(),
+            "deployment": self.deployment(key, home.bucket.as_deref()),
+            "success": done.failure.is_none(),
+            "error": done.failure,
+            "bucket": home.bucket,
+            "backend_key": key,
+            "backup_key": done.backup_key,
+            "details": done.details,
+            "tfleet_version": env!("CARGO_PKG_VERSION"),
+        });
+        match write_audit(&*home.store, &self.outbox, &name, &record).await {
+            Ok(Written::Stored(_)) => None,
+            Ok(Written::Kept { path, error, .. }) => {
+                Some(format!("the audit record is kept in {path} and sent by the next run, because: {error}"))
+            }
+            Err(error) => Some(format!("the audit record is lost: neither the store nor this disk took it: {error}")),
+        }
+    }
+}
+
+/// What was done, for its audit record.
+#[derive(Debug, Default)]
+pub struct Done<'a> {
+    /// Where the state before is kept.
+    pub backup_key: Option<&'a str>,
+    /// Everything else.
+    pub details: Value,
+    /// Why it was not done to its end.
+    pub failure: Option<&'a Failure>,
+}
+
+/// Under which account and project a state is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The account's name.
+    pub account_name: AccountName,
+    /// The project.
+    pub project: Project,
+    /// The region.
+    pub region: Region,
+}
+
+impl Subject {
+    /// From the parts of a key that no file describes: account and project stand before and behind its region, if it
+    /// names one. `fallback` is the region of the store.
+    fn from_key(key: &BackendKey, fallback: Region) -> Self {
+        let parts: Vec<&str> = key.stem().split('/').collect();
+        let at = parts.iter().position(|part| Region::new(*part).is_ok());
+        let (account, project) = match at {
+            Some(at) => (at.checked_sub(1).map(|before| parts[before]), parts.get(at + 1).copied()),
+            None => (parts.first().copied(), parts.get(1).copied()),
+        };
+        let unknown = "unknown";
+        Self {
+            account_name: AccountName::new(account.unwrap_or(unknown))
+                .or_else(|_| AccountName::new(unknown))
+                .expect("a name"),
+            project: Project::new(project.unwrap_or(unknown)).or_else(|_| Project::new(unknown)).expect("a name"),
+            region: at.and_then(|at| Region::new(parts[at]).ok()).unwrap_or(fallback),
+        }
+    }
+}
+
+impl Home {
+    fn new(store: Arc<dyn StateStore>, bucket: Option<String>, file: bool, table: Option<LockTable>) -> Self {
+        let states = States::new(Arc::clone(&store), table.clone());
+        let terraform = TerraformLocks::new(Arc::clone(&store), file, table);
+        Self { store, bucket, states, terraform }
+    }
+}
+
+/// `user@host`, as Terraform shows it to whoever is kept out by a lock.
+#[must_use]
+pub fn seat() -> String {
+    format!("{}@{}", local_user(), rustix::system::uname().nodename().to_string_lossy())
+}
+
+fn declared_in(root: &RootModule, argument: &str) -> Option<String> {
+    root.backend.as_ref()?.settings.get(argument).and_then(Setting::literal).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_file_describes_is_recorded_by_its_key() {
+        let of = |key: &str| {
+            let subject = Subject::from_key(&BackendKey::new(key).unwrap(), Region::new("eu-west-1").unwrap());
+            format!("{} {} {}", subject.account_name, subject.project, subject.region)
+        };
+        assert_eq!(of("s3/dev/us-east-1/shop/terraform.tfstate"), "dev shop us-east-1");
+        assert_eq!(of("org-account/terraform.tfstate"), "org-account unknown eu-west-1");
+        assert_eq!(of("us-east-1/x y/terraform.tfstate"), "unknown unknown us-east-1");
+    }
+}
