@@ -142,6 +142,7 @@ impl SelectionArgs {
 /// How deployments are run.
 #[derive(Debug, Args, Default)]
 #[command(next_help_heading = "Running")]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub struct RunArgs {
     /// How many deployments at a time [default: twice the cores, 5 at most]
     #[arg(long, value_name = "N")]

@@ -176,17 +176,29 @@ pub(super) fn outputs(past: &Past) -> Vec<Utf8PathBuf> {
     files
 }
 
-/// What the command that changes things said: begun and not ended, and created.
+/// What the commands that change things said: begun and not ended, and created.
 fn working(of: &Unfinished) -> (BTreeSet<String>, BTreeSet<String>) {
-    let output = changing_output(&of.past).filter(|_| of.here);
-    if let Some(record) = output.and_then(|output| ApplyRecord::read(output).ok()) {
-        return (record.open, record.created);
+    let outputs = changing_outputs(&of.past).filter(|_| of.here);
+    let records: Vec<ApplyRecord> = outputs.filter_map(|output| ApplyRecord::read(output).ok()).collect();
+    if records.is_empty() {
+        let set = |list: &[String]| list.iter().cloned().collect();
+        return of.past.working().map(|(open, created)| (set(open), set(created))).unwrap_or_default();
     }
-    let set = |list: &[String]| list.iter().cloned().collect();
-    of.past.working().map(|(open, created)| (set(open), set(created))).unwrap_or_default()
+    let (mut open, mut created) = (BTreeSet::new(), BTreeSet::new());
+    for record in records {
+        // A rollback deletes again what the apply before it had created.
+        let deleted = |address: &String| record.began.get(address).is_some_and(|verbs| verbs.contains("delete"));
+        let over = |address: &String| deleted(address) && !record.open.contains(address);
+        open.retain(|address| !over(address));
+        created.retain(|address| !over(address));
+        open.extend(record.open.iter().cloned());
+        created.extend(record.created.iter().cloned());
+    }
+    (open, created)
 }
 
-/// The file with the output of apply or destroy.
-pub(super) fn changing_output(past: &Past) -> Option<&Utf8Path> {
-    past.commands().rev().find(|(name, ..)| matches!(*name, "apply" | "destroy")).map(|(_, _, output)| output)
+/// The files with the output of the commands that change things, in order.
+pub(super) fn changing_outputs(past: &Past) -> impl Iterator<Item = &Utf8Path> {
+    let changing = past.commands().filter(|(name, ..)| matches!(*name, "apply" | "destroy" | "rollback-apply"));
+    changing.map(|(_, _, output)| output)
 }

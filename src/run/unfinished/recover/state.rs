@@ -5,10 +5,9 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::super::TfleetLock;
-use super::super::left::changing_output;
+use super::super::left::changing_outputs;
 use super::{Stop, Work};
 use crate::event::{Failure, Step};
-use crate::execute::ApplyRecord;
 use crate::journal::{Fact, Status};
 use crate::processes;
 use crate::store::{
@@ -213,13 +212,15 @@ impl Work<'_> {
 
     /// Tells what the dead run did: from the states before and after, and from what its Terraform said.
     async fn compare(&mut self, before: &Before, was_locked: bool) -> Result<(), Stop> {
-        let output = changing_output(&self.of.past).filter(|_| self.of.here);
-        let record = output.and_then(|output| ApplyRecord::read(output).ok());
-        let (open, created) = (&self.of.left.open, &self.of.left.created);
         let past = &self.of.past;
-        let seen = |step| matches!(past.status(step), Some(status) if status != Status::Begun);
+        let (open, created) = (&self.of.left.open, &self.of.left.created);
+        let told = self.of.here && changing_outputs(past).any(Utf8Path::exists);
+        let seen = |step| matches!(past.status(step), Some(Status::Done | Status::Failed | Status::Undone));
         let end_was_seen = seen(Step::Apply) || seen(Step::Destroy);
-        if record.is_none() && !end_was_seen && (was_locked || self.site.bucket.is_none()) {
+        // A local state has no lock that would tell of a Terraform that died. The journal itself tells whether there was one.
+        let unstarted = self.of.journal.is_some() && changing_outputs(past).next().is_none();
+        let died = was_locked || self.site.bucket.is_none() && !unstarted;
+        if !told && !end_was_seen && died {
             self.report.operator(
                 format!("what its Terraform did last is not known here (last heard of at {:.0})", self.of.last_sign),
                 "compare the account with the state: what was created last may stand in no state",
