@@ -141,6 +141,7 @@ impl Deploy<'_> {
             revived: chosen.revived,
             action: self.action,
             out_dir: self.run.out_dir.as_deref(),
+            recover: self.run.recover,
             redact_screen: !self.run.no_redact,
             migrate_state: self.run.migrate_state,
         };

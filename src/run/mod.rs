@@ -8,6 +8,7 @@ pub mod moving;
 pub mod preflight;
 pub mod revive;
 mod signals;
+pub mod unfinished;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

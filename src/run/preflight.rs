@@ -6,6 +6,7 @@ mod migrate;
 mod modules;
 mod ownership;
 mod prune;
+mod recovery;
 mod stores;
 
 use std::collections::{BTreeSet, HashMap};
@@ -34,6 +35,8 @@ pub use modules::backend_settings;
 pub use ownership::{repository, services};
 pub use stores::{open_store, open_table};
 
+pub(in crate::run) use stores::bucket_regions;
+
 /// What is asked of a run.
 pub struct Request<'a> {
     /// The settings.
@@ -46,6 +49,8 @@ pub struct Request<'a> {
     pub action: Action,
     /// Where logs and artefacts go; the cache where it is not said.
     pub out_dir: Option<&'a Utf8Path>,
+    /// Whether what dead runs left behind in these deployments is put in order first.
+    pub recover: bool,
     /// Whether what the screen shows is redacted, as logs and artefacts always are.
     pub redact_screen: bool,
     /// Whether states whose key has changed are moved to their new keys first.
@@ -99,6 +104,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    // Before anything looks at the states: one of them may be saved only now.
+    notices.extend(Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await);
     if request.migrate_state {
         notices.extend(migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?);
     }
@@ -204,7 +211,7 @@ fn dropped_notice() -> Option<String> {
 }
 
 /// The user of this machine, where no AWS caller is known.
-pub(super) fn local_user() -> String {
+pub(in crate::run) fn local_user() -> String {
     ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))

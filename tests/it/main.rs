@@ -17,6 +17,7 @@ mod failure;
 mod harness;
 mod killed;
 mod locks;
+mod recover;
 mod redaction;
 mod revive;
 mod state;
