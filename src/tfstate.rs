@@ -2,7 +2,7 @@
 
 mod compare;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -241,6 +241,32 @@ pub fn touched(before: Option<&StateFile>, after: Option<&StateFile>) -> Vec<Tou
     }
     touched.sort();
     touched
+}
+
+/// The same, and with it what a state cannot tell: resources that were `begun` and never said to have ended, and those said
+/// to be `created` that the state `after` lacks. What a person must look for comes first.
+#[must_use]
+pub fn touched_and_unknown<'a>(
+    before: Option<&StateFile>,
+    after: Option<&StateFile>,
+    begun: impl IntoIterator<Item = &'a String>,
+    created: impl IntoIterator<Item = &'a String>,
+) -> Vec<TouchedResource> {
+    let mut list = touched(before, after);
+    let known: BTreeSet<String> = list.iter().map(|t| t.address.clone()).collect();
+    let recorded = |address: &str| after.is_some_and(|after| after.objects.keys().any(|key| key.address == address));
+    let unsaved = created.into_iter().filter(|address| !recorded(address));
+    let unknown = begun.into_iter().chain(unsaved).filter(|address| !known.contains(*address));
+    list.extend(unknown.map(|address| TouchedResource {
+        fate: ResourceFate::Unknown,
+        address: address.clone(),
+        id: None,
+        tainted: false,
+    }));
+    let known = |one: &TouchedResource| one.fate != ResourceFate::Unknown;
+    list.sort_by(|a, b| known(a).cmp(&known(b)).then_with(|| a.cmp(b)));
+    list.dedup();
+    list
 }
 
 #[cfg(test)]

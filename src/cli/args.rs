@@ -43,6 +43,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: StateVerb,
     },
+    /// List what runs left behind when they died, or put it in order
+    Runs(RunsArgs),
     /// Check Terraform, credentials, state bucket, locking and roles
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -140,6 +142,7 @@ impl SelectionArgs {
 /// How deployments are run.
 #[derive(Debug, Args, Default)]
 #[command(next_help_heading = "Running")]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags")]
 pub struct RunArgs {
     /// How many deployments at a time [default: twice the cores, 5 at most]
     #[arg(long, value_name = "N")]
@@ -172,6 +175,10 @@ pub struct RunArgs {
     /// Whether the others go on when a deployment fails [default: continue]
     #[arg(long, value_enum)]
     pub on_error: Option<OnError>,
+
+    /// First put in order what dead runs left behind in the selected deployments (see `tfleet runs`)
+    #[arg(long)]
+    pub recover: bool,
 
     /// Show ARNs, account ids, addresses and secrets on the terminal; logs and artefacts stay redacted
     #[arg(long)]
@@ -230,7 +237,7 @@ pub struct ApplyArgs {
     #[arg(long, help_heading = "Running")]
     pub auto_approve: bool,
 
-    /// What to do after a failed apply [default: none]
+    /// What to do after a failed apply [default: auto]
     #[arg(long, value_enum, help_heading = "Running")]
     pub rollback: Option<Rollback>,
 }
@@ -250,9 +257,37 @@ pub struct DestroyArgs {
     #[arg(long, help_heading = "Selection")]
     pub all: bool,
 
+    /// Destroy what this state records although its file is gone, by the snapshot of its last apply
+    #[arg(long, value_name = "KEY", help_heading = "Selection", conflicts_with = "all")]
+    pub key: Option<String>,
+
+    /// The bucket of that state, where it is not the one of the settings
+    #[arg(long, help_heading = "Selection", requires = "key")]
+    pub bucket: Option<String>,
+
     /// Do not ask
     #[arg(long, help_heading = "Running")]
     pub auto_approve: bool,
+}
+
+/// `tfleet runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// As a table for people or JSON for programs
+    #[arg(long, value_enum, default_value_t = Format::Table, conflicts_with = "recover")]
+    pub format: Format,
+
+    /// Save the states, release the locks and write the records of runs that are provably dead
+    #[arg(long)]
+    pub recover: bool,
+
+    /// Only this run
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+
+    /// Where the settings are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
 }
 
 /// `tfleet doctor`.

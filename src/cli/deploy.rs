@@ -10,7 +10,8 @@ use super::ask::Asked;
 use super::error::CliError;
 use super::fleet::{self, Fleet};
 use super::terminal::Terminal;
-use crate::config::Rollback;
+use crate::config::{Rollback, Settings};
+use crate::discover::Discovery;
 use crate::event::{EventSink, RunReport};
 use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
@@ -18,6 +19,7 @@ use crate::report::{
     Lines, Output, TerminalProgress, deployments as count_of, final_report, terminal_size, write_summary,
 };
 use crate::run::preflight::{Ready, Request, preflight};
+use crate::run::revive::Revived;
 use crate::run::{Signals, run};
 use crate::saga::Task;
 
@@ -44,6 +46,14 @@ pub struct Deploy<'a> {
     pub rollback: Option<Rollback>,
     /// Whether differences have an exit code of their own.
     pub detailed_exitcode: bool,
+}
+
+/// What is run, and where it was found.
+struct Chosen<'a> {
+    settings: &'a Arc<Settings>,
+    discovery: &'a Discovery,
+    deployments: Vec<Arc<Deployment>>,
+    revived: Option<&'a Revived>,
 }
 
 impl Deploy<'_> {
@@ -76,20 +86,38 @@ impl Deploy<'_> {
             }
             return self.nothing(terminal);
         }
+        let chosen = Chosen { settings: &fleet.settings, discovery: &fleet.discovery, deployments, revived: None };
+        self.go(&chosen, terminal).await
+    }
+
+    /// The same with a deployment that was made from a snapshot.
+    pub async fn run_revived(&self, revived: &Revived, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+        self.check_summary_path()?;
+        let chosen = Chosen {
+            settings: &revived.settings,
+            discovery: &revived.discovery,
+            deployments: vec![Arc::clone(&revived.deployment)],
+            revived: Some(revived),
+        };
+        self.go(&chosen, terminal).await
+    }
+
+    async fn go(&self, chosen: &Chosen<'_>, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+        let deployments = &chosen.deployments;
         if self.run.dry_run {
-            self.dry_run(&deployments, terminal);
+            self.dry_run(deployments, terminal);
             return Ok(Exit::Success);
         }
-        let ready = self.preflight(&fleet, &deployments).await?;
+        let ready = self.preflight(chosen).await?;
         for notice in &ready.notices {
             terminal.note(notice);
         }
         let report = match self.way {
             Way::Straight => {
                 let task = if self.action == Action::Plan { Task::Plan } else { Task::Direct(self.action) };
-                self.execute(ready, &deployments, task, terminal).await?
+                self.execute(ready, deployments, task, terminal).await?
             }
-            Way::Ask => match self.ask(ready, &deployments, terminal).await? {
+            Way::Ask => match self.ask(ready, deployments, terminal).await? {
                 Asked::Done(report) => report,
                 Asked::Withdrawn(report) => return self.settle(&report),
             },
@@ -105,13 +133,15 @@ impl Deploy<'_> {
         fleet::load(self.selection, &overrides)
     }
 
-    async fn preflight(&self, fleet: &Fleet, deployments: &[Arc<Deployment>]) -> Result<Ready, CliError> {
+    async fn preflight(&self, chosen: &Chosen<'_>) -> Result<Ready, CliError> {
         let request = Request {
-            settings: &fleet.settings,
-            discovery: &fleet.discovery,
-            deployments,
+            settings: chosen.settings,
+            discovery: chosen.discovery,
+            deployments: &chosen.deployments,
+            revived: chosen.revived,
             action: self.action,
             out_dir: self.run.out_dir.as_deref(),
+            recover: self.run.recover,
             redact_screen: !self.run.no_redact,
             migrate_state: self.run.migrate_state,
         };

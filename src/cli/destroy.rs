@@ -4,12 +4,23 @@ use super::Exit;
 use super::args::DestroyArgs;
 use super::deploy::{Deploy, Way};
 use super::error::CliError;
+use super::fleet;
 use super::terminal::Terminal;
-use crate::model::Action;
+use crate::discover::discover;
+use crate::event::Failure;
+use crate::model::{Action, BackendKey, StateAddress};
+use crate::redact::Redactor;
+use crate::run::desk::Desk;
+use crate::run::revive::{Revived, revive};
 
 /// Destroys the selection, never everything by accident and never without a yes.
 pub async fn run(args: &DestroyArgs, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-    if !args.selection.narrows() && !args.all {
+    if args.key.is_some() && args.selection.narrows() {
+        return Err(CliError::usage("--key and a selection contradict each other")
+            .next("leave out one of them")
+            .into());
+    }
+    if !args.selection.narrows() && !args.all && args.key.is_none() {
         return Err(CliError::usage("destroy needs a selection")
             .next("name what is to go (--account, --region, --project, …), or say --all")
             .into());
@@ -36,5 +47,41 @@ pub async fn run(args: &DestroyArgs, terminal: &mut Terminal) -> anyhow::Result<
         rollback: None,
         detailed_exitcode: false,
     };
-    deploy.run(terminal).await
+    match &args.key {
+        None => deploy.run(terminal).await,
+        Some(key) => {
+            let revived = revived(args, key).await?;
+            terminal.note(&format!(
+                "{key}: by the snapshot {} of the apply of {:.0} ({})",
+                revived.entry.id, revived.entry.time, revived.deployment.file
+            ));
+            deploy.run_revived(&revived, terminal).await
+        }
+    }
+}
+
+/// The deployment of a key whose file is gone.
+async fn revived(args: &DestroyArgs, key: &str) -> Result<Revived, CliError> {
+    let key = BackendKey::new(key).map_err(|error| CliError::usage(error.to_string()))?;
+    let mut overrides = args.selection.overrides();
+    args.run.add_to(&mut overrides);
+    let settings = fleet::settings(&overrides)?;
+    let options = fleet::options(&settings, &args.selection);
+    let discovery = discover(&options).ok();
+    let desk = Desk::open(&settings, discovery.as_ref()).await.map_err(usage)?;
+    if let Some(deployment) = desk.deployment(&key, args.bucket.as_deref()) {
+        return Err(CliError::usage(format!("{key} is described by {}", deployment.file)).next(format!(
+            "destroy it by its file: tfleet destroy --account {} --region {} --project {}",
+            deployment.account_name, deployment.region, deployment.project
+        )));
+    }
+    let home = desk.home(Some(&key), args.bucket.as_deref()).await.map_err(usage)?;
+    let state = StateAddress { bucket: home.bucket.clone(), key };
+    revive(&settings, options, &*home.store, state, None).await.map_err(usage)
+}
+
+fn usage(mut failure: Failure) -> CliError {
+    let redactor = Redactor::new();
+    failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
+    CliError::of(Exit::Usage, failure)
 }

@@ -13,6 +13,7 @@ mod exit;
 mod fleet;
 mod log;
 mod plan;
+mod runs;
 mod state;
 mod terminal;
 
@@ -65,6 +66,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Plan(args) => block_on(plan::run(&args, terminal)),
         Verb::Apply(args) => block_on(apply::run(&args, terminal)),
         Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),
+        Verb::Runs(args) => block_on(runs::run(&args, terminal)),
         Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),
         Verb::State { verb } => block_on(state::run(&verb, terminal)),
         Verb::Completions { shell } => {

@@ -6,7 +6,9 @@
 pub mod desk;
 pub mod moving;
 pub mod preflight;
+pub mod revive;
 mod signals;
+pub mod unfinished;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

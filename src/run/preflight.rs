@@ -6,6 +6,7 @@ mod migrate;
 mod modules;
 mod ownership;
 mod prune;
+mod recovery;
 mod stores;
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,12 +16,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::Channels;
+use super::revive::Revived;
 use crate::config::Settings;
 use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::execute::{Environment, Stop, Terraform, TerraformError};
 use crate::files;
-use crate::model::{Action, Deployment, RunId};
+use crate::model::{Action, Deployment, RunId, SnapshotReason};
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain, check_space};
 use crate::store::LockOwner;
@@ -32,6 +34,8 @@ pub use credentials::{open_credentials, role_settings};
 pub use modules::backend_settings;
 pub use ownership::{repository, services};
 pub use stores::{open_store, open_table};
+
+pub(in crate::run) use stores::bucket_regions;
 
 /// What is asked of a run.
 pub struct Request<'a> {
@@ -45,10 +49,21 @@ pub struct Request<'a> {
     pub action: Action,
     /// Where logs and artefacts go; the cache where it is not said.
     pub out_dir: Option<&'a Utf8Path>,
+    /// Whether what dead runs left behind in these deployments is put in order first.
+    pub recover: bool,
     /// Whether what the screen shows is redacted, as logs and artefacts always are.
     pub redact_screen: bool,
     /// Whether states whose key has changed are moved to their new keys first.
     pub migrate_state: bool,
+    /// Where the deployment was made from, if it is none of the files that are there.
+    pub revived: Option<&'a Revived>,
+}
+
+impl Request<'_> {
+    /// The folder whose name or remote says what the repository is called.
+    fn repository_dir(&self) -> &Utf8Path {
+        self.revived.map_or(&self.settings.base_dir, |revived| &revived.repository_dir)
+    }
 }
 
 /// A run that may begin.
@@ -71,7 +86,11 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         failure.next("set TFLEET_CACHE_DIR to another directory")
     })?;
     check_space(cache.root())?;
-    let environment = Environment::for_terraform(std::env::vars_os());
+    let mut environment = Environment::for_terraform(std::env::vars_os());
+    if let Some(revived) = request.revived {
+        let variables = revived.variables.iter().map(|(name, value)| (name.as_str(), value.expose().as_str()));
+        environment = environment.with_variables(variables);
+    }
     let terraform = find_terraform(settings, &environment).await?;
     modules::check_versions(request, &terraform)?;
     let roots = modules::read_roots(request, &cache)?;
@@ -81,6 +100,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    // Before anything looks at the states: one of them may be saved only now.
+    notices.extend(Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await);
     if request.migrate_state {
         notices.extend(migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?);
     }
@@ -133,6 +154,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         kept: Mutex::new(HashMap::new()),
         said: Mutex::default(),
         uploaded: KnownFiles::default(),
+        snapshot_reason: if request.revived.is_some() { SnapshotReason::Restore } else { SnapshotReason::Apply },
     };
     Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices })
 }
@@ -174,7 +196,7 @@ fn dropped_notice() -> Option<String> {
 }
 
 /// The user of this machine, where no AWS caller is known.
-pub(super) fn local_user() -> String {
+pub(in crate::run) fn local_user() -> String {
     ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))

@@ -43,7 +43,7 @@ use crate::execute::{Environment, Spec, Stop, Terraform};
 use crate::hcl::RootModule;
 use crate::journal::Opened;
 use crate::lease::{Caller, ChildConfig, CredentialServer, Leases, ProfileGrant, RoleSettings};
-use crate::model::{Action, Deployment, Manifest, RunId, StateAddress};
+use crate::model::{Action, Deployment, Manifest, RunId, SnapshotReason, StateAddress};
 use crate::processes::{self, ProcessId};
 use crate::redact::Redactor;
 use crate::store::Known;
@@ -116,6 +116,8 @@ pub struct Context {
     pub said: Mutex<HashSet<String>>,
     /// The contents of snapshots that this run has written.
     pub uploaded: KnownFiles,
+    /// What the snapshots of this run say of themselves.
+    pub snapshot_reason: SnapshotReason,
 }
 
 /// A root module as the run needs it.

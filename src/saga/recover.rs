@@ -4,7 +4,6 @@
 //! has to be done is to save a state that Terraform could not write, to release the lock that it could not release, and
 //! to name what was touched, and what is not known.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::apply::Applied;
@@ -19,7 +18,7 @@ use crate::files;
 use crate::journal::Fact;
 use crate::model::Action;
 use crate::store::{Object, keep_recovered};
-use crate::tfstate::{StateFile, touched};
+use crate::tfstate::{StateFile, touched_and_unknown};
 
 /// The name of the file in which Terraform leaves a state that it could not write.
 pub(super) const ERRORED: &str = "errored.tfstate";
@@ -308,33 +307,11 @@ impl Saga<'_> {
     }
 
     pub(super) fn touched(&self, after: Option<&StateFile>, applied: &Applied) -> Vec<TouchedResource> {
-        let mut list = touched(self.before.as_ref(), after);
-        let known: BTreeSet<&str> = list.iter().map(|t| t.address.as_str()).collect();
         // Terraform fails with 1. Other codes are its own crash (2, 11) or a wrapper's word for a signal (137).
         let orderly = matches!(applied.exit, Exit::Code(0 | 1));
         // Without an orderly end, what was begun may exist; and what was created may not have been saved.
         let begun = applied.record.open.iter().filter(|_| !orderly);
-        let recorded =
-            |address: &str| after.is_some_and(|after| after.objects.keys().any(|key| key.address == address));
-        let unsaved = applied.record.created.iter().filter(|address| !recorded(address));
-        let unknown: Vec<TouchedResource> = begun
-            .chain(unsaved)
-            .filter(|address| !known.contains(address.as_str()))
-            .map(|address| TouchedResource {
-                fate: ResourceFate::Unknown,
-                address: address.clone(),
-                id: None,
-                tainted: false,
-            })
-            .collect();
-        list.extend(unknown);
-        // What a person must look for comes first.
-        list.sort_by(|a, b| {
-            let known = |one: &TouchedResource| one.fate != ResourceFate::Unknown;
-            known(a).cmp(&known(b)).then_with(|| a.cmp(b))
-        });
-        list.dedup();
-        list
+        touched_and_unknown(self.before.as_ref(), after, begun, &applied.record.created)
     }
 }
 

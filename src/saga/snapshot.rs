@@ -60,7 +60,7 @@ impl Saga<'_> {
             }
             Err(NotRead::Damaged(object, why)) => return Err(self.damaged_after_all(&object, &why).await),
         };
-        self.record_snapshot(&after, SnapshotReason::Apply).await.map_err(|error| {
+        self.record_snapshot(&after, self.ctx.snapshot_reason).await.map_err(|error| {
             let failure = Failure::caused_by("no snapshot was kept, so the next apply cannot be rolled back", &error);
             Ended::failed(failure)
         })?;

@@ -212,8 +212,9 @@ pub async fn history(store: &dyn ReadStore, key: &BackendKey, limit: usize) -> R
     }
     history.older += snapshots.len().saturating_sub(limit);
     history.moments.extend(snapshots.into_iter().take(limit).map(Moment::from));
-    // Of one time, the present one is the newest.
-    history.moments.sort_by(|a, b| (b.time, a.kind, &b.id).cmp(&(a.time, b.kind, &a.id)));
+    // The present one comes first: the snapshot of its apply is a little younger.
+    let order = |m: &Moment| (m.kind == MomentKind::Current, m.time, std::cmp::Reverse(m.kind));
+    history.moments.sort_by(|a, b| (order(b), &b.id).cmp(&(order(a), &a.id)));
     Ok(history)
 }
 

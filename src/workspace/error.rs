@@ -166,7 +166,7 @@ impl WorkspaceError {
             }
             Self::OverrideExists { .. } => "rename it",
             Self::ErroredState { .. } => {
-                "push it to its backend with `terraform state push`, or move it away once it is certain that it is not needed"
+                "save it: tfleet runs --recover; or move it away once it is certain that it is not needed"
             }
             Self::Locked { holder: Holder::Gone(_), .. } => {
                 "the tfleet that started it is gone, and its Terraform still runs: wait for it, or stop it with one SIGINT"

@@ -13,6 +13,7 @@
 //!
 //! Everything is copied, never linked: a link would write through into the checkout.
 
+mod abandoned;
 mod backend;
 mod build;
 mod copy;
@@ -33,6 +34,7 @@ mod terraform_tests;
 mod testing;
 mod tree;
 
+pub use abandoned::{Abandoned, errored_state, is_held};
 pub use backend::{BackendError, BackendPlan, BackendSettings, plan_backend};
 pub use build::{Workspace, build};
 pub use credentials::{

@@ -3,9 +3,10 @@
 //! Every point kills a run of its own, over one deployment of a fleet. One more run over all of them has to respect what
 //! the dead ones hold, and one has to put everything right.
 
+use serde_json::Value;
 use tfleet::journal::Past;
 
-use crate::bed::{Deploy, Done, Fleet, TerraformWrapper, Tfleet, wait_until};
+use crate::bed::{Deploy, Done, Fleet, TerraformWrapper, Tfleet};
 
 const STEPS: &[&str] =
     &["lock", "lease", "state", "workspace", "prepare", "init", "backup", DEED, "snapshot", "record", "audit"];
@@ -91,7 +92,7 @@ fn unfinished(past: &Past, death: &Death) -> String {
     past.opened().unwrap().run.to_string()
 }
 
-fn dies_everywhere(fleet: &Fleet, verb: &str, existing: bool) {
+fn dies_everywhere(fleet: &Fleet, verb: &str, existing: bool, way: Way) {
     let deaths = Death::all(verb);
     for death in &deaths {
         fleet.deploy(&death.deploy());
@@ -135,7 +136,7 @@ fn dies_everywhere(fleet: &Fleet, verb: &str, existing: bool) {
             assert!(store.get(&key) == *killed, "{}: it was changed", death.failpoints(verb));
         }
     }
-    recovered(fleet, verb, &deaths);
+    recovered(fleet, verb, &deaths, &runs, way);
 }
 
 /// The owner is named, and what to do.
@@ -148,37 +149,58 @@ fn assert_refused(refused: &Done, key: &str, run: &str) {
 }
 
 /// What the dead have left is put right, and everything that was asked for is done.
-fn recovered(fleet: &Fleet, verb: &str, deaths: &[Death]) {
+fn recovered(fleet: &Fleet, verb: &str, deaths: &[Death], runs: &[String], way: Way) {
     let store = fleet.store();
-    for death in deaths.iter().filter(|death| death.holds_lock()) {
-        let key = death.deploy().key();
-        let lock = store.json(&format!("locks/{key}.json"));
-        let unlock = fleet.plain("state").args(["unlock", &key, "--id", lock["id"].as_str().unwrap()]);
-        unlock.run().assert_code(0);
+    let call = everything(fleet, verb);
+    let call = if way == Way::Alone {
+        let done = fleet.tfleet("runs").arg("--recover").run().assert_code(0).assert_silent_on(&["OPERATOR"]);
+        assert!(fleet.locks().is_empty(), "{:#?}\n{}", fleet.locks(), done.output());
+        call
+    } else {
+        call.arg("--recover")
+    };
+    let done = call.run().assert_code(0).assert_silent_on(&[]);
+    assert_eq!(done.summary()["summary"]["successful"], deaths.len());
+    let audits: Vec<_> = store.list("audit-logs/").iter().map(|key| store.json(key)).collect();
+    for (death, run) in deaths.iter().zip(runs) {
+        let (key, point) = (death.deploy().key(), death.failpoints(verb));
+        assert_eq!(store.resources(&key).len(), if verb == "apply" { 2 } else { 0 }, "{point}");
+        let written = |audit: &&Value| audit["run_id"] == run.as_str() && audit["backend_key"] == key.as_str();
+        let audited = audits.iter().any(|audit| written(&audit));
+        assert!(audited || !death.holds_lock(), "{point}: the run that was killed has no audit record");
     }
-    let done = everything(fleet, verb).run().assert_code(0).assert_silent_on(&[]);
-    for death in deaths {
-        let key = death.deploy().key();
-        assert_eq!(store.resources(&key).len(), if verb == "apply" { 2 } else { 0 }, "{}", death.failpoints(verb));
-        let audit = done.entry(&key)["audit_key"].as_str().unwrap().to_owned();
-        assert!(store.get(&audit).is_some());
+    for past in fleet.journals() {
+        let opened = past.opened().unwrap();
+        let held = past.lock().is_some() || past.steps().len() > 1;
+        assert!(past.outcome().is_some() || !held, "{}: {:#?}", opened.deployment, past.entries());
     }
     assert!(fleet.locks().is_empty(), "{:#?}", fleet.locks());
-    wait_until("the end of every workspace", || fleet.workspaces().is_empty());
+    assert!(fleet.workspaces().is_empty(), "{:#?}", fleet.workspaces());
+    let left = fleet.tfleet("runs").args(["--format", "json"]).run().assert_code(0).json();
+    assert_eq!(left["unfinished"].as_array().map(Vec::len), Some(0), "{left:#}");
+}
+
+/// How what is left is put right.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// `tfleet runs --recover`.
+    Alone,
+    /// `--recover` of the next run.
+    NextRun,
 }
 
 /// Issue: "`kill -9` of tfleet at each step, then the next run with and without `--recover`".
 #[test]
 fn killed_at_every_step_of_a_first_apply() {
-    dies_everywhere(&Fleet::local(), "apply", false);
+    dies_everywhere(&Fleet::local(), "apply", false, Way::NextRun);
 }
 
 #[test]
 fn killed_at_every_step_of_an_apply_over_s3() {
-    dies_everywhere(&Fleet::s3(), "apply", true);
+    dies_everywhere(&Fleet::s3(), "apply", true, Way::Alone);
 }
 
 #[test]
 fn killed_at_every_step_of_a_destroy() {
-    dies_everywhere(&Fleet::local(), "destroy", true);
+    dies_everywhere(&Fleet::local(), "destroy", true, Way::Alone);
 }

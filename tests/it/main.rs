@@ -23,7 +23,9 @@ mod kill_steps;
 mod killed;
 mod locks;
 mod outages;
+mod recover;
 mod redaction;
+mod revive;
 mod state;
 #[cfg(feature = "failpoints")]
 mod steps;

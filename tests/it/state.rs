@@ -1,10 +1,11 @@
 //! `tfleet state`: what a person does with states, and that Terraform reads them afterwards.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::bed::{CENTRAL, Deploy, Fault, Fleet, Rule, Tfleet};
+use crate::bed::{CENTRAL, Deploy, Fault, Fleet, Rule, Store, Tfleet};
 
 /// A fleet of each kind of store; the last one with a DynamoDB table, in which Terraform keeps digests.
 fn stores() -> [Fleet; 3] {
@@ -196,6 +197,7 @@ fn a_moved_state_is_the_one_that_terraform_reads() {
         fleet.apply().run().assert_code(0).assert_says(&["+1 ~0 -0"]);
         assert_eq!(fleet.store().resources(&to).len(), 2);
         state(&fleet, &["history", &to]).run().assert_code(0).assert_says(&["moved here from", &from]);
+        assert_eq!(ids_of(&history(&fleet, &to), "snapshot").len(), 2, "the one of before came with it");
         state(&fleet, &["history", &from]).run().assert_code(0).assert_says(&["moved away to", &to]);
         // Done already; and nothing is left for anybody else.
         state(&fleet, &["move", &from, &to]).run().assert_code(0).assert_says(&["already"]);
@@ -333,6 +335,12 @@ fn pruning_keeps_what_it_must() {
         fleet.store().put(&format!("recovered/{}.20200101-000000-{}.tfstate", one.key(), uuid::Uuid::nil()), b"{}");
         let content = format!("snapshots/files/{}", "0".repeat(64));
         fleet.store().put(&content, b"young");
+        let unused = format!("snapshots/files/{}", "1".repeat(64));
+        if let Store::Local(folder) = fleet.store() {
+            fleet.store().put(&unused, b"old");
+            let file = std::fs::File::options().write(true).open(folder.join(&unused)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(25 * 3600)).unwrap();
+        }
         let key = one.key();
         let of_a = || fleet.store().list(&format!("backups/{key}."));
         let before = of_a();
@@ -347,9 +355,11 @@ fn pruning_keeps_what_it_must() {
             .assert_says(&[&before[0], "2 objects would be removed"]);
         prune(&[&key, "--keep", "1", "--older-than", "1h", "--yes"]).assert_code(0).assert_says(&["nothing to remove"]);
         assert_eq!(of_a(), before);
-        let others =
-            |keys: Vec<String>| keys.into_iter().filter(|key| !key.starts_with("backups/")).collect::<Vec<_>>();
-        let beside = others(fleet.store().list(""));
+        let beside_backups = |key: &String| !key.starts_with("backups/") && !key.starts_with(".tfleet/");
+        let others = |keys: Vec<String>| keys.into_iter().filter(beside_backups).collect::<Vec<_>>();
+        let mut beside = others(fleet.store().list(""));
+        beside.retain(|key| *key != unused);
+        assert!(beside.contains(&content), "a young content may belong to a snapshot that is just being made");
         prune(&["--all", "--keep", "0", "--auto-approve"])
             .assert_code(0)
             .assert_says(&[&format!("removed {}", before[0]), &format!("removed {}", before[1])]);
@@ -378,11 +388,17 @@ fn the_history_tells_versions_runs_and_callers() {
     assert!(!backup["who"].as_str().unwrap().is_empty() && !backup.to_string().contains(CENTRAL), "{backup}");
     for moment in &moments {
         let id = moment["id"].as_str().unwrap();
-        if moment["kind"] != "snapshot" {
-            let state = state(&fleet, &["show", &key, "--at", id, "--format", "json"]).run().assert_code(0).json();
-            assert_eq!(state["serial"], moment["content"]["serial"]);
-        }
+        let state = state(&fleet, &["show", &key, "--at", id, "--format", "json"]).run().assert_code(0).json();
+        assert_eq!(state["serial"], moment["content"]["serial"], "{id}");
+        assert_eq!(json!(state["resources"].as_array().unwrap().len()), moment["content"]["resources"], "{id}");
     }
+    // Who wrote a state is known where its apply left a snapshot.
+    let snapshots = ids_of(&moments, "snapshot");
+    assert_eq!(snapshots.len(), 3);
+    assert!(moments.iter().all(|moment| !moment["run"].is_null() && !moment["who"].is_null()), "{moments:#?}");
+    let first = snapshots[2].strip_prefix("snapshot:").unwrap();
+    state(&fleet, &["restore", &key, "--to", first, "--yes"]).run().assert_code(0).assert_says(&["a-more"]);
+    assert_eq!(fleet.store().resources(&key), ["terraform_data.bucket[\"a-data\"]"]);
     assert_eq!(ids_of(&moments, "version").len(), 2, "{}", shown.stdout);
     state(&fleet, &["history", &key, "--limit", "1"]).run().assert_code(0).assert_says(&["older"]);
     state(&fleet, &["show", &key, "--at", "backup:nonsense"])

@@ -112,6 +112,10 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "ID")]
     pub to: String,
 
+    /// Then apply the configuration of that time too, from the snapshot of the apply that left that state
+    #[arg(long)]
+    pub with_config: bool,
+
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -14,7 +14,7 @@ use crate::model::BackendKey;
 use crate::redact::Redactor;
 use crate::report::columns;
 use crate::run::desk::{Desk, Home};
-use crate::store::{History, Moment, Record, history, read_record, who_ran};
+use crate::store::{History, Moment, MomentKind, Record, history, read_record, who_ran};
 use crate::text;
 
 /// What `--format json` prints.
@@ -124,7 +124,11 @@ fn row(moment: &Moment) -> [String; 8] {
         resources,
         // Enough to tell two lineages apart; the JSON has all of it.
         of(|content| text::line(&content.lineage).chars().take(8).collect()),
-        moment.size.to_string(),
+        if matches!(moment.kind, MomentKind::Snapshot | MomentKind::Deletion) {
+            none()
+        } else {
+            moment.size.to_string()
+        },
         moment.run.clone().unwrap_or_else(none),
         who,
     ]

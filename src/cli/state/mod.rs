@@ -28,7 +28,7 @@ pub async fn run(verb: &StateVerb, terminal: &mut Terminal) -> anyhow::Result<Ex
     Ok(match verb {
         StateVerb::History(args) => history::run(args, terminal).await?,
         StateVerb::Show(args) => show::run(args, terminal).await?,
-        StateVerb::Restore(args) => restore::run(args, terminal).await?,
+        StateVerb::Restore(args) => Box::pin(restore::run(args, terminal)).await?,
         StateVerb::Move(args) => moving::run(args, terminal).await?,
         StateVerb::Adopt(args) => adopt::run(args, terminal).await?,
         StateVerb::Prune(args) => prune::run(args, terminal).await?,

@@ -6,18 +6,22 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::super::Exit;
-use super::super::args::RestoreArgs;
+use super::super::args::{RestoreArgs, RunArgs, SelectionArgs};
+use super::super::deploy::{Deploy, Way};
 use super::super::error::CliError;
 use super::super::terminal::Terminal;
+use super::super::{Exit, fleet};
 use super::{Place, approved, count, failed, key_of, redactor, stop_on_signal, usage};
 use crate::event::Failure;
-use crate::model::BackendKey;
+use crate::model::{Action, BackendKey, SnapshotEntry, StateAddress};
 use crate::redact::{Redactor, sensitive};
 use crate::run::desk::{Desk, Done, Home, seat};
-use crate::store::{Guard, GuardError, Restoration, RestoreError, StatesError, history, prepare_restore, read_moment};
+use crate::run::revive::{Revived, revive};
+use crate::store::{
+    Guard, GuardError, Restoration, RestoreError, StatesError, history, prepare_restore, read_index, read_moment,
+};
 use crate::text;
-use crate::tfstate::Listed;
+use crate::tfstate::{Listed, StateFile};
 
 /// How far back the highest serial is looked for where the present state does not tell it.
 const LOOK_BACK: usize = 50;
@@ -40,28 +44,79 @@ enum Ended {
 }
 
 /// Shows what would change, asks, and does it.
-pub(super) async fn run(args: &RestoreArgs, terminal: &mut Terminal) -> Result<Exit, CliError> {
+pub(super) async fn run(args: &RestoreArgs, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     let key = key_of(&args.key)?;
     let redactor = redactor(args.no_redact, terminal)?;
     if !args.dry_run && !args.auto_approve && !terminal.interactive {
         return Err(CliError::usage("a restore must be approved, and there is no terminal to ask on")
-            .next("look at it with --dry-run, then add --auto-approve"));
+            .next("look at it with --dry-run, then add --auto-approve")
+            .into());
     }
     let place = Place::read(&args.place, args.lock_timeout)?;
     let desk = place.desk().await?;
     let home = desk.home(Some(&key), args.place.bucket.as_deref()).await.map_err(usage)?;
     let stop = stop_on_signal()?;
     let restore = Restore { args, key, desk: &desk, home, redactor, stop };
+    // Looked for first: a state must not be restored for a configuration that is not there.
+    let revived = if args.with_config { Some(restore.revive(&place).await?) } else { None };
     if args.dry_run {
         let (prepared, redactor) = restore.prepare().await?;
         terminal.out(&restore.shown(&prepared, &redactor));
+        if let Some(revived) = &revived {
+            let entry = &revived.entry;
+            terminal.out(&format!(
+                "Then the configuration of {:.0} would be applied (snapshot {}).\n",
+                entry.time, entry.id
+            ));
+        }
         terminal.out("Nothing was changed.\n");
         return Ok(Exit::Success);
     }
-    restore.under_locks(terminal).await
+    let exit = restore.under_locks(terminal).await?;
+    match revived {
+        Some(revived) if exit == Exit::Success => apply(args, &revived, terminal).await,
+        _ => Ok(exit),
+    }
+}
+
+/// Applies the configuration of a snapshot, as an ordinary apply would.
+async fn apply(args: &RestoreArgs, revived: &Revived, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+    let run = RunArgs { lock_timeout: args.lock_timeout, no_redact: args.no_redact, ..RunArgs::default() };
+    let deploy = Deploy {
+        selection: &SelectionArgs::default(),
+        run: &run,
+        action: Action::Apply,
+        way: if args.auto_approve { Way::Straight } else { Way::Ask },
+        rollback: None,
+        detailed_exitcode: false,
+    };
+    deploy.run_revived(revived, terminal).await
 }
 
 impl Restore<'_> {
+    /// The deployment as it was when the wanted state was left.
+    async fn revive(&self, place: &Place) -> Result<Revived, CliError> {
+        let (key, store) = (&self.key, &self.home.store);
+        let cannot = |error: &(dyn std::error::Error + 'static), hint: Option<String>| {
+            failed(Exit::Usage, format!("the configuration of {} cannot be found", self.args.to), error, hint)
+        };
+        let (target, _) =
+            read_moment(&**store, key, &self.args.to).await.map_err(|error| cannot(&error, error.hint()))?;
+        let state = StateFile::parse(&target.bytes).map_err(|error| cannot(&error, None))?;
+        let entries = read_index(&**store, key).await.map_err(|error| cannot(&error, error.hint()))?;
+        let left_it = |entry: &&SnapshotEntry| (&entry.lineage, entry.serial) == (&state.lineage, state.serial);
+        let Some(entry) = entries.iter().find(left_it) else {
+            return Err(CliError::usage(format!("no snapshot is of the apply that left the state {}", self.args.to))
+                .next(
+                    "leave out --with-config, or choose a snapshot: tfleet state history KEY"
+                        .replace("KEY", key.as_str()),
+                ));
+        };
+        let address = StateAddress { bucket: self.home.bucket.clone(), key: key.clone() };
+        let options = fleet::options(&place.settings, &SelectionArgs::default());
+        revive(&place.settings, options, &**store, address, Some(&entry.id)).await.map_err(usage)
+    }
+
     async fn under_locks(&self, terminal: &mut Terminal) -> Result<Exit, CliError> {
         let owner = self.desk.owner("restore");
         let seat = seat();
@@ -144,7 +199,7 @@ impl Restore<'_> {
                 redactor = redactor.with_secrets(sensitive::from_state(&present.bytes));
             }
         }
-        let readable = present.as_ref().is_some_and(|object| crate::tfstate::StateFile::parse(&object.bytes).is_ok());
+        let readable = present.as_ref().is_some_and(|object| StateFile::parse(&object.bytes).is_ok());
         let highest = if readable { 0 } else { self.highest_serial(&target.bytes).await? };
         let prepared = prepare_restore(present, &target.bytes, highest, self.args.force_lineage);
         let prepared = prepared.map_err(|error| {
@@ -161,7 +216,7 @@ impl Restore<'_> {
 
     /// The highest serial that the history tells of for the lineage of `target`.
     async fn highest_serial(&self, target: &[u8]) -> Result<u64, CliError> {
-        let Ok(target) = crate::tfstate::StateFile::parse(target) else { return Ok(0) };
+        let Ok(target) = StateFile::parse(target) else { return Ok(0) };
         let found = history(&*self.home.store, &self.key, LOOK_BACK).await.map_err(|error| {
             failed(Exit::Failed, format!("the history of {} cannot be read", self.key), &error, error.hint())
         })?;

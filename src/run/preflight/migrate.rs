@@ -22,7 +22,7 @@ pub(super) async fn migrate(
     credentials: Option<&Credentials>,
     run: RunId,
 ) -> Result<Vec<String>, Failure> {
-    let repository = repository(&request.settings.base_dir);
+    let repository = repository(request.repository_dir());
     let desk = Desk::of(request.settings, Some(request.discovery), credentials, run)?;
     let mut notices = Vec::new();
     let mut stop: Option<CancellationToken> = None;

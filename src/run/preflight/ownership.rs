@@ -25,7 +25,7 @@ pub(super) struct Ownership {
 
 /// Asks each store whose the selected states are. What must not be used stops the run.
 pub(super) async fn check(request: &Request<'_>, stores: &Stores) -> Result<Ownership, Failure> {
-    let repository = repository(&request.settings.base_dir);
+    let repository = repository(request.repository_dir());
     let mut found = Ownership { known: HashMap::new(), repository, notices: Vec::new() };
     let mut failure = Failure::new("states do not belong to the deployments that would use them");
     for (bucket, store) in stores {

@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use camino::Utf8Path;
 
+use crate::run::unfinished::are_needed;
+
 /// How long the logs of a run are kept in the cache (`--out-dir` is the user's own).
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Removes the folders of runs that ended long ago, but for those that hold output which no audit record has yet.
+/// Removes the folders of runs that ended long ago, but for those that hold output which no audit record has yet,
+/// and those with a journal that has no end.
 pub(super) fn prune(runs: &Utf8Path, now: SystemTime) {
     let Ok(entries) = runs.read_dir_utf8() else { return };
     for entry in entries.flatten() {
@@ -16,6 +19,7 @@ pub(super) fn prune(runs: &Utf8Path, now: SystemTime) {
         let old = modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > KEPT));
         if old
             && !holds_files(&entry.path().join("private"))
+            && !are_needed(entry.path())
             && let Err(error) = fs::remove_dir_all(entry.path())
         {
             tracing::debug!(path = %entry.path(), %error, "old logs could not be removed");
@@ -40,10 +44,14 @@ mod tests {
             fs::create_dir_all(runs.join(run).join("private/s3/a")).unwrap();
         }
         fs::write(runs.join("unsent/private/s3/a/apply.gz"), "x").unwrap();
+        fs::create_dir_all(runs.join("died/journals/s3")).unwrap();
+        // Whatever cannot be read may be what somebody needs.
+        fs::write(runs.join("died/journals/s3/a.jsonl"), "{}\n").unwrap();
         prune(runs, SystemTime::now());
         assert!(runs.join("done").exists(), "it is young");
         prune(runs, SystemTime::now() + KEPT + Duration::from_secs(60));
         assert!(!runs.join("done").exists());
         assert!(runs.join("unsent/private/s3/a/apply.gz").exists());
+        assert!(runs.join("died/journals/s3/a.jsonl").exists());
     }
 }

@@ -9,6 +9,7 @@ use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentials
 
 use super::Request;
 use crate::config::{S3Settings, StateSettings};
+use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::hcl::Setting;
 use crate::lease::{LeaseKey, Leases, retry_partition, sdk_config};
@@ -36,19 +37,29 @@ pub(super) async fn open_stores(request: &Request<'_>, credentials: Option<&Cred
         StateSettings::S3(s3) => s3,
     };
     let Some(credentials) = credentials else { return Ok(HashMap::new()) };
-    let mut regions: BTreeMap<&str, Region> = BTreeMap::new();
-    for deployment in request.deployments {
-        let Some(bucket) = &deployment.state.bucket else { continue };
-        regions.entry(bucket).or_insert_with(|| region_of(request, deployment, s3));
-    }
+    let regions = bucket_regions(s3, request.discovery, request.deployments.iter().map(|deployment| &**deployment));
     let mut stores: Stores = HashMap::new();
     for (bucket, region) in regions {
-        let store = open_store(s3, bucket, &region, &credentials.leases).await?;
+        let store = open_store(s3, &bucket, &region, &credentials.leases).await?;
         // A request that costs little and fails on everything that would make all others fail.
         store.get("tfleet-probe").await.map_err(|error| store_failure(&error))?;
-        stores.insert(Some(bucket.to_owned()), Arc::new(store));
+        stores.insert(Some(bucket), Arc::new(store));
     }
     Ok(stores)
+}
+
+/// The buckets of these deployments, each with its region.
+pub(in crate::run) fn bucket_regions<'d>(
+    s3: &S3Settings,
+    discovery: &Discovery,
+    deployments: impl Iterator<Item = &'d Deployment>,
+) -> BTreeMap<String, Region> {
+    let mut regions = BTreeMap::new();
+    for deployment in deployments {
+        let Some(bucket) = &deployment.state.bucket else { continue };
+        regions.entry(bucket.clone()).or_insert_with(|| region_of(discovery, deployment, s3));
+    }
+    regions
 }
 
 /// The lock tables of the selected deployments, by bucket and name.
@@ -66,7 +77,8 @@ pub(super) async fn open_tables(
         let (Some(bucket), Some(table)) = (deployment.state.bucket.clone(), plan.dynamodb_table) else { continue };
         if let Entry::Vacant(place) = tables.entry((bucket, table)) {
             let (bucket, table) = place.key();
-            let opened = open_table(table, bucket, &region_of(request, deployment, s3), &credentials.leases).await?;
+            let opened =
+                open_table(table, bucket, &region_of(request.discovery, deployment, s3), &credentials.leases).await?;
             place.insert(opened);
         }
     }
@@ -74,8 +86,8 @@ pub(super) async fn open_tables(
 }
 
 /// The region of a deployment's bucket: the one its backend block names, else that of the settings.
-fn region_of(request: &Request<'_>, deployment: &Deployment, s3: &S3Settings) -> Region {
-    let declared = request.discovery.roots.get(&deployment.root_module).and_then(|root| root.backend.as_ref());
+fn region_of(discovery: &Discovery, deployment: &Deployment, s3: &S3Settings) -> Region {
+    let declared = discovery.roots.get(&deployment.root_module).and_then(|root| root.backend.as_ref());
     let region = declared.and_then(|block| block.settings.get("region")).and_then(Setting::literal);
     region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone())
 }

@@ -76,10 +76,17 @@ impl LockError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Timeout { key, holder, .. } => Some(match holder.holder() {
-                Holder::Dead => format!(
-                    "that run is dead: make sure that no terraform of it still runs on this machine, then: tfleet state unlock {key}"
-                ),
+                Holder::Dead => {
+                    "that run is dead; see what it left: tfleet runs; put it in order: tfleet runs --recover (or \
+                                 run this again with --recover)"
+                        .to_owned()
+                }
                 Holder::Alive => "wait for that run to end, or wait longer here (--lock-timeout)".to_owned(),
+                Holder::Elsewhere if holder.is_silent(Timestamp::now()) => {
+                    "that run has been silent for longer than its credentials live; see what it left: tfleet runs; put it \
+                     in order: tfleet runs --recover (or run this again with --recover)"
+                        .to_owned()
+                }
                 Holder::Elsewhere => format!(
                     "wait for that run to end (--lock-timeout waits longer); if it is dead, and its terraform too: \
                      tfleet state unlock {key}"

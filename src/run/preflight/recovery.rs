@@ -1,0 +1,95 @@
+//! What dead runs left behind in the selected deployments: named, or put in order if that was asked for.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use camino::Utf8Path;
+use jiff::Timestamp;
+
+use super::stores::Stores;
+use super::{Request, bucket_regions, local_user};
+use crate::config::StateSettings;
+use crate::model::{RunId, StateAddress};
+use crate::redact::Redactor;
+use crate::run::unfinished::{Access, Judgement, Recovery, Site, Verdict, find, recover, unfinished_here};
+use crate::saga::Credentials;
+
+/// How many deployments are named.
+const NAMED: usize = 3;
+
+/// Does that, and says what came of it.
+pub(super) async fn attend(
+    request: &Request<'_>,
+    cache: &Utf8Path,
+    stores: &Stores,
+    credentials: Option<&Credentials>,
+    run: RunId,
+) -> Vec<String> {
+    let selected: HashSet<&StateAddress> = request.deployments.iter().map(|deployment| &deployment.state).collect();
+    if !request.recover {
+        return left_here(cache, &selected).into_iter().collect();
+    }
+    let who = credentials.map_or_else(local_user, |credentials| credentials.caller.arn.clone());
+    let mut access = Access::new(cache, sites(request, stores, credentials), who, run);
+    access.learn_names(request.deployments.iter().map(|deployment| &**deployment));
+    let found = find(&access, &|state| selected.contains(state), Timestamp::now()).await;
+    let mut notices = found.untold;
+    for one in found.unfinished.iter().filter(|one| one.judgement != Judgement::Alive) {
+        notices.push(told(&Box::pin(recover(one, &access)).await));
+    }
+    if request.redact_screen {
+        let redactor = Redactor::new();
+        for notice in &mut notices {
+            *notice = redactor.text(notice);
+        }
+    }
+    notices
+}
+
+/// One sentence on what is unfinished on this machine, without asking the stores.
+fn left_here(cache: &Utf8Path, selected: &HashSet<&StateAddress>) -> Option<String> {
+    let left = unfinished_here(&cache.join("runs"), |state| selected.contains(state));
+    let names: BTreeSet<&str> = left.iter().map(|(_, name)| name.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let mut list = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED {
+        list = format!("{list} and {} more", names.len() - NAMED);
+    }
+    Some(format!("an earlier run died, or left something to save, in {list}; see what it left: tfleet runs"))
+}
+
+fn sites(request: &Request<'_>, stores: &Stores, credentials: Option<&Credentials>) -> Vec<Site> {
+    let regions = match &request.settings.state {
+        StateSettings::Local { .. } => return stores.values().map(|store| Site::local(Arc::clone(store))).collect(),
+        StateSettings::S3(s3) => {
+            let deployments = request.deployments.iter().map(|deployment| &**deployment);
+            bucket_regions(s3, request.discovery, deployments)
+                .into_iter()
+                .map(|found| (found, s3.dynamodb_table.clone()))
+        }
+    };
+    let Some(credentials) = credentials else { return Vec::new() };
+    let open = |((bucket, region), table)| {
+        let store = stores.get(&Some(String::clone(&bucket)))?;
+        Some(Site::bucket(Arc::clone(store), bucket, region, table, Arc::clone(&credentials.leases)))
+    };
+    regions.filter_map(open).collect()
+}
+
+fn told(recovery: &Recovery) -> String {
+    let of = format!("{} of run {}", recovery.deployment, recovery.run);
+    let done = recovery.done.join("; ");
+    let failure = recovery.failure.as_ref();
+    let why = failure.map(|failure| failure.causes.join("; ")).unwrap_or_default();
+    let next = failure.map(|failure| failure.next.join("; ")).unwrap_or_default();
+    let unknown: Vec<String> =
+        recovery.touched.iter().map(|touched| format!("{} {}", touched.fate.as_str(), touched.address)).collect();
+    let touched = if unknown.is_empty() { String::new() } else { format!(" (it had {})", unknown.join(", ")) };
+    match recovery.verdict {
+        Verdict::Clean => format!("recovered {of}{touched}: {done}"),
+        Verdict::NotDone => format!("not recovered: {of}: {why}; next: {next}"),
+        Verdict::Operator => format!("recovered {of}, and an operator is needed{touched}: {why}; next: {next}"),
+    }
+}

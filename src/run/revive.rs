@@ -1,0 +1,93 @@
+//! A deployment whose files are gone, or were different once: made again from a snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::TempDir;
+
+use crate::config::Settings;
+use crate::discover::{Discovery, Options, discover};
+use crate::event::Failure;
+use crate::hcl::RootModule;
+use crate::model::{BackendKey, Deployment, FileKind, Secret, SnapshotEntry, StateAddress};
+use crate::store::{SnapshotError, StateStore, find_snapshot, materialize, read_index, read_manifest};
+
+/// A deployment as it was at an earlier apply, with a folder that stands for the repository of that time.
+pub struct Revived {
+    /// The settings of now, with that folder as the place of the files.
+    pub settings: Arc<Settings>,
+    /// What is discovered there: this deployment alone.
+    pub discovery: Discovery,
+    /// The deployment.
+    pub deployment: Arc<Deployment>,
+    /// The snapshot.
+    pub entry: SnapshotEntry,
+    /// The `TF_VAR_*` variables of that time.
+    pub variables: BTreeMap<String, Secret<String>>,
+    /// The repository of now, by which ownership is told.
+    pub repository_dir: Utf8PathBuf,
+    /// The folder, which goes with this value.
+    _folder: TempDir,
+}
+
+/// Makes the deployment whose state is `key` from its snapshot `id`, or from the newest.
+///
+/// `options` are those of an ordinary discovery; what they say of places is replaced.
+pub async fn revive(
+    settings: &Settings,
+    options: Options,
+    store: &dyn StateStore,
+    state: StateAddress,
+    id: Option<&str>,
+) -> Result<Revived, Failure> {
+    let key = state.key.clone();
+    let unread = |error: SnapshotError| {
+        let mut failure = Failure::caused_by(format!("the snapshots of {key} cannot be read"), &error);
+        failure.next.extend(error.hint());
+        failure
+    };
+    let entries = read_index(store, &key).await.map_err(unread)?;
+    let entry = match id {
+        Some(id) => find_snapshot(&entries, id),
+        None => entries.first(),
+    };
+    let entry = entry.cloned().ok_or_else(|| none_found(&key, id))?;
+    let manifest = read_manifest(store, &entry.manifest).await.map_err(unread)?;
+    let made = |error: &(dyn std::error::Error + 'static)| {
+        Failure::caused_by(format!("the files of {key} cannot be made again"), error)
+    };
+    let folder = tempfile::Builder::new().prefix("revived-").tempdir_in(&settings.cache_dir);
+    let folder = folder.map_err(|error| made(&error))?;
+    let top = Utf8Path::from_path(folder.path()).ok_or_else(|| Failure::new("the cache directory is not UTF-8"))?;
+    let top = top.canonicalize_utf8().map_err(|error| made(&error))?.join("repository");
+    materialize(store, &manifest, &top, &[FileKind::Source, FileKind::LockFile]).await.map_err(|error| made(&error))?;
+    let deployment = Deployment { state, ..manifest.deployment };
+    let working_dir = top.join(&manifest.working_dir);
+    let root = RootModule::read(&top.join(&manifest.root)).map_err(|error| made(&error))?;
+    let mut discovery = discover(&Options { working_dir: working_dir.clone(), terraform_dir: None, ..options })
+        .map_err(|error| made(&error))?;
+    // What is found in that folder is this deployment, whatever today's rules make of it.
+    discovery.deployments = vec![deployment.clone()];
+    discovery.problems.clear();
+    discovery.roots = BTreeMap::from([(deployment.root_module.clone(), Arc::new(root))]);
+    Ok(Revived {
+        settings: Arc::new(Settings { working_dir, base_dir: top, ..settings.clone() }),
+        discovery,
+        deployment: Arc::new(deployment),
+        entry,
+        variables: manifest.environment,
+        repository_dir: settings.base_dir.clone(),
+        _folder: folder,
+    })
+}
+
+fn none_found(key: &BackendKey, id: Option<&str>) -> Failure {
+    match id {
+        Some(id) => Failure::new(format!("{key} has no snapshot with the id {id}"))
+            .next(format!("see what there is: tfleet state history {key}")),
+        None => Failure::new(format!("{key} has no snapshot"))
+            .because("a snapshot is kept by each successful `tfleet apply`, and there was none")
+            .next("bring the file back from git, and destroy its deployment by it"),
+    }
+}
