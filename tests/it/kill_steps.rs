@@ -143,7 +143,7 @@ fn dies_everywhere(fleet: &Fleet, verb: &str, existing: bool, way: Way) {
 fn assert_refused(refused: &Done, key: &str, run: &str) {
     let entry = refused.entry(key);
     let error = entry["error"].to_string();
-    for words in [run, "that run is dead", "state unlock"] {
+    for words in [run, "that run is dead", "tfleet runs --recover"] {
         assert!(error.contains(words), "`{words}` in {error}");
     }
 }

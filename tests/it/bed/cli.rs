@@ -248,7 +248,12 @@ impl Done {
 
     /// The summary file, if it was written.
     pub fn summary_if_any(&self) -> Option<Value> {
-        serde_json::from_str(self.summary.as_deref()?).ok()
+        serde_json::from_str(self.summary_text_if_any()).ok()
+    }
+
+    /// The same, as text.
+    pub fn summary_text_if_any(&self) -> &str {
+        self.summary.as_deref().unwrap_or_default()
     }
 
     /// Both streams.
