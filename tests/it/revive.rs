@@ -50,7 +50,12 @@ fn a_key_without_a_snapshot_is_not_destroyed_blindly() {
         .run()
         .assert_code(3)
         .assert_says(&["has no snapshot", "bring the file back"]);
-    fleet.tfleet("destroy").args(["--auto-approve", "--key", "a/b", "--project", "orders"]).run().assert_code(3).assert_says(&["contradict"]);
+    fleet
+        .tfleet("destroy")
+        .args(["--auto-approve", "--key", "a/b", "--project", "orders"])
+        .run()
+        .assert_code(3)
+        .assert_says(&["contradict"]);
 }
 
 /// Issue: "`restore KEY --to ID` (…; `--config` also applies the snapshot of that time)".
