@@ -16,20 +16,31 @@ pub(super) struct Scribe(Option<Arc<Mutex<Desk>>>);
 struct Desk {
     journal: Journal,
     carrier: Option<Carrier>,
+    /// What Terraform was working on when that was last told.
+    working: Option<Entry>,
+}
+
+impl Desk {
+    /// Puts everything into the lock.
+    fn carry(&self) {
+        let Some(carrier) = &self.carrier else { return };
+        let written = self.journal.past().entries();
+        carrier.carry(written.iter().chain(&self.working).cloned().collect());
+    }
 }
 
 impl Scribe {
     /// Begins the journal at `path`.
     pub fn create(path: &Utf8Path, opened: Opened) -> Result<Self, JournalError> {
-        let desk = Desk { journal: Journal::create(path, opened)?, carrier: None };
+        let desk = Desk { journal: Journal::create(path, opened)?, carrier: None, working: None };
         Ok(Self(Some(Arc::new(Mutex::new(desk)))))
     }
 
     /// From here on the journal stands in the lock too.
     pub fn carried_by(&self, carrier: Carrier) {
         self.at_desk(|desk| {
-            carrier.carry(desk.journal.past().entries().to_vec());
             desk.carrier = Some(carrier);
+            desk.carry();
         });
     }
 
@@ -37,9 +48,7 @@ impl Scribe {
     pub fn announce(&self, event: Event) -> Result<(), JournalError> {
         self.at_desk(|desk| {
             desk.journal.write(event)?;
-            if let Some(carrier) = &desk.carrier {
-                carrier.carry(desk.journal.past().entries().to_vec());
-            }
+            desk.carry();
             Ok(())
         })
         .unwrap_or(Ok(()))
@@ -65,13 +74,11 @@ impl Scribe {
     /// Puts into the lock, and only there, what Terraform is working on: here, its output tells that.
     pub fn working(&self, record: &ApplyRecord) {
         self.at_desk(|desk| {
-            let Some(carrier) = &desk.carrier else { return };
-            let mut entries = desk.journal.past().entries().to_vec();
             let open = record.open.iter().cloned().collect();
             let created = record.created.iter().cloned().collect();
             let event = Event::Learned(Fact::Working { open, created });
-            entries.push(Entry { at: jiff::Timestamp::now(), event });
-            carrier.carry(entries);
+            desk.working = Some(Entry { at: jiff::Timestamp::now(), event });
+            desk.carry();
         });
     }
 
