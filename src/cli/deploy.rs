@@ -87,7 +87,7 @@ impl Deploy<'_> {
             return self.nothing(terminal);
         }
         let chosen = Chosen { settings: &fleet.settings, discovery: &fleet.discovery, deployments, revived: None };
-        self.go(&chosen, terminal).await
+        Box::pin(self.go(&chosen, terminal)).await
     }
 
     /// The same with a deployment that was made from a snapshot.
@@ -99,7 +99,7 @@ impl Deploy<'_> {
             deployments: vec![Arc::clone(&revived.deployment)],
             revived: Some(revived),
         };
-        self.go(&chosen, terminal).await
+        Box::pin(self.go(&chosen, terminal)).await
     }
 
     async fn go(&self, chosen: &Chosen<'_>, terminal: &mut Terminal) -> anyhow::Result<Exit> {
@@ -145,7 +145,7 @@ impl Deploy<'_> {
             redact_screen: !self.run.no_redact,
             migrate_state: self.run.migrate_state,
         };
-        preflight(&request).await.map_err(|mut failure| {
+        Box::pin(preflight(&request)).await.map_err(|mut failure| {
             if !self.run.no_redact {
                 // What AWS answers names users, roles and accounts.
                 let redactor = Redactor::new();

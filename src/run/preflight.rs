@@ -101,7 +101,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
     // Before anything looks at the states: one of them may be saved only now.
-    notices.extend(Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await);
+    let attended = Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await;
+    notices.extend(attended.notices);
     if request.migrate_state {
         notices.extend(migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?);
     }
@@ -153,6 +154,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         stop: stopped,
         kept: Mutex::new(HashMap::new()),
         said: Mutex::default(),
+        blocked: attended.blocked,
         uploaded: KnownFiles::default(),
         snapshot_reason: if request.revived.is_some() { SnapshotReason::Restore } else { SnapshotReason::Apply },
     };

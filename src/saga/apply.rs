@@ -79,22 +79,36 @@ impl Saga<'_> {
 /// no time for it later.
 async fn run_telling(spec: &Spec, stop: watch::Receiver<Stop>, sink: &mut Sink<'_>) -> Result<Exit, ProcessError> {
     let (scribe, record) = (sink.scribe.clone(), Arc::clone(&sink.record));
-    let tell = || record.lock().map(|record| scribe.working(&record));
+    let tell = || {
+        if let Ok(record) = record.lock()
+            && record.started
+        {
+            scribe.working(&record);
+        }
+    };
     let mut stopped = stop.clone();
     let mut told = scribe.of(spec, sink);
     let running = run(spec, stop, &mut told);
     tokio::pin!(running);
     let mut ticks = tokio::time::interval(TELL);
-    loop {
+    let ended = loop {
         tokio::select! {
             biased;
-            ended = &mut running => return ended,
-            _ = stopped.wait_for(|stop| *stop > Stop::No) => break,
-            _ = ticks.tick() => drop(tell()),
+            ended = &mut running => break Some(ended),
+            _ = stopped.wait_for(|stop| *stop > Stop::No) => break None,
+            _ = ticks.tick() => tell(),
         }
-    }
-    drop(tell());
-    tokio::join!(running, scribe.send()).0
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            tell();
+            tokio::join!(running, scribe.send()).0
+        }
+    };
+    // The last word: what it has ended is not open.
+    tell();
+    ended
 }
 
 /// Nothing was changed by what did not start; of what was lost after that, nobody knows what it does.

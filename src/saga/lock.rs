@@ -54,9 +54,9 @@ impl Saga<'_> {
         ))
     }
 
-    /// Gives it back; what is not held any more needs nothing.
-    pub(super) async fn release_lock(&mut self) {
-        let Some(lock) = self.lock.take() else { return };
+    /// Gives it back; whether it is not there any more. What is not held needs nothing.
+    pub(super) async fn release_lock(&mut self) -> bool {
+        let Some(lock) = self.lock.take() else { return true };
         match lock.release().await {
             Ok(Released::Clean) => {}
             // Where the answer to a delete is lost, the next try finds nothing.
@@ -72,7 +72,9 @@ impl Saga<'_> {
             Err(error) => {
                 let hint = error.hint().unwrap_or_default();
                 self.notice(&format!("its lock could not be released: {error}; {hint}"));
+                return false;
             }
         }
+        true
     }
 }

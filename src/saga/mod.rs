@@ -114,6 +114,8 @@ pub struct Context {
     pub kept: Mutex<HashMap<String, Kept>>,
     /// The notices that were given once already.
     pub said: Mutex<HashSet<String>>,
+    /// The states on which nothing is to be run, and why.
+    pub blocked: HashMap<StateAddress, Failure>,
     /// The contents of snapshots that this run has written.
     pub uploaded: KnownFiles,
     /// What the snapshots of this run say of themselves.
@@ -295,6 +297,11 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         result.error = Some(Failure::new(format!("no state store was opened for {}", deployment.state)));
         return result;
     };
+    if let Some(failure) = ctx.blocked.get(&deployment.state) {
+        let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::NeedsOperator);
+        result.error = Some(failure.clone());
+        return result;
+    }
     let mut saga = Saga {
         ctx,
         task,

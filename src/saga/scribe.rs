@@ -16,14 +16,16 @@ pub(super) struct Scribe(Option<Arc<Mutex<Desk>>>);
 struct Desk {
     journal: Journal,
     carrier: Option<Carrier>,
-    /// What Terraform is working on. Only the lock has it: here, its output tells that.
+    /// What Terraform was working on when that was last told.
     working: Option<Entry>,
 }
 
 impl Desk {
+    /// Puts everything into the lock.
     fn carry(&self) {
         let Some(carrier) = &self.carrier else { return };
-        carrier.carry(self.journal.past().entries().iter().chain(&self.working).cloned().collect());
+        let written = self.journal.past().entries();
+        carrier.carry(written.iter().chain(&self.working).cloned().collect());
     }
 }
 
@@ -45,10 +47,6 @@ impl Scribe {
     /// Writes down what is about to be done: it must not be done if that fails.
     pub fn announce(&self, event: Event) -> Result<(), JournalError> {
         self.at_desk(|desk| {
-            // With the next step that is over.
-            if !matches!(event, Event::Learned(_)) {
-                desk.working = None;
-            }
             desk.journal.write(event)?;
             desk.carry();
             Ok(())
@@ -73,11 +71,8 @@ impl Scribe {
         Told { scribe: self.clone(), file: spec.output.clone(), output }
     }
 
-    /// Puts into the lock what Terraform is working on, once it has begun.
+    /// Puts into the lock, and only there, what Terraform is working on: here, its output tells that.
     pub fn working(&self, record: &ApplyRecord) {
-        if !record.started {
-            return;
-        }
         self.at_desk(|desk| {
             let open = record.open.iter().cloned().collect();
             let created = record.created.iter().cloned().collect();

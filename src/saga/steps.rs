@@ -46,13 +46,15 @@ impl Saga<'_> {
         let mut ended = match self.forward().await {
             Ok(ended) => ended,
             Err(mut ended) => {
-                self.undo_all(&mut ended, |step| !is_held(step)).await;
+                let _ = self.undo_all(&mut ended, |step| !is_held(step)).await;
                 ended
             }
         };
         self.write_audit_record(&ended).await;
-        self.undo_all(&mut ended, is_held).await;
-        self.scribe.note(Event::Ended { outcome: ended.outcome });
+        // A journal that does not end says that something is left.
+        if self.undo_all(&mut ended, is_held).await {
+            self.scribe.note(Event::Ended { outcome: ended.outcome });
+        }
         ended
     }
 
@@ -126,26 +128,31 @@ impl Saga<'_> {
         Ok(None)
     }
 
-    /// Undoes the steps that have begun, the newest first.
-    async fn undo_all(&mut self, ended: &mut Ended, which: impl Fn(Step) -> bool) {
+    /// Undoes the steps that have begun, the newest first; whether all of them are undone.
+    async fn undo_all(&mut self, ended: &mut Ended, which: impl Fn(Step) -> bool) -> bool {
+        let mut all = true;
         for step in self.begun.clone().into_iter().rev().filter(|step| which(*step)) {
             for _ in 0..failpoint::undo_rounds() {
                 self.scribe.note(Event::UndoBegun { step });
                 if let Err(failed) = self.reach(step, "undo") {
                     self.notice(&format!("{} could not be undone: {}", step.as_str(), failed.one_line()));
                 }
-                self.undo(step, ended).await;
-                self.scribe.note(Event::Undone { step });
+                if self.undo(step, ended).await {
+                    self.scribe.note(Event::Undone { step });
+                } else {
+                    all = false;
+                }
             }
         }
+        all
     }
 
-    async fn undo(&mut self, step: Step, ended: &mut Ended) {
+    async fn undo(&mut self, step: Step, ended: &mut Ended) -> bool {
         match step {
             Step::Apply | Step::Destroy => self.put_right(ended).await,
             Step::Workspace => self.give_back_workspace(ended),
             Step::Lease => self.end_lease(),
-            Step::Lock => self.release_lock().await,
+            Step::Lock => return self.release_lock().await,
             Step::State
             | Step::Prepare
             | Step::Init
@@ -157,6 +164,7 @@ impl Saga<'_> {
             | Step::Record
             | Step::Audit => {}
         }
+        true
     }
 
     async fn plan_and_keep(&mut self) -> Result<Ended, Ended> {

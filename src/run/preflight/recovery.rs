@@ -1,6 +1,6 @@
 //! What dead runs left behind in the selected deployments: named, or put in order if that was asked for.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use camino::Utf8Path;
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::stores::Stores;
 use super::{Request, bucket_regions, local_user};
 use crate::config::StateSettings;
+use crate::event::Failure;
 use crate::model::{RunId, StateAddress};
 use crate::redact::Redactor;
 use crate::run::unfinished::{Access, Judgement, Recovery, Site, Verdict, find, recover, unfinished_here};
@@ -17,6 +18,15 @@ use crate::saga::Credentials;
 /// How many deployments are named.
 const NAMED: usize = 3;
 
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Attended {
+    /// What a person should know.
+    pub notices: Vec<String>,
+    /// States that are not to be worked on, and why: something is left that only a person can decide.
+    pub blocked: HashMap<StateAddress, Failure>,
+}
+
 /// Does that, and says what came of it.
 pub(super) async fn attend(
     request: &Request<'_>,
@@ -24,26 +34,33 @@ pub(super) async fn attend(
     stores: &Stores,
     credentials: Option<&Credentials>,
     run: RunId,
-) -> Vec<String> {
+) -> Attended {
     let selected: HashSet<&StateAddress> = request.deployments.iter().map(|deployment| &deployment.state).collect();
     if !request.recover {
-        return left_here(cache, &selected).into_iter().collect();
+        let notices = left_here(cache, &selected).into_iter().collect();
+        return Attended { notices, ..Attended::default() };
     }
     let who = credentials.map_or_else(local_user, |credentials| credentials.caller.arn.clone());
     let mut access = Access::new(cache, sites(request, stores, credentials), who, run);
     access.learn_names(request.deployments.iter().map(|deployment| &**deployment));
     let found = find(&access, &|state| selected.contains(state), Timestamp::now()).await;
-    let mut notices = found.untold;
+    let mut attended = Attended { notices: found.untold, ..Attended::default() };
     for one in found.unfinished.iter().filter(|one| one.judgement != Judgement::Alive) {
-        notices.push(told(&Box::pin(recover(one, &access)).await));
+        let recovery = Box::pin(recover(one, &access)).await;
+        attended.notices.push(told(&recovery));
+        if recovery.verdict == Verdict::Operator {
+            let failure = recovery.failure.unwrap_or_default();
+            let what = format!("not run: what run {} left needs an operator", recovery.run);
+            attended.blocked.insert(recovery.state, Failure { what, ..failure });
+        }
     }
     if request.redact_screen {
         let redactor = Redactor::new();
-        for notice in &mut notices {
+        for notice in &mut attended.notices {
             *notice = redactor.text(notice);
         }
     }
-    notices
+    attended
 }
 
 /// One sentence on what is unfinished on this machine, without asking the stores.
