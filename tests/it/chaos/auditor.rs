@@ -226,19 +226,27 @@ fn backups(world: &World, audit: &mut Audit) {
     }
 }
 
-/// What was reported as a success is what was described.
-pub fn successes(world: &World, run: &Done) -> Vec<String> {
+/// What was reported as a success is what was described. Where several of `runs`, which were at work at the same time, had
+/// the same deployment, the last word is one of theirs.
+pub fn successes(world: &World, runs: &[Done]) -> Vec<String> {
+    let mut claims: BTreeMap<String, Vec<Option<Vec<String>>>> = BTreeMap::new();
+    for summary in runs.iter().filter_map(Done::summary_if_any) {
+        for list in ["successful", "failed", "cancelled"] {
+            for entry in summary[list].as_array().into_iter().flatten() {
+                let key = entry["backend_key"].as_str().unwrap();
+                let wanted = world.all.iter().find(|wanted| wanted.key() == key).unwrap();
+                let all = if entry["action"] == "destroy" { Vec::new() } else { wanted.addresses() };
+                claims.entry(key.to_owned()).or_default().push((list == "successful").then_some(all));
+            }
+        }
+    }
     let mut wrong = Vec::new();
-    let Some(summary) = run.summary_if_any() else { return wrong };
-    for entry in summary["successful"].as_array().into_iter().flatten() {
-        let key = entry["backend_key"].as_str().unwrap();
-        let wanted = world.all.iter().find(|wanted| wanted.key() == key).unwrap();
-        let found = world.fleet.store().resources(key);
-        let mut described = wanted.addresses();
-        described.sort();
-        let nothing_left = entry["action"] == "destroy" && found.is_empty();
-        if found != described && !nothing_left {
-            wrong.push(format!("{key} was a success, and has {found:?} instead of {described:?}"));
+    for (key, claims) in claims {
+        // One that failed beside it may have been the last.
+        let Some(claims) = claims.into_iter().collect::<Option<Vec<_>>>() else { continue };
+        let found = world.fleet.store().resources(&key);
+        if !claims.contains(&found) {
+            wrong.push(format!("{key} was a success, and has {found:?}, which is none of {claims:?}"));
         }
     }
     wrong

@@ -22,9 +22,11 @@ impl Wanted {
         self.deploy.key()
     }
 
-    /// The addresses that its state has once all is done.
+    /// The addresses that its state has once all is done, sorted.
     pub fn addresses(&self) -> Vec<String> {
-        self.things.iter().map(|name| address(name)).collect()
+        let mut addresses: Vec<String> = self.things.iter().map(|name| address(name)).collect();
+        addresses.sort();
+        addresses
     }
 
     fn add(&mut self) {
