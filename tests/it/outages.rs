@@ -135,12 +135,10 @@ fn a_state_that_found_no_store_is_not_lost() {
     let entry = done.entry(&deploy.key());
     assert_eq!(entry["outcome"], "needs_operator");
     assert!(fleet.store().get(&deploy.key()).unwrap() == before);
-    let past = fleet.last_journal(&deploy.key());
     assert_eq!(fleet.workspaces().len(), 1, "it holds the only state with what was created");
     let errored =
         files_below(&fleet.workspaces()[0]).into_iter().find(|path| path.ends_with("errored.tfstate")).unwrap();
     assert!(done.output().contains(errored.to_str().unwrap()), "it is named:\n{}", done.output());
-    drop(past);
 
     // S3 is back. Nobody builds over what the workspace holds.
     proxy.heal();
@@ -151,6 +149,19 @@ fn a_state_that_found_no_store_is_not_lost() {
     assert!(wrapper.calls_of("apply").is_empty());
     assert!(fs::read(&errored).unwrap() == left && fleet.store().get(&deploy.key()).unwrap() == before);
     assert_ne!(refused.summary()["summary"]["failed"], 0);
+    assert!(refused.output().contains("--recover"), "the way out is named:\n{}", refused.output());
+
+    // Whoever asks for it gets the state pushed, and what follows from it: nothing is created a second time.
+    let ids = |state: &serde_json::Value| {
+        let instances = state["resources"].as_array().into_iter().flatten().flat_map(|one| one["instances"].as_array());
+        instances.flatten().map(|one| one["attributes"]["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let errored_ids = ids(&serde_json::from_slice(&left).unwrap());
+    assert_eq!(errored_ids.len(), 3, "two buckets and the step");
+    let done = fleet.apply().arg("--recover").summary().run().assert_code(0);
+    assert_eq!(done.entry(&deploy.key())["outcome"], "no_changes");
+    assert_eq!(ids(&fleet.store().json(&deploy.key())), errored_ids);
+    assert!(fleet.workspaces().is_empty() && fleet.locks().is_empty(), "{:#?}", fleet.locks());
 }
 
 /// DESIGN 5, audit, and issue: "Disk full: stops before Terraform starts."
