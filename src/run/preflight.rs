@@ -16,7 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::Channels;
-use super::revive::Revived;
+use super::revive::{REVIVED_DIR, Revived};
 use crate::config::Settings;
 use crate::discover::Discovery;
 use crate::event::Failure;
@@ -114,6 +114,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     notices.extend(dropped_notice());
     let runs = cache.root().join("runs");
     prune::prune(&runs, std::time::SystemTime::now());
+    prune::prune_revived(&settings.cache_dir.join(REVIVED_DIR), std::time::SystemTime::now());
     let runs = runs.join(run_id.to_string());
     let private_dir = runs.join("private");
     let journals_dir = runs.join("journals");
