@@ -99,12 +99,11 @@ async fn run_telling(spec: &Spec, stop: watch::Receiver<Stop>, sink: &mut Sink<'
             _ = ticks.tick() => tell(),
         }
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            tell();
-            tokio::join!(running, scribe.send()).0
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        tell();
+        tokio::join!(running, scribe.send()).0
     };
     // The last word: what it has ended is not open.
     tell();

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
+use tfleet::event::Outcome;
 use tfleet::journal::Past;
 use tfleet::processes::ProcessId;
 use tfleet::store::LockInfo;
@@ -83,7 +84,7 @@ fn ten_applies_end_in_order() {
             assert_eq!(entry["outcome"], "cancelled");
             let audit = fleet.store().json(entry["audit_key"].as_str().unwrap());
             assert_eq!(audit["outcome"], "cancelled");
-            assert_eq!(fleet.last_journal(&deploy.key()).outcome().map(|outcome| outcome.as_str()), Some("cancelled"));
+            assert_eq!(fleet.last_journal(&deploy.key()).outcome().map(Outcome::as_str), Some("cancelled"));
         }
         assert!(fleet.store().get(&late.key()).is_none(), "it was never started");
         assert!(fleet.locks().is_empty(), "{:#?}", fleet.locks());
@@ -143,7 +144,7 @@ fn a_closed_terminal_ends_the_run_in_order() {
     assert_eq!(resources, ["terraform_data.bucket[\"orders-data\"]", "terraform_data.step"]);
     assert!(fleet.locks().is_empty(), "{:#?}", fleet.locks());
     let past = fleet.last_journal(&deploy.key());
-    assert_eq!(past.outcome().map(|outcome| outcome.as_str()), Some("cancelled"));
+    assert_eq!(past.outcome().map(Outcome::as_str), Some("cancelled"));
     let audits = fleet.store().list("audit-logs/");
     assert_eq!(audits.len(), 1, "{audits:#?}");
     let text = wait_for("the exit code", || fs::read_to_string(&code).ok().filter(|text| text.ends_with('\n')));

@@ -153,7 +153,8 @@ fn a_state_that_found_no_store_is_not_lost() {
 
     // Whoever asks for it gets the state pushed, and what follows from it: nothing is created a second time.
     let ids = |state: &serde_json::Value| {
-        let instances = state["resources"].as_array().into_iter().flatten().flat_map(|one| one["instances"].as_array());
+        let instances =
+            state["resources"].as_array().into_iter().flatten().filter_map(|one| one["instances"].as_array());
         instances.flatten().map(|one| one["attributes"]["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let errored_ids = ids(&serde_json::from_slice(&left).unwrap());

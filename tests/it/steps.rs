@@ -1,6 +1,8 @@
 //! Every step of apply and destroy fails, before and after it does what it does, with its undo done once and twice.
 //! One deployment for each way to fail, all of them in one run.
 
+use tfleet::event::Outcome;
+
 use crate::bed::{Deploy, Done, Fleet};
 
 /// The steps in order, by the names of their failpoints; `DEED` stands for apply or destroy.
@@ -78,7 +80,7 @@ fn assert_in_order(fleet: &Fleet, done: &Done, verb: &str, case: Case) {
     assert!(told || (case.step, case.moment) == (DEED, "after"), "{point} is not told:\n{}", done.output());
 
     let past = fleet.last_journal(&key);
-    let ended = past.outcome().map(|outcome| outcome.as_str());
+    let ended = past.outcome().map(Outcome::as_str);
     assert_eq!(ended, Some(outcome), "{point}: the journal says {:#?}", past.entries());
 
     if point == "audit.before" {

@@ -58,7 +58,7 @@ fn nothing_is_unaccounted_for() {
                 wrong.push(format!("tfleet panicked:\n{}", run.output()));
             }
         }
-        recover(&world, &runs);
+        eprintln!("  {}", recover(&world, &runs).ending());
         told.extend(runs);
         world.mend();
         let done = healthy(&world);
@@ -78,9 +78,8 @@ fn healthy(world: &World) -> Done {
 }
 
 /// What a person does in the morning after, who has read what the runs said.
-fn recover(world: &World, runs: &[Done]) {
+fn recover(world: &World, runs: &[Done]) -> Done {
     let done = world.fleet.plain("runs").arg("--recover").spawn().wait_long();
-    eprintln!("  {}", done.ending());
     // What tfleet never saw being taken is a person's to judge, and its id is told.
     for wanted in &world.all {
         let key = wanted.key();
@@ -92,4 +91,5 @@ fn recover(world: &World, runs: &[Done]) {
         assert!(told, "the lock {id} of {key} is left, and nobody was told:\n{}\n{}", done.output(), world.keep());
         world.fleet.plain("state").args(["unlock", &key, "--id", id]).run().assert_code(0);
     }
+    done
 }
