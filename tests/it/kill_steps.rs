@@ -191,16 +191,19 @@ enum Way {
 
 /// Issue: "`kill -9` of tfleet at each step, then the next run with and without `--recover`".
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn killed_at_every_step_of_a_first_apply() {
     dies_everywhere(&Fleet::local(), "apply", false, Way::NextRun);
 }
 
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn killed_at_every_step_of_an_apply_over_s3() {
     dies_everywhere(&Fleet::s3(), "apply", true, Way::Alone);
 }
 
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn killed_at_every_step_of_a_destroy() {
     dies_everywhere(&Fleet::local(), "destroy", true, Way::Alone);
 }

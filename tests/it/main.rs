@@ -11,14 +11,12 @@ mod aws_provider;
 mod bad_input;
 mod bed;
 mod cancel;
-#[cfg(feature = "failpoints")]
 mod chaos;
 mod credentials;
 mod discover;
 mod environment;
 mod failure;
 mod harness;
-#[cfg(feature = "failpoints")]
 mod kill_steps;
 mod killed;
 mod locks;
@@ -27,7 +25,6 @@ mod recover;
 mod redaction;
 mod revive;
 mod state;
-#[cfg(feature = "failpoints")]
 mod steps;
 mod summary;
 mod tables;

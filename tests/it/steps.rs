@@ -185,21 +185,25 @@ fn destroy_fails_everywhere(fleet: &Fleet, rounds: &[Option<(&str, &str)>]) {
 
 /// Issue: "Fault injection at every step of the saga, with the undo executed once and twice".
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn a_first_apply_fails_at_every_step() {
     apply_fails_everywhere(&Fleet::local(), false);
 }
 
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn an_apply_over_s3_fails_at_every_step() {
     apply_fails_everywhere(&Fleet::s3(), true);
 }
 
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn a_destroy_fails_at_every_step() {
     destroy_fails_everywhere(&Fleet::local(), &[ONCE, TWICE]);
 }
 
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn a_destroy_over_s3_fails_at_every_step() {
     destroy_fails_everywhere(&Fleet::s3(), &[TWICE]);
 }
