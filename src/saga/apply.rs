@@ -40,6 +40,20 @@ impl Saga<'_> {
         // What it did must be known until it is written down.
         spec.keep_output = true;
         self.outputs.push(spec.output.clone());
+        let applied = self.watched(action.as_str(), &spec).await?;
+        let saved = self.workspace()?.errored_state().is_none();
+        if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && saved {
+            let ended = self.changed(&applied);
+            self.applied = Some(Arc::new(applied));
+            return Ok(ended);
+        }
+        let ended = self.failed(action, &applied);
+        self.applied = Some(Arc::new(applied));
+        Err(ended)
+    }
+
+    /// Runs a command that changes things: what it did, and which lock it held.
+    pub(super) async fn watched(&mut self, name: &str, spec: &Spec) -> Result<Applied, Ended> {
         let stop = self.ctx.stop.clone();
         let mut sink = Sink {
             record: Arc::default(),
@@ -50,21 +64,12 @@ impl Saga<'_> {
             scribe: self.scribe.clone(),
             recorder: self.recorder()?,
         };
-        let ended = run_telling(&spec, stop, &mut sink).await;
+        let ended = run_telling(spec, stop, &mut sink).await;
         let Sink { record, stray, probe, .. } = sink;
         let record = record.lock().map(|mut record| std::mem::take(&mut *record)).unwrap_or_default();
         let lock_id = probe.finish().await;
-        let exit = ended.map_err(|error| not_run(action, &error))?;
-        let applied = Applied { exit, record, stray: stray.finish(), lock_id };
-        let saved = self.workspace()?.errored_state().is_none();
-        if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && saved {
-            let ended = self.changed(&applied);
-            self.applied = Some(Arc::new(applied));
-            return Ok(ended);
-        }
-        let ended = self.failed(action, &applied);
-        self.applied = Some(Arc::new(applied));
-        Err(ended)
+        let exit = ended.map_err(|error| not_run(name, &error))?;
+        Ok(Applied { exit, record, stray: stray.finish(), lock_id })
     }
 
     fn changed(&self, applied: &Applied) -> Ended {
@@ -111,13 +116,13 @@ async fn run_telling(spec: &Spec, stop: watch::Receiver<Stop>, sink: &mut Sink<'
 }
 
 /// Nothing was changed by what did not start; of what was lost after that, nobody knows what it does.
-fn not_run(action: Action, error: &ProcessError) -> Ended {
+fn not_run(name: &str, error: &ProcessError) -> Ended {
     match error {
         ProcessError::Output { .. } | ProcessError::Spawn { .. } => {
-            Ended::failed(Failure::caused_by(format!("terraform {action} did not start"), error))
+            Ended::failed(Failure::caused_by(format!("terraform {name} did not start"), error))
         }
         ProcessError::Lost { .. } => {
-            let failure = Failure::caused_by(format!("terraform {action} was lost while it ran"), error)
+            let failure = Failure::caused_by(format!("terraform {name} was lost while it ran"), error)
                 .next("make sure that it has ended, then compare its state and its account with the log");
             Ended::new(Outcome::NeedsOperator, Some(failure))
         }

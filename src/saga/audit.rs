@@ -157,7 +157,7 @@ impl Saga<'_> {
 }
 
 /// Removes a file with unredacted output.
-fn remove_output(path: &Utf8Path) {
+pub(super) fn remove_output(path: &Utf8Path) {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(%path, %error, "the unredacted output could not be removed");

@@ -276,7 +276,7 @@ struct Saga<'c> {
     applied: Option<Arc<Applied>>,
     /// The state that is there after a failed command, where it is sound and this run's.
     sound: Option<StateFile>,
-    /// Whether the failed apply was undone, and must not be undone again.
+    /// Whether it was tried to undo the failed apply, which is done once.
     undone: bool,
     /// Where the record of its undoing is.
     rollback_key: Option<String>,

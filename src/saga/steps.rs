@@ -149,7 +149,8 @@ impl Saga<'_> {
 
     async fn undo(&mut self, step: Step, ended: &mut Ended) -> bool {
         match step {
-            Step::Apply | Step::Destroy => self.put_right(ended).await,
+            // Boxed: it is long, and seldom needed.
+            Step::Apply | Step::Destroy => Box::pin(self.put_right(ended)).await,
             Step::Workspace => self.give_back_workspace(ended),
             Step::Lease => self.end_lease(),
             Step::Lock => return self.release_lock().await,
