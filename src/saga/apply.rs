@@ -180,6 +180,9 @@ impl Output for Sink<'_> {
     }
 }
 
+/// How long until the lock is looked at again where it could not be read.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// Reads the id of Terraform's lock while Terraform holds it, so that this very lock, and no other, may be released
 /// if Terraform dies with it.
 struct LockProbe {
@@ -199,9 +202,17 @@ impl LockProbe {
         let Some((locks, key, scribe)) = self.target.take() else { return };
         let ended = Arc::clone(&self.ended);
         self.reading = Some(tokio::spawn(async move {
-            let id = locks.id(&key).await.ok()?;
+            // The store may be away just now; Terraform holds its lock for as long as it works.
+            let id = loop {
+                if let Ok(Some(id)) = locks.id(&key).await {
+                    break id;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            };
             // Once Terraform is gone, the lock may be somebody else's.
-            let id = id.filter(|_| !ended.load(Ordering::SeqCst))?;
+            if ended.load(Ordering::SeqCst) {
+                return None;
+            }
             scribe.learn(Fact::TerraformLock { id: id.clone() });
             Some(id)
         }));
@@ -215,6 +226,10 @@ impl LockProbe {
 
     async fn finish(mut self) -> Option<String> {
         self.ended();
-        self.reading?.await.ok()?
+        let reading = self.reading?;
+        if !reading.is_finished() {
+            reading.abort();
+        }
+        reading.await.ok()?
     }
 }

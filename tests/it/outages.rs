@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::bed::{Deploy, Done, Fault, FaultProxy, Fleet, PROD, Rule, STAGING, TerraformWrapper, files_below};
+use crate::bed::{
+    Deploy, Done, Fault, FaultProxy, Fleet, PROD, Rule, STAGING, TerraformWrapper, files_below, wait_until,
+};
 
 /// A fleet with a bucket behind a proxy, and one deployment with a state.
 fn applied() -> (Fleet, FaultProxy, Deploy) {
@@ -128,6 +130,7 @@ fn a_state_that_found_no_store_is_not_lost() {
     let before = fleet.store().get(&deploy.key()).unwrap();
     let run = fleet.apply().summary().spawn();
     let held = gate.reached();
+    wait_until("the id of Terraform's lock", || fleet.last_journal(&deploy.key()).terraform_locks().next().is_some());
     // Refused, not silent: Terraform tries again for minutes where nobody answers.
     proxy.rule(Rule::on("*", path(&fleet, "*"), Fault::Status(403, "AccessDenied")));
     held.release();
