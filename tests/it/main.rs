@@ -8,6 +8,7 @@
 mod apply;
 mod ask;
 mod aws_provider;
+mod aws_rollback;
 mod bad_input;
 mod bed;
 mod credentials;
@@ -20,6 +21,7 @@ mod locks;
 mod recover;
 mod redaction;
 mod revive;
+mod rollback;
 mod state;
 mod summary;
 mod tables;

@@ -296,10 +296,12 @@ impl Saga<'_> {
         now: &StateFile,
         ended: &mut Ended,
     ) -> Undo {
-        let undone = touched(self.before.as_ref(), Some(sound));
+        // What others changed in the account stands in neither list.
+        let undone = std::mem::take(&mut ended.touched);
         let count = |fate| undone.iter().filter(|one| one.fate == fate).count();
         let (created, changed) = (count(ResourceFate::Created), count(ResourceFate::Changed));
         ended.touched = touched(self.before.as_ref(), Some(now));
+        ended.touched.retain(|one| undone.iter().any(|before| before.address == one.address));
         let differ: Vec<&str> = ended.touched.iter().map(|one| one.address.as_str()).collect();
         let but = match differ[..] {
             [] => String::new(),

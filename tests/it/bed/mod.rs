@@ -16,7 +16,7 @@ mod gate;
 mod moto;
 mod proxy;
 mod store;
-mod tools;
+pub mod tools;
 mod wait;
 mod wrapper;
 
