@@ -8,7 +8,7 @@ use super::{
     about_to_fail, assert_plain_terraform_plans, attributes, failing, good, laid_out, ledger, rollback_records,
     with_table,
 };
-use crate::bed::{Fault, Fleet, Rule};
+use crate::bed::{Fault, Fleet, Rule, TerraformWrapper, terraform};
 
 /// "A rollback that itself fails is `needs_operator`, with the original error and the second one."
 #[test]
@@ -45,38 +45,44 @@ fn a_rollback_that_fails_calls_an_operator_with_both_errors() {
     assert_eq!(ledger(&fleet), "created x\ndestroyed x\n");
 }
 
-/// Killed in the middle of a rollback by the third signal: what it was working on is in the state, no lock is left.
+/// Interrupted in the middle of a rollback, or killed there by the third signal: what it was working on is in the state, and
+/// no lock is left.
 #[test]
-fn a_rollback_that_is_killed_loses_nothing() {
-    let fleet = Fleet::s3();
-    let gate = fleet.gate("gate");
-    let deploy = laid_out(&fleet, "");
-    let root = fleet.read("main.tf").replace("test ! -e", &format!("{} && test ! -e", gate.command()));
-    fleet.write("main.tf", &root);
-    fleet.apply().run().assert_code(0);
-    fleet.deploy(&failing(&deploy));
-    let mut run = fleet.apply().summary().spawn();
-    let held = gate.reached();
-    run.signal(Signal::INT);
-    run.wait_for_output("nterrupt");
-    run.signal(Signal::INT);
-    run.signal(Signal::INT);
-    crate::bed::wait_until("the end of it, after as many signals as it takes", || {
-        if run.is_running() {
+fn a_rollback_that_is_stopped_loses_nothing() {
+    for killed in [false, true] {
+        let fleet = Fleet::s3();
+        let gate = fleet.gate("gate");
+        let deploy = laid_out(&fleet, "");
+        let root = fleet.read("main.tf").replace("test ! -e", &format!("{} && test ! -e", gate.command()));
+        fleet.write("main.tf", &root);
+        fleet.apply().run().assert_code(0);
+        fleet.deploy(&failing(&deploy));
+        // The interrupt goes to the shell alone, which does not listen.
+        let step = format!(
+            "case \"$verb $*\" in apply*rollback.tfplan*) trap '' INT; '{}' \"$@\"; exit $? ;; esac",
+            terraform().display()
+        );
+        let wrapper = TerraformWrapper::with_step(&fleet, if killed { &step } else { "" });
+        let mut run = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().spawn();
+        let held = gate.reached();
+        run.signal(Signal::INT);
+        if killed {
+            run.wait_for_output("no new deployment starts");
+            run.signal(Signal::INT);
+            run.wait_for_output("again: still waiting");
             run.signal(Signal::INT);
         }
-        !run.is_running()
-    });
-    let done = run.wait().assert_code(4);
-    drop(held);
-    let entry = done.entry(&deploy.key());
-    assert_eq!(entry["outcome"], "needs_operator");
-    let resources = fleet.store().resources(&deploy.key());
-    assert!(resources.contains(&"terraform_data.extra[\"x\"]".to_owned()), "{resources:?}");
-    assert!(entry["touched"].to_string().contains("extra"), "{entry:#}");
-    let left = fleet.bucket().list("");
-    assert!(!left.iter().any(|key| key.ends_with(".tflock") || key.starts_with("locks/")), "{left:#?}");
-    done.assert_says(&["the disk is on fire", "and the rollback failed"]);
+        let done = run.wait().assert_code(4);
+        drop(held);
+        let entry = done.entry(&deploy.key());
+        assert_eq!(entry["outcome"], "needs_operator");
+        let resources = fleet.store().resources(&deploy.key());
+        assert!(resources.contains(&"terraform_data.extra[\"x\"]".to_owned()), "{resources:?}");
+        assert!(entry["touched"].to_string().contains("extra"), "{entry:#}");
+        let left = fleet.bucket().list("");
+        assert!(!left.iter().any(|key| key.ends_with(".tflock") || key.starts_with("locks/")), "{left:#?}");
+        done.assert_says(&["the disk is on fire", "and the rollback failed: terraform apply was cancelled"]);
+    }
 }
 
 /// What the rollback could not write is rescued as what the apply could not write is.

@@ -23,10 +23,11 @@ fn an_apply_that_could_only_not_save_is_not_rolled_back() {
     let lost = |path: &str| Rule::on("PUT", path, Fault::LoseAnswer).times(12);
     let locked = |path: &str| Rule::on("DELETE", format!("{path}.tflock"), Fault::Status(403, "AccessDenied")).times(1);
     type Make<'a> = &'a dyn Fn(&str) -> Rule;
-    let rules: [(&str, Make<'_>); 3] = [("refused", &refused), ("lost", &lost), ("locked", &locked)];
-    for (what, rule) in rules {
+    let rules: [(&str, bool, Make<'_>); 3] =
+        [("refused", true, &refused), ("lost", true, &lost), ("locked", false, &locked)];
+    for (what, table, rule) in rules {
         let (fleet, proxy) = Fleet::s3_with_faults();
-        let fleet = with_table(fleet);
+        let fleet = if table { with_table(fleet) } else { fleet };
         let deploy = about_to_grow(&fleet);
         proxy.rule(rule(&path_of(&fleet, &deploy)));
         let done = fleet.apply().args(["--lock-timeout", "20s"]).summary().run().assert_code(1);
@@ -37,7 +38,7 @@ fn an_apply_that_could_only_not_save_is_not_rolled_back() {
         let left = fleet.bucket().list("");
         assert!(!left.iter().any(|key| key.ends_with(".tflock") || key.starts_with("locks/")), "{what}: {left:#?}");
         proxy.heal();
-        assert_plain_terraform_plans(&fleet, &deploy, true);
+        assert_plain_terraform_plans(&fleet, &deploy, table);
         fleet.plan().arg("--detailed-exitcode").run().assert_code(0);
     }
 }
@@ -46,53 +47,74 @@ fn an_apply_that_could_only_not_save_is_not_rolled_back() {
 /// written conditionally and the digest repaired; every resource that the apply reported and the restored state lacks is
 /// named."
 #[test]
-fn a_state_that_arrives_damaged_is_replaced_and_what_it_lacks_is_named() {
+fn a_state_that_cannot_be_read_is_replaced_by_its_newest_version() {
     for table in [false, true] {
-        let (fleet, proxy) = Fleet::s3_with_faults();
-        let fleet = if table { with_table(fleet) } else { fleet };
+        let fleet = if table { with_table(Fleet::s3()) } else { Fleet::s3() };
+        let gate = fleet.gate("gate");
         let deploy = about_to_fail(&fleet);
-        let before = fleet.store().json(&deploy.key());
-        proxy.rule(
-            Rule::on("PUT", path_of(&fleet, &deploy), Fault::Replace("\"version\": 4", "\"version\": 9")).times(1),
+        let step = format!(
+            "[ \"$verb\" = apply ] && {{ '{}' \"$@\"; code=$?; {}; exit $code; }}",
+            terraform().display(),
+            gate.command()
         );
-        let done = fleet.apply().summary().run().assert_code(4);
+        let wrapper = TerraformWrapper::with_step(&fleet, &step);
+        let run = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().spawn();
+        let held = gate.reached();
+        let written = fleet.store().json(&deploy.key());
+        fleet.store().put(&deploy.key(), b"garbage");
+        held.release();
+        let done = run.wait().assert_code(4);
         let entry = done.entry(&deploy.key());
         assert_eq!(entry["outcome"], "needs_operator");
-        assert_eq!(fleet.store().json(&deploy.key()), before, "the newest version that can be read");
-        let kept: Vec<_> =
-            fleet.bucket().list("backups/").into_iter().filter(|key| key.ends_with(".abandoned")).collect();
-        assert_eq!(kept.len(), 1);
-        assert_eq!(fleet.store().json(&kept[0])["version"], 9);
+        assert_eq!(fleet.store().json(&deploy.key()), written);
         let touched = entry["touched"].to_string();
-        // The one whose creation failed may exist too.
-        for address in ["terraform_data.extra[\\\"x\\\"]", "terraform_data.last[0]"] {
-            assert!(touched.contains(address), "{address} in {touched}");
-        }
-        done.assert_says(&["the disk is on fire", &kept[0], "took its place"]);
+        assert!(touched.contains("terraform_data.extra") && touched.contains("terraform_data.last[0]"), "{touched}");
+        let kept = abandoned(&fleet);
+        assert_eq!(fleet.store().get(&kept).unwrap(), b"garbage");
+        done.assert_says(&["the disk is on fire", &kept, "took its place"]);
         assert!(rollback_records(&fleet).is_empty());
-        fleet.deploy(&good(&deploy));
         assert_plain_terraform_plans(&fleet, &deploy, table);
     }
 }
 
-/// The same where Terraform says that all went well, and where the store keeps no versions: the backup.
+/// The one state that was kept aside.
+fn abandoned(fleet: &Fleet) -> String {
+    let mut kept = fleet.store().list("backups/");
+    kept.retain(|key| key.ends_with(".abandoned"));
+    assert_eq!(kept.len(), 1, "{kept:#?}");
+    kept.remove(0)
+}
+
+/// The same where the store keeps no versions: the backup, whether the apply failed or Terraform says that all went well.
 #[test]
-fn a_state_that_is_damaged_after_a_good_apply_is_replaced_by_the_backup() {
-    let fleet = Fleet::local();
-    let deploy = about_to_grow(&fleet);
-    let before = fleet.store().json(&deploy.key());
-    let step = format!(
-        "[ \"$verb\" = apply ] && {{ '{}' \"$@\"; code=$?; echo garbage > '{}'; exit $code; }}",
-        terraform().display(),
-        fleet.repo(".tfleet/state").join(deploy.key()).display()
-    );
-    let wrapper = TerraformWrapper::with_step(&fleet, &step);
-    let done = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().run().assert_code(4);
-    let entry = done.entry(&deploy.key());
-    assert_eq!(entry["outcome"], "needs_operator");
-    assert_eq!(fleet.store().json(&deploy.key()), before);
-    assert!(entry["touched"].to_string().contains("extra"), "{entry:#}");
-    let kept: Vec<_> = fleet.store().list("backups/").into_iter().filter(|key| key.ends_with(".abandoned")).collect();
-    assert_eq!(fleet.store().get(&kept[0]).unwrap(), b"garbage\n");
-    done.assert_says(&["ended well, and left a state that cannot be read", &kept[0]]);
+fn where_there_are_no_versions_the_backup_comes_back_and_what_it_lacks_is_named() {
+    for fails in [true, false] {
+        let fleet = Fleet::local();
+        let deploy = if fails { about_to_fail(&fleet) } else { about_to_grow(&fleet) };
+        let before = fleet.store().json(&deploy.key());
+        let step = format!(
+            "[ \"$verb\" = apply ] && {{ '{}' \"$@\"; code=$?; echo garbage > '{}'; exit $code; }}",
+            terraform().display(),
+            fleet.repo(".tfleet/state").join(deploy.key()).display()
+        );
+        let wrapper = TerraformWrapper::with_step(&fleet, &step);
+        let done = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().run().assert_code(4);
+        let entry = done.entry(&deploy.key());
+        assert_eq!(entry["outcome"], "needs_operator");
+        assert_eq!(fleet.store().json(&deploy.key()), before);
+        let unknown: Vec<&str> = entry["touched"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["fate"] == "unknown")
+            .filter_map(|one| one["address"].as_str())
+            .collect();
+        // The one whose creation failed may exist, too.
+        let wanted: &[&str] = &["terraform_data.extra[\"x\"]", "terraform_data.last[0]"];
+        assert_eq!(unknown, &wanted[..if fails { 2 } else { 1 }]);
+        let kept = abandoned(&fleet);
+        assert_eq!(fleet.store().get(&kept).unwrap(), b"garbage\n");
+        let words = if fails { "the disk is on fire" } else { "ended well, and left a state that cannot be read" };
+        done.assert_says(&[words, &kept, "took its place"]);
+    }
 }

@@ -1,13 +1,14 @@
 //! Every reason not to roll back: nothing is begun, and the reason is told.
 
 use std::fs;
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{about_to_fail, about_to_fail_after, assert_left, failing, good, laid_out, ledger, rollback_records};
-use crate::bed::{Deploy, Fleet, TerraformWrapper, terraform};
+use crate::bed::{Deploy, Fleet, TerraformWrapper, terraform, tools};
 
 const MOVED: &str = "resource \"terraform_data\" \"renamed\" {\n  input = \"t\"\n}\nmoved {\n  from = \
      terraform_data.thing\n  to   = terraform_data.renamed\n}\n";
@@ -16,34 +17,32 @@ const IMPORT: &str = "resource \"terraform_data\" \"thing\" {\n  input = \"t\"\n
 const REMOVED: &str = "removed {\n  from = terraform_data.thing\n  lifecycle {\n    destroy = false\n  }\n}\n";
 const REPLACED: &str =
     "resource \"terraform_data\" \"thing\" {\n  input            = \"t\"\n  triggers_replace = 1\n}\n";
-const DELETED: &str = "";
+const DELETED: &str = "resource \"terraform_data\" \"thing\" {\n  count = 0\n  provisioner \"local-exec\" {\n    when    = \
+     destroy\n    command = \"echo > GATE\"\n  }\n}\n";
 
 /// A fleet with `terraform_data.thing`, whose next, failing apply has `then` in its place.
 fn with_thing(then: &str) -> (Fleet, Deploy) {
     let fleet = Fleet::local();
-    let gate = fleet.dir("done");
-    // The deletion comes first: what fails waits for it.
-    let wait = if then.is_empty() { format!("cat {};", gate.display()) } else { "sync;".to_owned() };
-    if then.is_empty() {
-        crate::bed::tools::run(std::process::Command::new("mkfifo").arg(&gate));
+    let gate = fleet.dir("done").display().to_string();
+    // What is deleted depends on nobody, so what fails waits for it.
+    let waits = then == DELETED;
+    let deploy = laid_out(&fleet, &if waits { format!("cat {gate} >/dev/null;") } else { String::new() });
+    if waits {
+        tools::run(Command::new("mkfifo").arg(&gate));
     }
-    let deploy = laid_out(&fleet, &wait);
     let root = fleet.read("main.tf");
-    fleet.root(&format!(
-        "resource \"terraform_data\" \"thing\" {{\n  input = \"t\"\n  provisioner \"local-exec\" {{\n    when = \
-         destroy\n    command = \"test ! -p {0} || echo > {0}\"\n  }}\n}}\n",
-        gate.display()
-    ));
+    fleet.root("resource \"terraform_data\" \"thing\" {\n  input = \"t\"\n}\n");
     fleet.apply().run().assert_code(0);
     // The last one fails after the thing, where there is one to fail after.
     let after = ["terraform_data.renamed", "terraform_data.taken", "terraform_data.thing"];
-    let after = after.iter().find(|one| then.contains(&format!("\"{}\"", one.trim_start_matches("terraform_data."))));
+    let name = |one: &str| format!("\"{}\" {{", one.trim_start_matches("terraform_data."));
+    let after = after.iter().find(|one| !waits && then.contains(&name(one)));
     let depends = after.map_or(String::new(), |one| format!(", {one}"));
     let root = root.replace(
         "[terraform_data.note, terraform_data.extra]",
         &format!("[terraform_data.note, terraform_data.extra{depends}]"),
     );
-    fleet.write("main.tf", &format!("{root}\n{then}"));
+    fleet.write("main.tf", &format!("{root}\n{}", then.replace("GATE", &gate)));
     fleet.deploy(&failing(&deploy));
     (fleet, deploy)
 }

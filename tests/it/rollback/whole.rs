@@ -56,7 +56,7 @@ fn what_was_created_is_gone_and_what_was_updated_is_as_before() {
         assert_eq!(again.entry(&key)["outcome"], "rolled_back");
         fleet.deploy(&deploy.clone().more("text = \"two\"\nextra = [\"x\"]"));
         fleet.apply().run().assert_code(0);
-        assert_eq!(attributes(&fleet, &deploy, "note")["output"], "two");
+        assert_eq!(attributes(&fleet, &deploy, "note")["output"]["value"], "two");
     }
 }
 
