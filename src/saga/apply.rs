@@ -1,8 +1,8 @@
 //! Apply and destroy: the command that changes things, and what its output tells.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
@@ -56,17 +56,17 @@ impl Saga<'_> {
     pub(super) async fn watched(&mut self, name: &str, spec: &Spec) -> Result<Applied, Ended> {
         let stop = self.ctx.stop.clone();
         let mut sink = Sink {
-            record: ApplyRecord::default(),
+            record: Arc::default(),
             stray: ErrorText::default(),
             probe: LockProbe::new(self),
             events: self.ctx.events.clone(),
             deployment: self.deployment.name.clone(),
             scribe: self.scribe.clone(),
-            told: Instant::now(),
             recorder: self.recorder()?,
         };
         let ended = run_telling(spec, stop, &mut sink).await;
         let Sink { record, stray, probe, .. } = sink;
+        let record = record.lock().map(|mut record| std::mem::take(&mut *record)).unwrap_or_default();
         let lock_id = probe.finish().await;
         let exit = ended.map_err(|error| not_run(name, &error))?;
         Ok(Applied { exit, record, stray: stray.finish(), lock_id })
@@ -79,19 +79,40 @@ impl Saga<'_> {
     }
 }
 
-/// Runs a command; when the run is to end, the journal is sent to the store at once: there may be no time for it later.
+/// Runs a command, and keeps the lock told what Terraform is working on; also when it prints nothing more, for then
+/// somebody may have to look for just that. When the run is to end, the journal is sent to the store at once: there may be
+/// no time for it later.
 async fn run_telling(spec: &Spec, stop: watch::Receiver<Stop>, sink: &mut Sink<'_>) -> Result<Exit, ProcessError> {
-    let scribe = sink.scribe.clone();
+    let (scribe, record) = (sink.scribe.clone(), Arc::clone(&sink.record));
+    let tell = || {
+        if let Ok(record) = record.lock()
+            && record.started
+        {
+            scribe.working(&record);
+        }
+    };
     let mut stopped = stop.clone();
     let mut told = scribe.of(spec, sink);
     let running = run(spec, stop, &mut told);
     tokio::pin!(running);
-    tokio::select! {
-        biased;
-        ended = &mut running => return ended,
-        _ = stopped.wait_for(|stop| *stop > Stop::No) => {}
-    }
-    tokio::join!(running, scribe.send()).0
+    let mut ticks = tokio::time::interval(TELL);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut running => break Some(ended),
+            _ = stopped.wait_for(|stop| *stop > Stop::No) => break None,
+            _ = ticks.tick() => tell(),
+        }
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        tell();
+        tokio::join!(running, scribe.send()).0
+    };
+    // The last word: what it has ended is not open.
+    tell();
+    ended
 }
 
 /// Nothing was changed by what did not start; of what was lost after that, nobody knows what it does.
@@ -110,19 +131,17 @@ fn not_run(name: &str, error: &ProcessError) -> Ended {
 
 /// Takes the stream of an apply.
 struct Sink<'a> {
-    record: ApplyRecord,
+    record: Arc<Mutex<ApplyRecord>>,
     stray: ErrorText,
     probe: LockProbe,
     events: UnboundedSender<RunEvent>,
     deployment: String,
     scribe: Scribe,
-    /// When the lock was told last what Terraform is working on.
-    told: Instant,
     recorder: &'a mut Recorder,
 }
 
 /// How often the lock is told what Terraform is working on; its heartbeat takes the newest.
-const TELL: Duration = Duration::from_millis(200);
+const TELL: Duration = Duration::from_secs(1);
 
 impl Output for Sink<'_> {
     fn line(&mut self, line: &str) {
@@ -131,8 +150,11 @@ impl Output for Sink<'_> {
             self.recorder.line(line);
             return;
         };
-        self.record.take(&message);
-        if self.record.started {
+        let started = self.record.lock().is_ok_and(|mut record| {
+            record.take(&message);
+            record.started
+        });
+        if started {
             self.probe.start();
         }
         for line in message.text().lines() {
@@ -155,10 +177,6 @@ impl Output for Sink<'_> {
 
     fn pause(&mut self) {
         self.recorder.pause();
-        if self.record.started && self.told.elapsed() >= TELL {
-            self.scribe.working(&self.record);
-            self.told = Instant::now();
-        }
     }
 }
 

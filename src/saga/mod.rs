@@ -20,6 +20,7 @@ mod recover;
 mod result;
 mod retry;
 mod rollback;
+mod room;
 mod scribe;
 mod snapshot;
 mod state;
@@ -52,6 +53,7 @@ use crate::tfstate::StateFile;
 use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, PreparedModule, SourceTree, Workspace};
 
 pub use kept::Kept;
+pub use room::check_space;
 
 use apply::Applied;
 use output::Recorder;

@@ -13,6 +13,7 @@ mod bytes;
 mod cli;
 mod fleet;
 mod gate;
+mod left;
 mod moto;
 mod proxy;
 mod store;
@@ -22,8 +23,8 @@ mod wrapper;
 
 pub use aws::{aws_fleet, aws_provider_block};
 pub use bytes::{assert_nowhere, files_below, tree};
-pub use cli::{Done, Tfleet};
-pub use fleet::{Deploy, Fleet};
+pub use cli::{Done, Running, Tfleet};
+pub use fleet::{DATA_ROOT, Deploy, Fleet};
 pub use gate::Gate;
 pub use moto::{Bucket, Keys, Moto, block_on};
 pub use proxy::{Fault, FaultProxy, Rule};
