@@ -238,7 +238,7 @@ impl Saga<'_> {
             }
         }
         match self.back_again(sound).await {
-            Ok(now) => Tried::Done(self.went_back(entry, manifest, sound, &now, ended).await),
+            Ok(now) => Tried::Done(self.went_back(entry, manifest, &now, ended).await),
             Err(why) => Tried::Broken(Failure::new("what the rollback has left is not as it should be").because(why)),
         }
     }
@@ -292,7 +292,6 @@ impl Saga<'_> {
         &mut self,
         entry: &SnapshotEntry,
         manifest: Manifest,
-        sound: &StateFile,
         now: &StateFile,
         ended: &mut Ended,
     ) -> Undo {

@@ -1,6 +1,6 @@
 //! Cases 1 and 2: a state that could not be written, and one that cannot be read.
 
-use super::{about_to_fail, assert_plain_terraform_plans, good, laid_out, ledger, rollback_records, with_table};
+use super::{about_to_fail, assert_plain_terraform_plans, laid_out, ledger, rollback_records, with_table};
 use crate::bed::{Deploy, Fault, Fleet, Rule, TerraformWrapper, terraform};
 
 fn path_of(fleet: &Fleet, deploy: &Deploy) -> String {
@@ -22,8 +22,7 @@ fn an_apply_that_could_only_not_save_is_not_rolled_back() {
     let refused = |path: &str| Rule::on("PUT", path, Fault::Status(403, "AccessDenied")).times(1);
     let lost = |path: &str| Rule::on("PUT", path, Fault::LoseAnswer).times(12);
     let locked = |path: &str| Rule::on("DELETE", format!("{path}.tflock"), Fault::Status(403, "AccessDenied")).times(1);
-    type Make<'a> = &'a dyn Fn(&str) -> Rule;
-    let rules: [(&str, bool, Make<'_>); 3] =
+    let rules: [(&str, bool, &dyn Fn(&str) -> Rule); 3] =
         [("refused", true, &refused), ("lost", true, &lost), ("locked", false, &locked)];
     for (what, table, rule) in rules {
         let (fleet, proxy) = Fleet::s3_with_faults();
@@ -61,6 +60,11 @@ fn a_state_that_cannot_be_read_is_replaced_by_its_newest_version() {
         let run = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().spawn();
         let held = gate.reached();
         let written = fleet.store().json(&deploy.key());
+        // A state of somebody else among the versions is no candidate, however new and high.
+        let mut foreign = written.clone();
+        foreign["lineage"] = "11111111-2222-3333-4444-555555555555".into();
+        foreign["serial"] = 1000.into();
+        fleet.store().put(&deploy.key(), foreign.to_string().as_bytes());
         fleet.store().put(&deploy.key(), b"garbage");
         held.release();
         let done = run.wait().assert_code(4);

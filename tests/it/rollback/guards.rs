@@ -17,7 +17,7 @@ const IMPORT: &str = "resource \"terraform_data\" \"thing\" {\n  input = \"t\"\n
 const REMOVED: &str = "removed {\n  from = terraform_data.thing\n  lifecycle {\n    destroy = false\n  }\n}\n";
 const REPLACED: &str =
     "resource \"terraform_data\" \"thing\" {\n  input            = \"t\"\n  triggers_replace = 1\n}\n";
-const DELETED: &str = "resource \"terraform_data\" \"thing\" {\n  count = 0\n  provisioner \"local-exec\" {\n    when    = \
+const DELETED: &str = "resource \"terraform_data\" \"thing\" {\n  for_each = toset([])\n  provisioner \"local-exec\" {\n    when    = \
      destroy\n    command = \"echo > GATE\"\n  }\n}\n";
 
 /// A fleet with `terraform_data.thing`, whose next, failing apply has `then` in its place.
@@ -177,21 +177,61 @@ fn a_state_that_somebody_writes_meanwhile_is_not_touched() {
         let deploy = about_to_fail(&fleet);
         let mut foreign = fleet.store().json(&deploy.key());
         edit(&mut foreign);
-        let (from, to) = (fleet.dir("foreign"), fleet.repo(".tfleet/state").join(deploy.key()));
-        fs::write(&from, foreign.to_string()).unwrap();
-        let step = format!(
-            "[ \"$verb\" = apply ] && {{ '{}' \"$@\"; code=$?; cp '{}' '{}'; exit $code; }}",
-            terraform().display(),
-            from.display(),
-            to.display()
-        );
-        let wrapper = TerraformWrapper::with_step(&fleet, &step);
+        let wrapper = overwriting(&fleet, &deploy, "apply", &foreign);
         let done = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().run().assert_code(4);
         assert_eq!(done.entry(&deploy.key())["outcome"], "needs_operator");
         assert_eq!(fleet.store().json(&deploy.key()), foreign);
         assert!(rollback_records(&fleet).is_empty());
         done.assert_says(&["by somebody else meanwhile", "the disk is on fire"]);
     }
+}
+
+/// A rollback that goes well must not hide a resource of which nobody knows whether it exists.
+#[test]
+fn what_is_not_known_is_for_an_operator_whatever_else_could_be_undone() {
+    let fleet = Fleet::local();
+    let deploy = about_to_fail(&fleet);
+    // Of this lineage, later than all that this run wrote, and without what it created.
+    let mut foreign = fleet.store().json(&deploy.key());
+    foreign["serial"] = json!(foreign["serial"].as_u64().unwrap() + 9);
+    foreign["resources"][0]["instances"][0]["attributes"]["input"] = json!(null);
+    let wrapper = overwriting(&fleet, &deploy, "apply", &foreign);
+    let done = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().run().assert_code(4);
+    let entry = done.entry(&deploy.key());
+    assert_eq!(entry["outcome"], "needs_operator");
+    let touched = entry["touched"].as_array().unwrap();
+    let unknown = touched.iter().any(|one| one["fate"] == "unknown" && one["address"] == "terraform_data.extra[\"x\"]");
+    assert!(unknown, "{touched:#?}");
+    assert!(rollback_records(&fleet).is_empty());
+    done.assert_says(&["not rolled back: what is not known must be looked at first"]);
+}
+
+/// What was judged is what is applied, or nothing.
+#[test]
+fn a_state_that_is_written_after_the_rollback_was_planned_is_not_touched() {
+    for mode in ["plan", "show"] {
+        let fleet = Fleet::local();
+        let deploy = about_to_fail(&fleet);
+        let mut foreign = fleet.store().json(&deploy.key());
+        foreign["serial"] = json!(foreign["serial"].as_u64().unwrap() + 9);
+        let wrapper = overwriting(&fleet, &deploy, mode, &foreign);
+        let done = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().run().assert_code(1);
+        assert_left(&fleet, done, &deploy, "the state was written by somebody else meanwhile");
+        assert_eq!(fleet.store().json(&deploy.key()), foreign);
+    }
+}
+
+/// A Terraform after whose `verb` the state is `foreign`.
+fn overwriting(fleet: &Fleet, deploy: &Deploy, verb: &str, foreign: &Value) -> TerraformWrapper {
+    let (from, to) = (fleet.dir("foreign"), fleet.repo(".tfleet/state").join(deploy.key()));
+    fs::write(&from, foreign.to_string()).unwrap();
+    let step = format!(
+        "[ \"$verb\" = {verb} ] && {{ '{}' \"$@\"; code=$?; cp '{}' '{}'; exit $code; }}",
+        terraform().display(),
+        from.display(),
+        to.display()
+    );
+    TerraformWrapper::with_step(fleet, &step)
 }
 
 /// Section 7, 5: "what was created stays, recorded in the state. `failed`, with the list."

@@ -5,7 +5,7 @@ use std::fs;
 use super::{
     about_to_fail, assert_plain_terraform_plans, attributes, failing, good, ledger, rollback_records, with_table,
 };
-use crate::bed::{Deploy, Fleet, assert_nowhere, files_below};
+use crate::bed::{Deploy, Fleet, TerraformWrapper, assert_nowhere, files_below};
 
 /// "Case 4, sound and changed: the configuration of the last successful apply is planned and applied again, so that the
 /// real infrastructure goes back. … Success is `rolled_back`." By default.
@@ -102,6 +102,22 @@ fn what_was_planned_and_never_begun_is_no_obstacle() {
     let done = fleet.apply().summary().run().assert_code(1);
     assert_eq!(done.entry(&deploy.key())["outcome"], "rolled_back");
     assert_eq!(fleet.store().json(&deploy.key())["outputs"]["more"], serde_json::Value::Null);
+}
+
+/// docs/settings.md, "What is tried again": init and plan, in a rollback as well.
+#[test]
+fn a_rollback_does_not_give_up_where_the_network_stumbles() {
+    let fleet = Fleet::local();
+    let deploy = about_to_fail(&fleet);
+    let stumbled = fleet.dir("stumbled").display().to_string();
+    let step = format!(
+        "case \"$verb $*\" in plan*rollback.tfplan*) test -e {stumbled} || {{ touch {stumbled}; echo 'Error: read: \
+         connection reset by peer' >&2; exit 1; }} ;; esac"
+    );
+    let wrapper = TerraformWrapper::with_step(&fleet, &step);
+    let done = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().run().assert_code(1);
+    assert_eq!(done.entry(&deploy.key())["outcome"], "rolled_back", "{}", done.output());
+    assert_eq!(wrapper.calls_of("plan").len(), 2);
 }
 
 /// A person may ask for the plan first; its approval is an apply as any other.

@@ -154,8 +154,8 @@ fn what_this_run_created_goes_all_of_it_and_is_this_runs() {
     deposed["deposed"] = json!("d1");
     assert_eq!(judge(&began, &plan(&[gone.clone(), deposed.clone()])), None);
     let stays = |object: &str| Some(format!("the rollback would leave {object}, which this run created"));
-    assert_eq!(judge(&began, &plan(&[gone.clone()])), stays("t.new (deposed d1) (id 3)"));
-    assert_eq!(judge(&began, &plan(&[deposed.clone()])), stays("t.new (id 2)"));
+    assert_eq!(judge(&began, &plan(std::slice::from_ref(&gone))), stays("t.new (deposed d1) (id 3)"));
+    assert_eq!(judge(&began, &plan(std::slice::from_ref(&deposed))), stays("t.new (id 2)"));
     assert_eq!(judge(&began, &Value::Null), stays("t.new (id 2)"));
     let unseen = judge(&[("t.new".to_owned(), set(&["update"]))].into(), &plan(&[gone, deposed]));
     assert_eq!(
