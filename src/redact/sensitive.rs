@@ -56,14 +56,23 @@ fn follow<'a>(attributes: &'a Value, path: &Value) -> &'a Value {
             },
         }
     }
-    value
+    // Its type is no secret, and a word like `string` would be hidden everywhere.
+    dynamic(value).unwrap_or(value)
 }
 
 /// The value of an attribute whose type only the value tells (`input` of `terraform_data`): a state writes both down, and
 /// paths name neither.
 fn dynamic(value: &Value) -> Option<&Value> {
-    let object = value.as_object().filter(|object| object.len() == 2 && object.contains_key("type"))?;
-    object.get("value")
+    let object = value.as_object().filter(|object| object.len() == 2)?;
+    let is_type = match &object.get("type")? {
+        Value::String(name) => matches!(name.as_str(), "string" | "number" | "bool" | "dynamic"),
+        Value::Array(parts) => {
+            let kind = parts.first().and_then(Value::as_str);
+            kind.is_some_and(|kind| matches!(kind, "list" | "set" | "map" | "tuple" | "object"))
+        }
+        _ => false,
+    };
+    object.get("value").filter(|_| is_type)
 }
 
 /// The sensitive values of a plan, each once.

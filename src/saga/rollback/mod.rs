@@ -82,7 +82,7 @@ impl Saga<'_> {
                 left(ended, &self.with_log(own, why));
                 return;
             }
-            Tried::Done(undo) => rolled_back(ended, undo),
+            Tried::Done(undo) => rolled_back(ended, undo, mode),
             Tried::Broken(failure) => broken(ended, failure, log.as_str()),
         }
         let raw = own.map(|recorder| self.close(recorder));
@@ -140,8 +140,12 @@ fn left(ended: &mut Ended, why: &str) {
     }
 }
 
-fn rolled_back(ended: &mut Ended, undo: &Undo) {
+fn rolled_back(ended: &mut Ended, undo: &Undo, mode: Rollback) {
     ended.outcome = Outcome::RolledBack;
+    if mode == Rollback::State {
+        // No apply replaces what the state does not know.
+        ended.touched.iter_mut().for_each(|one| one.tainted = false);
+    }
     if let Some(failure) = &mut ended.failure {
         failure.causes.push(undo.text.clone());
         failure.next.extend(undo.next.iter().cloned());

@@ -77,7 +77,8 @@ fn told(given_up: &StateFile, now: &StateFile, abandoned: &str) -> Undo {
     let mut next = vec![format!("the state that was given up is kept in {abandoned}")];
     for lost in &comparison.forgotten {
         let id = lost.id.as_deref().map(|id| format!(" (id {id})")).unwrap_or_default();
-        let import = lost.import.as_deref().map(|block| format!("; unverified: {block}")).unwrap_or_default();
+        let import =
+            lost.import.as_deref().map(|block| format!(" (unverified):\n{}", block.trim_end())).unwrap_or_default();
         next.push(format!(
             "{}{id} exists and is in no state any more: import it or remove it by hand{import}",
             lost.address
