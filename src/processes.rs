@@ -7,6 +7,8 @@
 use std::fs;
 
 use camino::Utf8Path;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process, test_kill_process_group};
 use serde::{Deserialize, Serialize};
 
 /// A process that was seen running.
@@ -34,7 +36,7 @@ impl ProcessId {
     /// Whether it is known to be gone. Ask only on the [`machine`] where it was seen.
     #[must_use]
     pub fn is_gone(self) -> bool {
-        self.start.is_some() && stat(self.pid).map(|stat| stat.start) != self.start
+        self.start.is_some_and(|start| look(self.pid).is_gone(start))
     }
 
     /// Whether it and every process of the group that it led are known to be gone. Ask only on the [`machine`] where it
@@ -42,14 +44,24 @@ impl ProcessId {
     #[must_use]
     pub fn group_is_gone(self) -> bool {
         // A group keeps its id as long as it has a member, so that nobody else can have got it meanwhile.
-        self.is_gone() && !all().any(|(_, stat)| stat.group == self.pid)
+        self.is_gone() && group_is_empty(self.pid)
     }
 }
 
+/// Whether neither a process nor a process group has this id, so that nothing is left of whoever had it.
+#[must_use]
+pub fn is_free(pid: u32) -> bool {
+    matches!(look(pid), Look::Nobody | Look::Ended) && group_is_empty(pid)
+}
+
 /// This boot of this machine, and this process namespace: only where both agree do process ids mean the same. Empty where
-/// there is no `/proc`.
+/// there is no `/proc`, or one of another namespace, which tells of other processes.
 #[must_use]
 pub fn machine() -> String {
+    let own = fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == std::process::id().to_string().as_str());
+    if !own {
+        return String::new();
+    }
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     let namespace = fs::read_link("/proc/self/ns/pid");
     match (boot, namespace) {
@@ -75,17 +87,77 @@ pub fn working_in(dir: &Utf8Path) -> Vec<u32> {
 struct Stat {
     group: u32,
     start: u64,
+    /// Whether it is a zombie.
+    ended: bool,
 }
 
-/// `None` if there is no such process, or only what is left of one (a zombie does nothing any more).
+/// What is seen of a process id.
+enum Look {
+    /// A process.
+    Runs(Stat),
+    /// What is left of one: a zombie does nothing any more.
+    Ended,
+    /// A process of which nothing can be read: another user's, where `/proc` is mounted with `hidepid`.
+    Hidden,
+    /// Nothing.
+    Nobody,
+}
+
+impl Look {
+    /// Whether the process that began at `then` is gone.
+    fn is_gone(&self, then: u64) -> bool {
+        match self {
+            Self::Runs(stat) => stat.start != then,
+            Self::Ended | Self::Nobody => true,
+            Self::Hidden => false,
+        }
+    }
+}
+
+fn look(pid: u32) -> Look {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"));
+    match text.ok().as_deref().and_then(parse) {
+        Some(stat) if stat.ended => Look::Ended,
+        Some(stat) => Look::Runs(stat),
+        // The kernel tells of every process, whoever may look at it.
+        None if answers(pid, test_kill_process) => Look::Hidden,
+        None => Look::Nobody,
+    }
+}
+
 fn stat(pid: u32) -> Option<Stat> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    match look(pid) {
+        Look::Runs(stat) => Some(stat),
+        _ => None,
+    }
+}
+
+/// Whether a group has no member but zombies.
+fn group_is_empty(group: u32) -> bool {
+    let (mut living, mut ended) = (false, false);
+    for (_, stat) in seen().filter(|(_, stat)| stat.group == group) {
+        living |= !stat.ended;
+        ended |= stat.ended;
+    }
+    // One that answers, and of whose members none is seen, has hidden ones.
+    !living && (ended || !answers(group, test_kill_process_group))
+}
+
+/// Whether a signal would reach somebody, or would be refused.
+fn answers(id: u32, test: impl Fn(Pid) -> Result<(), Errno>) -> bool {
+    let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+    id.is_some_and(|id| !matches!(test(id), Err(Errno::SRCH)))
 }
 
 fn all() -> impl Iterator<Item = (u32, Stat)> {
+    seen().filter(|(_, stat)| !stat.ended)
+}
+
+/// Every process that can be seen, zombies too.
+fn seen() -> impl Iterator<Item = (u32, Stat)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| Some((pid, stat(pid)?)))
+    pids.filter_map(|pid: u32| Some((pid, parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?)))
 }
 
 /// Fields 3 (state), 5 (process group) and 22 (start time) of `proc_pid_stat(5)`. The second field, the name in brackets,
@@ -95,7 +167,7 @@ fn parse(stat: &str) -> Option<Stat> {
     let state = fields.next()?;
     let group = fields.nth(1)?.parse().ok()?;
     let started = fields.nth(16)?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(Stat { group, start: started })
+    Some(Stat { group, start: started, ended: matches!(state, "Z" | "X") })
 }
 
 #[cfg(test)]
@@ -149,11 +221,27 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_seen_is_not_gone() {
+        assert!(!Look::Hidden.is_gone(1) && Look::Nobody.is_gone(1) && Look::Ended.is_gone(1));
+        let refused = |_| Err(Errno::PERM);
+        assert!(answers(1, refused) && answers(1, |_| Ok(())) && !answers(1, |_| Err(Errno::SRCH)));
+        let mut child = Command::new("true").process_group(0).spawn().unwrap();
+        let pid = child.id();
+        while !matches!(look(pid), Look::Ended) {
+            std::thread::yield_now();
+        }
+        assert!(is_free(pid), "a zombie, alone in its group");
+        child.wait().unwrap();
+        assert!(matches!(look(pid), Look::Nobody) && is_free(pid));
+        assert!(!is_free(std::process::id()));
+    }
+
+    #[test]
     fn a_strange_process_name_hides_nothing() {
         let rest = "1 77 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 10";
         let found = parse(&format!("7 (a b) c)) S {rest}")).unwrap();
         assert_eq!((found.group, found.start), (77, 987_654));
-        assert!(parse(&format!("7 (a) Z {rest}")).is_none());
+        assert!(parse(&format!("7 (a) Z {rest}")).unwrap().ended);
         assert!(parse("7 (a) S 1").is_none() && parse("").is_none());
     }
 }

@@ -222,6 +222,10 @@ pub struct Entry {
 pub struct Journal {
     path: Utf8PathBuf,
     file: File,
+    /// Where its last whole line ends, in bytes.
+    end: u64,
+    /// Whether something stands behind that which could not be taken back.
+    torn: bool,
     past: Past,
 }
 
@@ -234,7 +238,7 @@ impl Journal {
         }
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
         lock(&file, path)?;
-        let mut journal = Self { path: path.to_owned(), file, past: Past::default() };
+        let mut journal = Self { path: path.to_owned(), file, end: 0, torn: false, past: Past::default() };
         journal.write(Event::Opened(Box::new(opened)))?;
         // The name of the file must be on the disk too.
         if let Some(folder) = path.parent() {
@@ -251,23 +255,39 @@ impl Journal {
         let past = read(path)?;
         // A line that was cut off by the crash must not swallow the next one.
         let bytes = std::fs::read(path).map_err(failed)?;
-        if bytes.last().is_some_and(|last| *last != b'\n') {
-            let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        if whole < bytes.len() {
             file.set_len(whole as u64).and_then(|()| file.flush()).map_err(failed)?;
         }
-        Ok(Self { path: path.to_owned(), file, past })
+        Ok(Self { path: path.to_owned(), file, end: whole as u64, torn: false, past })
     }
 
     /// Writes down an event and brings it to the disk. What it announces may be done only after that.
     pub fn write(&mut self, event: Event) -> Result<(), JournalError> {
         let entry = Entry { at: Timestamp::now(), event };
         self.past.check(&entry.event).map_err(|source| JournalError::Illegal { path: self.path.clone(), source })?;
-        let failed = |source| JournalError::File { operation: "write", path: self.path.clone(), source };
-        let mut line = serde_json::to_vec(&entry).map_err(|error| failed(error.into()))?;
-        line.push(b'\n');
-        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(failed)?;
+        let written = serde_json::to_vec(&entry).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            self.append(&line)
+        });
+        written.map_err(|source| JournalError::File { operation: "write", path: self.path.clone(), source })?;
         self.past.take(entry);
         Ok(())
+    }
+
+    /// A line is there as a whole, or not at all: half of one (the disk is full) would swallow the next, and one that may
+    /// not have reached the disk would say what was then not done.
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.end)?;
+            self.torn = false;
+        }
+        let written = self.file.write_all(line).and_then(|()| self.file.sync_data());
+        match &written {
+            Ok(()) => self.end += line.len() as u64,
+            Err(_) => self.torn = self.file.set_len(self.end).is_err(),
+        }
+        written
     }
 
     /// What it says so far.

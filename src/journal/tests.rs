@@ -52,6 +52,29 @@ fn what_is_written_is_read_back() {
     assert_eq!(Past::of(past.entries()), past);
 }
 
+/// Where a file may not grow any more, a write ends in its middle, as it does where the disk is full.
+#[tokio::test]
+async fn half_a_line_does_not_stay() {
+    use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (_temp, path) = place();
+    let mut journal = Journal::create(&path, opened()).unwrap();
+    journal.write(begun(Step::Lock)).unwrap();
+    // It comes with such a write, and would end this process.
+    let _taken = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).unwrap();
+    let before = getrlimit(Resource::Fsize);
+    let full = std::fs::metadata(&path).unwrap().len() + 10;
+    setrlimit(Resource::Fsize, Rlimit { current: Some(full), ..before }).unwrap();
+    let refused = journal.write(done(Step::Lock));
+    setrlimit(Resource::Fsize, before).unwrap();
+    assert!(matches!(refused, Err(JournalError::File { operation: "write", .. })), "{refused:?}");
+    journal.write(Event::Failed { step: Step::Lock }).unwrap();
+    assert_eq!(&read(&path).unwrap(), journal.past());
+    drop(journal);
+    assert_eq!(Journal::resume(&path).unwrap().past().status(Step::Lock), Some(Status::Failed));
+}
+
 #[test]
 fn one_process_at_a_time_writes_it() {
     let (_temp, path) = place();

@@ -8,6 +8,7 @@
 mod apply;
 mod ask;
 mod aws_provider;
+mod aws_rollback;
 mod bad_input;
 mod bed;
 mod cancel;
@@ -24,6 +25,7 @@ mod outages;
 mod recover;
 mod redaction;
 mod revive;
+mod rollback;
 mod state;
 mod steps;
 mod summary;

@@ -53,3 +53,18 @@ fn a_table_that_is_not_there_is_named() {
     let done = fleet.plain("state").args(["unlock", "s3/a/terraform.tfstate"]).run().assert_code(3);
     done.assert_says(&["the dynamodb table `gone` does not exist in us-east-1", "aws dynamodb describe-table"]);
 }
+
+/// A Terraform that dies between the state and its digest leaves a state that no Terraform reads.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_digest_that_a_dead_run_left_wrong_is_made_right() {
+    let (fleet, table) = fleet();
+    let deploy = Deploy::new("orders");
+    fleet.deploy(&deploy);
+    fleet.apply().env("TFLEET_FAILPOINTS", "apply.after=kill").run();
+    let id = format!("{}/{}-md5", fleet.bucket().name, deploy.key());
+    let item = json!({"LockID": {"S": id}, "Digest": {"S": "5d41402abc4b2a76b9719d911017c592"}});
+    fleet.moto().dynamodb("PutItem", &json!({"TableName": table, "Item": item}));
+    fleet.tfleet("runs").arg("--recover").run().assert_code(0).assert_says(&["the digest of its state"]);
+    fleet.plan().arg("--detailed-exitcode").run().assert_code(0);
+}

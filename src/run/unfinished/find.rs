@@ -63,7 +63,8 @@ pub async fn find(access: &Access, wanted: &(dyn Fn(&StateAddress) -> bool + Syn
         };
         for lock in locks {
             let own = kept.iter().position(|kept| is_of(kept, &lock, site)).map(|at| kept.swap_remove(at));
-            let own = own.or_else(|| journals::of(&access.runs, lock.info.run, &lock.info.key));
+            let ended = || journals::of(&access.runs, lock.info.run, &lock.info.key);
+            let own = own.or_else(|| ended().filter(|kept| is_of(kept, &lock, site)));
             unfinished.extend(unfinished_of(own, Some(lock), Some(site), &seen, now).await);
         }
     }
@@ -127,7 +128,8 @@ async fn unfinished_of(
         None => (None, false, carried.unwrap_or_default()),
     };
     let who = Identity::of(&past, lock.as_ref())?;
-    let place = seen.place(&who.host, &who.machine, journal.as_deref());
+    let spoke = lock.as_ref().map(|lock| lock.info.heartbeat);
+    let place = seen.place(&who.host, &who.machine, journal.as_deref(), spoke);
     let here = place == Place::Here;
     let life = Life::of(&past, here, has_journal);
     let last_sign = past.entries().last().map(|entry| entry.at).max(lock.as_ref().map(|lock| lock.info.heartbeat))?;

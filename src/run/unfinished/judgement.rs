@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::store::CLOCK_SKEW;
+
 /// A heartbeat comes every 30 seconds; one that is younger than this says that its tfleet lives.
 const FRESH: SignedDuration = SignedDuration::from_mins(2);
 
@@ -98,11 +100,13 @@ pub fn judge(signs: &Signs, now: Timestamp) -> Judgement {
     if gone && has_journal {
         return Judgement::Dead;
     }
-    if silent > longest_lease {
+    // What it said last was said by its own clock.
+    let enough = longest_lease.saturating_add(CLOCK_SKEW);
+    if silent > enough {
         return Judgement::SilentLongEnough;
     }
     // The end of a lease that never ends is not reached.
-    Judgement::Unknown { from: last_sign.checked_add(longest_lease).unwrap_or(Timestamp::MAX) }
+    Judgement::Unknown { from: last_sign.checked_add(enough).unwrap_or(Timestamp::MAX) }
 }
 
 #[cfg(test)]
@@ -128,7 +132,7 @@ mod tests {
     #[test]
     fn each_combination_of_signs_has_its_judgement() {
         let long_ago = NOW - SignedDuration::from_hours(2);
-        let unknown = Judgement::Unknown { from: NOW + SignedDuration::from_mins(50) };
+        let unknown = Judgement::Unknown { from: NOW + SignedDuration::from_mins(50) + CLOCK_SKEW };
         let elsewhere = Signs { place: Place::Elsewhere, tfleet_gone: false, ..signs() };
         let cases = [
             ("both gone", signs(), Judgement::Dead),
@@ -171,8 +175,13 @@ mod tests {
             ),
             (
                 "elsewhere, at its last minute",
-                Signs { last_sign: NOW - LEASE, ..elsewhere },
+                Signs { last_sign: NOW - LEASE - CLOCK_SKEW, ..elsewhere },
                 Judgement::Unknown { from: NOW },
+            ),
+            (
+                "elsewhere, by a clock that is ten minutes late",
+                Signs { last_sign: NOW - LEASE - SignedDuration::from_mins(10), ..elsewhere },
+                Judgement::Unknown { from: NOW + CLOCK_SKEW - SignedDuration::from_mins(10) },
             ),
             ("elsewhere, for long", Signs { last_sign: long_ago, ..elsewhere }, Judgement::SilentLongEnough),
             (

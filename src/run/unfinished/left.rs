@@ -95,7 +95,7 @@ impl Life {
 fn is_gone(process: ProcessId) -> bool {
     match process.start {
         Some(_) => process.group_is_gone(),
-        None => ProcessId::of(process.pid).start.is_none(),
+        None => processes::is_free(process.pid),
     }
 }
 

@@ -25,10 +25,18 @@ impl Seen {
     /// Where something was that gave its host and machine so, and whose journal, if that is here, is the file `journal`.
     ///
     /// Another boot is a former one of this machine, and not one of another machine of the same name, only if the journal
-    /// lay on this disk before this boot: a copy of it (a restored cache, say) is younger.
-    pub(super) fn place(&self, host: &str, machine: &str, journal: Option<&Utf8Path>) -> Place {
+    /// lay on this disk before this boot: a copy of it (a restored cache, say) is younger. And whoever has given a sign of
+    /// life since this boot (`spoke`) lives elsewhere, on a disk that is shared.
+    pub(super) fn place(
+        &self,
+        host: &str,
+        machine: &str,
+        journal: Option<&Utf8Path>,
+        spoke: Option<Timestamp>,
+    ) -> Place {
         let changed = journal.and_then(|path| path.metadata().ok()).map(|meta| meta.ctime());
-        self.compare(host, machine, changed.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+        let changed = changed.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        self.compare(host, machine, changed.map(|changed| spoke.map_or(changed, |spoke| spoke.max(changed))))
     }
 
     fn compare(&self, host: &str, machine: &str, written: Option<Timestamp>) -> Place {
@@ -79,6 +87,18 @@ mod tests {
     fn this_machine_was_started_some_time_ago() {
         let seen = Seen::now();
         assert!(seen.booted.unwrap() < Timestamp::now());
-        assert_eq!(seen.place(&processes::host(), &processes::machine(), None), Place::Here);
+        assert_eq!(seen.place(&processes::host(), &processes::machine(), None, None), Place::Here);
+    }
+
+    #[test]
+    fn who_spoke_since_this_boot_is_no_former_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let journal = Utf8Path::from_path(file.path());
+        let booted = Timestamp::now() + jiff::SignedDuration::from_mins(1);
+        let here = Seen { host: "pod-0".to_owned(), machine: "b2 ns1".to_owned(), booted: Some(booted) };
+        let minute = jiff::SignedDuration::from_mins(1);
+        assert_eq!(here.place("pod-0", "b1 ns1", journal, None), Place::FormerBoot);
+        assert_eq!(here.place("pod-0", "b1 ns1", journal, Some(booted - minute)), Place::FormerBoot);
+        assert_eq!(here.place("pod-0", "b1 ns1", journal, Some(booted + minute)), Place::Elsewhere);
     }
 }

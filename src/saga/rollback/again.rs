@@ -238,7 +238,7 @@ impl Saga<'_> {
             }
         }
         match self.back_again(sound).await {
-            Ok(now) => Tried::Done(self.went_back(entry, manifest, sound, &now, ended).await),
+            Ok(now) => Tried::Done(self.went_back(entry, manifest, &now, ended).await),
             Err(why) => Tried::Broken(Failure::new("what the rollback has left is not as it should be").because(why)),
         }
     }
@@ -292,14 +292,15 @@ impl Saga<'_> {
         &mut self,
         entry: &SnapshotEntry,
         manifest: Manifest,
-        sound: &StateFile,
         now: &StateFile,
         ended: &mut Ended,
     ) -> Undo {
-        let undone = touched(self.before.as_ref(), Some(sound));
+        // What others changed in the account stands in neither list.
+        let undone = std::mem::take(&mut ended.touched);
         let count = |fate| undone.iter().filter(|one| one.fate == fate).count();
         let (created, changed) = (count(ResourceFate::Created), count(ResourceFate::Changed));
         ended.touched = touched(self.before.as_ref(), Some(now));
+        ended.touched.retain(|one| undone.iter().any(|before| before.address == one.address));
         let differ: Vec<&str> = ended.touched.iter().map(|one| one.address.as_str()).collect();
         let but = match differ[..] {
             [] => String::new(),

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::journal::Entry;
 use crate::model::{BackendKey, RunId};
 use crate::processes::{self, ProcessId};
+
+/// How much the clocks of two machines may differ: S3 itself refuses requests by a clock that is further off.
+pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 /// For whom a lock is taken.
 #[derive(Debug, Clone)]
@@ -98,7 +101,8 @@ impl LockInfo {
     /// Whether its holder has said nothing for longer than its credentials can live.
     #[must_use]
     pub fn is_silent(&self, now: Timestamp) -> bool {
-        now.duration_since(self.heartbeat).as_secs() > i64::try_from(self.longest_lease).unwrap_or(i64::MAX)
+        let longest = SignedDuration::from_secs(i64::try_from(self.longest_lease).unwrap_or(i64::MAX));
+        now.duration_since(self.heartbeat) > longest.saturating_add(CLOCK_SKEW)
     }
 
     /// Whether the holder lives, as far as this machine can tell.

@@ -25,7 +25,7 @@ use super::{Body, Precondition, StateStore, StoreError};
 use crate::journal::Entry;
 use crate::model::BackendKey;
 pub use find::{FoundLock, find_locks, remove_lock};
-pub use holder::{Holder, LockInfo, LockOwner};
+pub use holder::{CLOCK_SKEW, Holder, LockInfo, LockOwner};
 
 /// Why there is no lock (any more).
 #[derive(Debug, thiserror::Error)]

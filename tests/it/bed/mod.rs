@@ -17,7 +17,7 @@ mod left;
 mod moto;
 mod proxy;
 mod store;
-mod tools;
+pub mod tools;
 mod wait;
 mod wrapper;
 

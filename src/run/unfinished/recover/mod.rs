@@ -192,8 +192,8 @@ impl<'a> Work<'a> {
         let changing =
             self.of.past.steps().iter().map(|(step, _)| *step).find(|s| matches!(s, Step::Apply | Step::Destroy));
         self.undo_begun(changing)?;
-        // A lock that carries no journal yet may hide a Terraform.
-        if changing.is_some() || self.of.past.opened().is_none() {
+        // What a lock carries is as old as its last heartbeat: a Terraform may have been started since.
+        if changing.is_some() || self.of.journal.is_none() {
             self.put_right().await?;
         }
         self.undone(changing)?;
@@ -207,14 +207,14 @@ impl<'a> Work<'a> {
         self.write(Event::Ended { outcome })
     }
 
-    /// A holder elsewhere that spoke again while it was being looked at lives.
+    /// A holder elsewhere that spoke again while it was being looked at lives. One whose lock could not be read when it
+    /// was judged was taken for silent without having been listened to.
     fn still_silent(&self, now: Option<&LockSeen>) -> Result<(), Stop> {
-        let before = self.of.lock.as_ref().map(|lock| lock.info.heartbeat);
-        match now {
-            Some(now)
-                if matches!(self.lock, TfleetLock::Own { .. }) && before.is_some_and(|b| b != now.info.heartbeat) =>
-            {
-                Err(Stop::again("it has said that it lives, just now"))
+        let (TfleetLock::Own { .. }, Some(now)) = (&self.lock, now) else { return Ok(()) };
+        match self.of.lock.as_ref().map(|lock| lock.info.heartbeat) {
+            Some(before) if before != now.info.heartbeat => Err(Stop::again("it has said that it lives, just now")),
+            None if self.of.judgement == super::Judgement::SilentLongEnough => {
+                Err(Stop::again("its lock could not be read when it was judged, and is there"))
             }
             _ => Ok(()),
         }

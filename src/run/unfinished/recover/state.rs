@@ -29,7 +29,7 @@ impl Work<'_> {
     /// Section 7 of the design, case 1, and the comparison.
     pub(super) async fn put_right(&mut self) -> Result<(), Stop> {
         let locks = self.site.terraform_locks(self.of.past.locking().as_ref()).await?;
-        let was_locked = self.release_dead_locks(&locks).await?;
+        let (was_locked, foreign) = self.release_dead_locks(&locks).await?;
         let before = self.before().await?;
         if let Some(workspace) = &self.workspace {
             match workspace.errored_state() {
@@ -41,16 +41,42 @@ impl Work<'_> {
                 }
             }
         }
-        if self.of.past.may_have_changed() {
+        // Who holds Terraform's lock may be writing state and digest right now.
+        if !foreign {
+            self.repair_digest().await?;
+        }
+        let may_have_changed =
+            self.of.past.may_have_changed() || self.of.journal.is_none() && self.of.past.opened().is_some();
+        if may_have_changed {
             self.compare(&before, was_locked).await?;
         }
         Ok(())
     }
 
-    /// Releases those of Terraform's locks that the journal saw being taken. Whether there were any at all.
-    async fn release_dead_locks(&mut self, locks: &TerraformLocks) -> Result<bool, Stop> {
+    /// A Terraform, or a tfleet, that died between the state and its digest has left a state that nobody can read.
+    async fn repair_digest(&mut self) -> Result<(), Stop> {
+        if !self.is_ours() {
+            return Ok(());
+        }
+        let Some(table) = self.site.table(self.of.past.locking().as_ref()).await? else { return Ok(()) };
+        let states = States::new(std::sync::Arc::clone(&self.site.store), Some(table));
+        if states.repair_digest(&self.of.state.key).await.map_err(|error| not_repaired(&error))? {
+            self.report.done.push("the digest of its state in the lock table was made right".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether nobody else works on the state: its lock is still there, or was taken anew.
+    fn is_ours(&self) -> bool {
+        matches!(self.lock, TfleetLock::Own { .. }) || self.fresh.is_some()
+    }
+
+    /// Releases those of Terraform's locks that the journal saw being taken. Whether there were any at all, and whether
+    /// any are left.
+    async fn release_dead_locks(&mut self, locks: &TerraformLocks) -> Result<(bool, bool), Stop> {
         let key = &self.of.state.key;
         let found = locks.find(key).await?;
+        let mut foreign = false;
         for lock in &found {
             if !self.of.past.terraform_locks().any(|seen| seen == lock.id) {
                 let why =
@@ -58,11 +84,14 @@ impl Work<'_> {
                 let next =
                     format!("if nobody works on this state with terraform: tfleet state unlock {key} --id {}", lock.id);
                 self.report.operator(why, next);
+                foreign = true;
             } else if locks.remove(key, lock).await? {
                 self.report.done.push(format!("Terraform's lock {} was released", lock.id));
+            } else {
+                foreign = true;
             }
         }
-        Ok(!found.is_empty())
+        Ok((!found.is_empty(), foreign))
     }
 
     async fn before(&self) -> Result<Before, Stop> {
@@ -240,7 +269,7 @@ impl Work<'_> {
                 None
             }
         };
-        let own = matches!(self.lock, TfleetLock::Own { .. }) || self.fresh.is_some();
+        let own = self.is_ours();
         let before = match before {
             Before::State(state, _) => Some(&**state),
             Before::Nothing | Before::NotKept => None,
@@ -297,7 +326,15 @@ fn replaced(started: Option<&(String, u64)>, after: Option<&StateFile>) -> bool 
 }
 
 fn not_written(error: &StatesError) -> Stop {
-    let why = Failure::caused_by("the state that Terraform could not write is not saved yet", error).one_line();
+    not_done("the state that Terraform could not write is not saved yet", error)
+}
+
+fn not_repaired(error: &StatesError) -> Stop {
+    not_done("the digest of its state is not certain", error)
+}
+
+fn not_done(what: &str, error: &StatesError) -> Stop {
+    let why = Failure::caused_by(what, error).one_line();
     let mut hints = error.hints();
     hints.push("tfleet runs --recover".to_owned());
     Stop::new(why, hints.join("; then: "))

@@ -339,6 +339,48 @@ async fn a_lock_of_another_host_goes_only_after_a_long_silence() {
     }
 }
 
+/// What a lock carries is as old as its last heartbeat: the apply may have begun after it.
+#[tokio::test]
+async fn an_apply_that_the_carried_journal_does_not_know_yet_is_not_taken_for_none() {
+    let bed = Bed::new().await;
+    let heartbeat = Timestamp::now() - jiff::SignedDuration::from_hours(2);
+    let mut info = bed.lock_info(bed.run, heartbeat);
+    let journal = bed.journal();
+    let known = |entry: &crate::journal::Entry| !matches!(entry.event, Event::Begun { step: Step::Apply });
+    info.journal = journal.past().entries().iter().take_while(|entry| known(entry)).cloned().collect();
+    for entry in &mut info.journal {
+        entry.at = heartbeat;
+        if let Event::Opened(opened) = &mut entry.event {
+            "elsewhere".clone_into(&mut opened.machine);
+        }
+    }
+    "elsewhere".clone_into(&mut info.machine);
+    drop(journal);
+    std::fs::remove_dir_all(bed.cache.join("runs")).unwrap();
+    bed.put("locks/s3/a/terraform.tfstate.json", serde_json::to_vec(&info).unwrap()).await;
+    bed.put(TFLOCK, OURS).await;
+    let recovery = bed.recover().await;
+    assert_eq!(recovery.verdict, Verdict::Operator, "{recovery:?}");
+    let failure = recovery.failure.unwrap();
+    let why = failure.causes.join("\n");
+    assert!(why.contains("what its Terraform did last is not known here"), "{why}");
+    assert!(failure.next.join("\n").contains("--id ours"), "{failure:?}");
+    assert!(bed.get(TFLOCK).await.is_some(), "it was not seen being taken");
+}
+
+/// The locks could not be listed when it was judged; its journal is here, and has been silent (a restored cache, say).
+#[tokio::test]
+async fn a_lock_that_was_not_looked_at_before_is_not_taken_for_silent() {
+    let bed = Bed::new().await;
+    let journal = bed.journal();
+    drop(journal);
+    let mut found = bed.found().await.unfinished.remove(0);
+    (found.judgement, found.lock) = (Judgement::SilentLongEnough, None);
+    let recovery = recover(&found, &bed.access()).await;
+    assert_eq!(recovery.verdict, Verdict::NotDone, "{recovery:?}");
+    assert_eq!(bed.store.list("locks/").await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn a_run_that_died_before_it_changed_anything_gives_back_what_it_held() {
     for steps in 0..=5_usize {
