@@ -58,7 +58,7 @@ fn a_table_that_is_not_there_is_named() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_digest_that_a_dead_run_left_wrong_is_made_right() {
-    let (fleet, table) = fleet();
+    let (fleet, table) = Fleet::s3_with_table();
     let deploy = Deploy::new("orders");
     fleet.deploy(&deploy);
     fleet.apply().env("TFLEET_FAILPOINTS", "apply.after=kill").run();
