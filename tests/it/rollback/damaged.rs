@@ -15,6 +15,9 @@ fn about_to_grow(fleet: &Fleet) -> Deploy {
     deploy
 }
 
+/// What happens to a state, whether with a table, and the rule for the path of the state.
+type Damage<'d> = (&'d str, bool, &'d dyn Fn(&str) -> Rule);
+
 /// Section 7, 1, with a table: pushed, the digest right, and not rolled back: what was wanted is there.
 #[test]
 fn an_apply_that_could_only_not_save_is_not_rolled_back() {
@@ -22,8 +25,7 @@ fn an_apply_that_could_only_not_save_is_not_rolled_back() {
     let refused = |path: &str| Rule::on("PUT", path, Fault::Status(403, "AccessDenied")).times(1);
     let lost = |path: &str| Rule::on("PUT", path, Fault::LoseAnswer).times(12);
     let locked = |path: &str| Rule::on("DELETE", format!("{path}.tflock"), Fault::Status(403, "AccessDenied")).times(1);
-    let rules: [(&str, bool, &dyn Fn(&str) -> Rule); 3] =
-        [("refused", true, &refused), ("lost", true, &lost), ("locked", false, &locked)];
+    let rules: [Damage<'_>; 3] = [("refused", true, &refused), ("lost", true, &lost), ("locked", false, &locked)];
     for (what, table, rule) in rules {
         let (fleet, proxy) = Fleet::s3_with_faults();
         let fleet = if table { with_table(fleet) } else { fleet };
