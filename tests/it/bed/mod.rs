@@ -30,7 +30,7 @@ pub use moto::{Bucket, Keys, Moto, block_on};
 pub use proxy::{Fault, FaultProxy, Rule};
 pub use store::Store;
 pub use tools::terraform;
-pub use wait::{wait_for, wait_until};
+pub use wait::{wait_for, wait_until, wait_within};
 pub use wrapper::TerraformWrapper;
 
 /// The account that moto gives to keys it does not know: the one that runs tfleet and holds the states.

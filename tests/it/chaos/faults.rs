@@ -1,12 +1,14 @@
 //! What goes wrong.
 
+use std::time::Duration;
+
 use camino::Utf8PathBuf;
 use rustix::process::{Pid, Signal, kill_process};
 use tfleet::processes;
 
 use super::dice::Dice;
 use super::world::World;
-use crate::bed::{Done, Fault, Rule, Running, Tfleet, wait_until};
+use crate::bed::{Done, Fault, Rule, Running, Tfleet, wait_within};
 
 /// The points at which a run fails or dies.
 const STEPS: &[&str] =
@@ -83,16 +85,22 @@ impl Misfortune {
             runs.push(begin(world.fleet.apply()).spawn());
         }
         let main = usize::from(!self.destroy.is_empty());
-        wait_until("enough to happen", || {
+        wait_long("enough to happen", || {
             world.happened() >= from + self.after || !runs.iter_mut().any(Running::is_running)
         });
         strike(self.blow, dice, world, &mut runs[main]);
         let done = runs.into_iter().map(Running::wait_long).collect();
         let workspaces = workspaces(world);
-        wait_until("the end of every Terraform", || processes::working_in(&workspaces).is_empty());
+        wait_long("the end of every Terraform", || processes::working_in(&workspaces).is_empty());
         world.proxy.heal();
         done
     }
+}
+
+/// Two hundred deployments take their time.
+fn wait_long(what: &str, mut condition: impl FnMut() -> bool) {
+    let found = wait_within(Duration::from_secs(1200), || condition().then_some(()));
+    assert!(found.is_some(), "waited in vain for: {what}");
 }
 
 fn workspaces(world: &World) -> Utf8PathBuf {

@@ -3,8 +3,6 @@
 use super::{about_to_fail, assert_plain_terraform_plans, laid_out, ledger, rollback_records, with_table};
 use crate::bed::{Deploy, Fault, Fleet, Rule, TerraformWrapper, terraform};
 
-type Make<'a> = &'a dyn Fn(&str) -> Rule;
-
 fn path_of(fleet: &Fleet, deploy: &Deploy) -> String {
     format!("/{}/{}", fleet.bucket().name, deploy.key())
 }
@@ -17,6 +15,9 @@ fn about_to_grow(fleet: &Fleet) -> Deploy {
     deploy
 }
 
+/// What happens to a state, whether with a table, and the rule for the path of the state.
+type Damage<'d> = (&'d str, bool, &'d dyn Fn(&str) -> Rule);
+
 /// Section 7, 1, with a table: pushed, the digest right, and not rolled back: what was wanted is there.
 #[test]
 fn an_apply_that_could_only_not_save_is_not_rolled_back() {
@@ -24,8 +25,7 @@ fn an_apply_that_could_only_not_save_is_not_rolled_back() {
     let refused = |path: &str| Rule::on("PUT", path, Fault::Status(403, "AccessDenied")).times(1);
     let lost = |path: &str| Rule::on("PUT", path, Fault::LoseAnswer).times(12);
     let locked = |path: &str| Rule::on("DELETE", format!("{path}.tflock"), Fault::Status(403, "AccessDenied")).times(1);
-    let rules: [(&str, bool, Make<'_>); 3] =
-        [("refused", true, &refused), ("lost", true, &lost), ("locked", false, &locked)];
+    let rules: [Damage<'_>; 3] = [("refused", true, &refused), ("lost", true, &lost), ("locked", false, &locked)];
     for (what, table, rule) in rules {
         let (fleet, proxy) = Fleet::s3_with_faults();
         let fleet = if table { with_table(fleet) } else { fleet };
