@@ -27,6 +27,13 @@ pub(super) struct Applied {
     pub lock_id: Option<String>,
 }
 
+impl Applied {
+    /// Whether Terraform says that it did all that was asked of it.
+    pub fn went_well(&self) -> bool {
+        self.exit == Exit::Code(0) && self.record.errors.is_empty()
+    }
+}
+
 impl Saga<'_> {
     /// Runs apply or destroy.
     pub(super) async fn change(&mut self, action: Action) -> Result<Ended, Ended> {
@@ -42,7 +49,7 @@ impl Saga<'_> {
         self.outputs.push(spec.output.clone());
         let applied = self.watched(action.as_str(), &spec).await?;
         let saved = self.workspace()?.errored_state().is_none();
-        if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && saved {
+        if applied.went_well() && saved {
             let ended = self.changed(&applied);
             self.applied = Some(Arc::new(applied));
             return Ok(ended);

@@ -8,13 +8,14 @@ use serde_json::json;
 
 use super::output::{RawOutput, Recorder};
 use super::{Ended, Saga};
-use crate::event::Step;
+use crate::event::{Failure, Outcome, Step};
 use crate::journal::{Event, Fact};
+use crate::model::Action;
 use crate::store::{AuditName, Written, write_audit, write_output};
 
 impl Saga<'_> {
     /// Writes what happened, whatever happened.
-    pub(super) async fn write_audit_record(&mut self, ended: &Ended) {
+    pub(super) async fn write_audit_record(&mut self, ended: &mut Ended) {
         self.show(Step::Audit);
         self.scribe.note(Event::Begun { step: Step::Audit });
         let raw = self.close_log();
@@ -26,6 +27,9 @@ impl Saga<'_> {
             }
         };
         let written = audit_key.is_some();
+        if !written {
+            unwritten(self.task.action(), ended);
+        }
         if let Err(failed) = self.reach(Step::Audit, "after") {
             self.notice(&format!("after the audit record: {}", failed.one_line()));
         }
@@ -154,6 +158,19 @@ impl Saga<'_> {
             "journal": self.scribe.entries(),
         })
     }
+}
+
+/// What is done is done, but nothing tells of it: no success, and for whoever keeps the books.
+fn unwritten(action: Action, ended: &mut Ended) {
+    if ended.outcome.is_success() {
+        ended.outcome = Outcome::Failed;
+    }
+    let failure = ended
+        .failure
+        .get_or_insert_with(|| Box::new(Failure::new(format!("{action} is done, but its audit record is lost"))));
+    failure.next.push(
+        "neither the store nor the disk of the cache took the audit record: see that both can be written".to_owned(),
+    );
 }
 
 /// Removes a file with unredacted output.

@@ -62,7 +62,10 @@ impl Saga<'_> {
         self.show(Step::Recover);
         self.sound = None;
         let action = self.task.action();
-        *ended = self.failed(action, &applied);
+        // What failed may be no fault of Terraform's.
+        if !applied.went_well() {
+            *ended = self.failed(action, &applied);
+        }
         self.take_stock(&applied, ended).await;
         self.roll_back(&applied, ended).await;
         if let Some(failure) = &mut ended.failure

@@ -50,7 +50,7 @@ impl Saga<'_> {
                 ended
             }
         };
-        self.write_audit_record(&ended).await;
+        self.write_audit_record(&mut ended).await;
         // A journal that does not end says that something is left.
         if self.undo_all(&mut ended, is_held).await {
             self.scribe.note(Event::Ended { outcome: ended.outcome });
