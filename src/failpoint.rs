@@ -35,9 +35,17 @@ pub const fn at(_point: &str, _deployment: &str) -> Result<(), Injected> {
 }
 
 /// How often each undo is done.
+#[cfg(feature = "failpoints")]
 #[must_use]
 pub fn undo_rounds() -> usize {
-    if cfg!(feature = "failpoints") && std::env::var_os("TFLEET_UNDO_TWICE").is_some() { 2 } else { 1 }
+    if std::env::var_os("TFLEET_UNDO_TWICE").is_some() { 2 } else { 1 }
+}
+
+/// How often each undo is done.
+#[cfg(not(feature = "failpoints"))]
+#[must_use]
+pub const fn undo_rounds() -> usize {
+    1
 }
 
 #[cfg(feature = "failpoints")]

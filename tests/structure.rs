@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The modules in the order in which they may import one another: a module imports only what stands in an earlier
 /// group. Those of one group never import each other.
@@ -27,6 +28,9 @@ const LONGEST_FILE: usize = 600;
 
 /// Where text may be printed: the edge of the command line and the displays. Tests may, too.
 const PRINTERS: &[&str] = &["src/main.rs", "src/cli/", "src/report/"];
+
+/// What only a binary with the feature `failpoints` reads.
+const FAILPOINT_VARIABLES: &[&str] = &["TFLEET_FAILPOINTS", "TFLEET_UNDO_TWICE"];
 
 /// The module below `src/` that a file belongs to; none for `main.rs` and `lib.rs`.
 fn module_of(path: &str) -> Option<&str> {
@@ -239,4 +243,36 @@ fn strings_and_comments_are_no_code() {
     let raw = "let a = r#\"crate::cli \\\"#; let b = '\\\"'; let c = '\\''; crate::hcl::X";
     assert_eq!(imports(&code(raw)).into_iter().collect::<Vec<_>>(), [(1, "hcl".to_owned())]);
     assert_eq!(imports(&code(text)).into_iter().collect::<Vec<_>>(), [(2, "model".to_owned())]);
+}
+
+/// A released binary has no failpoints: no default feature turns them on, and nothing reads their variables without it.
+#[test]
+fn only_the_tests_have_failpoints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap_or_default();
+    let features = manifest.split("\n[").find_map(|section| section.strip_prefix("features]")).unwrap_or_default();
+    let turned_on = features.lines().find(|line| !line.starts_with('#') && line.matches("failpoints").count() > 0);
+    assert_eq!(turned_on, Some("failpoints = []"), "it is a feature, and the first that names it is itself");
+    assert_eq!(features.lines().filter(|line| line.contains("\"failpoints\"")).count(), 0, "no feature turns it on");
+
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        if file.ends_with("failpoint.rs") {
+            // Items end with a brace at the beginning of a line.
+            for item in text.split("\n}\n").filter(|item| code(item).contains("env::")) {
+                assert!(item.contains("#[cfg(feature = \"failpoints\")]"), "{item}");
+            }
+        } else {
+            for variable in FAILPOINT_VARIABLES {
+                assert!(!text.contains(variable), "{} has {variable}", file.display());
+            }
+        }
+    }
+    // What is true of the text is true of the binary.
+    for variable in FAILPOINT_VARIABLES {
+        let grep = Command::new("grep").args(["-qaF", variable, env!("CARGO_BIN_EXE_tfleet")]).status();
+        assert_eq!(grep.is_ok_and(|status| status.success()), cfg!(feature = "failpoints"), "{variable} in the binary");
+    }
 }

@@ -103,7 +103,7 @@ fn numbers(line: &[u8], hints: Hints, spans: &mut Vec<Span>) {
     let mut address_end = 0;
     runs(line, DIGIT, 1, |start, end| {
         for start in starts(line, start, end) {
-            if hints.digits && end - start == 12 && is_alone(line, start, end) {
+            if hints.digits && end - start == 12 && is_alone(line, start, end) && !ends_uuid(line, start) {
                 spans.push(Span::new(start, end, Mask::Redacted));
             }
             // The parts of one address are not the beginnings of others.
@@ -132,6 +132,15 @@ fn starts(line: &[u8], start: usize, end: usize) -> impl Iterator<Item = usize> 
         })
     };
     [Some(start), behind(b"%", 2), behind(b"\\u", 4)].into_iter().flatten()
+}
+
+/// Whether what begins at `start` is the last group of a UUID: run ids and lock ids are to be read, and one in 280 ends in
+/// twelve digits.
+fn ends_uuid(line: &[u8], start: usize) -> bool {
+    const BEFORE: &[u8] = b"xxxxxxxx-xxxx-xxxx-xxxx-";
+    let Some(first) = start.checked_sub(BEFORE.len()) else { return false };
+    let fits = |(byte, shape): (&u8, &u8)| if *shape == b'x' { byte.is_ascii_hexdigit() } else { byte == shape };
+    line[first..start].iter().zip(BEFORE).all(fits) && is_word_start(line, first)
 }
 
 /// Whether nothing that belongs to a word or a longer number touches the bytes from `start` to `end`.

@@ -46,11 +46,33 @@ fn follow<'a>(attributes: &'a Value, path: &Value) -> &'a Value {
         };
         match next {
             Some(next) => value = next,
-            None if value.is_object() && key.is_string() => return &Value::Null,
-            None => return value,
+            None => match dynamic(value) {
+                Some(inner) => match key.as_str().and_then(|name| inner.get(name)) {
+                    Some(next) => value = next,
+                    None => return inner,
+                },
+                None if value.is_object() && key.is_string() => return &Value::Null,
+                None => return value,
+            },
         }
     }
-    value
+    // Its type is no secret, and a word like `string` would be hidden everywhere.
+    dynamic(value).unwrap_or(value)
+}
+
+/// The value of an attribute whose type only the value tells (`input` of `terraform_data`): a state writes both down, and
+/// paths name neither.
+fn dynamic(value: &Value) -> Option<&Value> {
+    let object = value.as_object().filter(|object| object.len() == 2)?;
+    let is_type = match &object.get("type")? {
+        Value::String(name) => matches!(name.as_str(), "string" | "number" | "bool" | "dynamic"),
+        Value::Array(parts) => {
+            let kind = parts.first().and_then(Value::as_str);
+            kind.is_some_and(|kind| matches!(kind, "list" | "set" | "map" | "tuple" | "object"))
+        }
+        _ => false,
+    };
+    object.get("value").filter(|_| is_type)
 }
 
 /// The sensitive values of a plan, each once.
@@ -339,6 +361,8 @@ mod tests {
                     "blocks": [{"key": "first-shown"}, {"key": "second-secret", "id": "second-shown"}],
                     "tags": {"Secret": "tag-secret", "Name": "tag-shown"},
                     "set": [{"v": "set-secret"}],
+                    "input": {"value": {"a": "dynamic-secret", "b": "dynamic-shown"}, "type": ["object", {}]},
+                    "whole": {"value": "text-secret", "type": "string"},
                 },
                 "sensitive_attributes": [
                     [{"type": "get_attr", "value": "password"}],
@@ -350,6 +374,8 @@ mod tests {
                     [{"type": "get_attr", "value": "tags"}, {"type": "index", "value": {"value": "Secret", "type": "string"}}],
                     [{"type": "get_attr", "value": "set"}, {"type": "index", "value": {"value": {"v": 1}, "type": "object"}}],
                     [{"type": "get_attr", "value": "absent"}],
+                    [{"type": "get_attr", "value": "input"}, {"type": "get_attr", "value": "a"}],
+                    [{"type": "get_attr", "value": "whole"}],
                 ],
             }]}],
         });
@@ -359,11 +385,13 @@ mod tests {
             [
                 "12345678",
                 "attribute-secret",
+                "dynamic-secret",
                 "nested-secret",
                 "output-secret",
                 "second-secret",
                 "set-secret",
                 "tag-secret",
+                "text-secret",
             ]
         );
     }

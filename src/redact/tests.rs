@@ -79,6 +79,9 @@ fn account_ids_stand_alone() {
         ("111111111111,222222222222", "***REDACTED***,***REDACTED***"),
     ]);
     check_shown(&["12345678901", "1234567890123", "a123456789012", "123456789012f", "0x1234567890123"]);
+    // The id of a run or of a lock.
+    check_shown(&["run 01a1fccc-4e47-73f6-868b-521420857711 on", "01a1fccc-4e47-73f6-868b-521420857711"]);
+    check(&[("a1fccc-4e47-73f6-868b-521420857711", "a1fccc-4e47-73f6-868b-***REDACTED***")]);
 }
 
 #[test]

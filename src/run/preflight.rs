@@ -16,7 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::Channels;
-use super::revive::Revived;
+use super::revive::{REVIVED_DIR, Revived};
 use crate::config::Settings;
 use crate::discover::Discovery;
 use crate::event::Failure;
@@ -24,7 +24,7 @@ use crate::execute::{Environment, Stop, Terraform, TerraformError};
 use crate::files;
 use crate::model::{Action, Deployment, RunId, SnapshotReason};
 use crate::redact::Redactor;
-use crate::saga::{Context, OwnedToolchain};
+use crate::saga::{Context, OwnedToolchain, check_space};
 use crate::store::LockOwner;
 use crate::store::{KnownFiles, Outbox};
 use crate::workspace::CacheDirs;
@@ -76,10 +76,6 @@ pub struct Ready {
     pub notices: Vec<String>,
 }
 
-/// Below this much free space in the cache, nothing is started: a full disk in the middle of an apply loses logs and,
-/// where the store is local, states. In bytes.
-const LEAST_SPACE: u64 = 64 * 1024 * 1024;
-
 /// Checks everything and opens what the run needs.
 pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let settings = request.settings;
@@ -118,6 +114,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     notices.extend(dropped_notice());
     let runs = cache.root().join("runs");
     prune::prune(&runs, std::time::SystemTime::now());
+    prune::prune_revived(&settings.cache_dir.join(REVIVED_DIR), std::time::SystemTime::now());
     let runs = runs.join(run_id.to_string());
     let private_dir = runs.join("private");
     let journals_dir = runs.join("journals");
@@ -179,17 +176,6 @@ pub async fn find_terraform(settings: &Settings, environment: &Environment) -> R
         };
         Failure::caused_by("there is no Terraform to run", &error).next(next)
     })
-}
-
-fn check_space(dir: &Utf8Path) -> Result<(), Failure> {
-    let Ok(disk) = rustix::fs::statvfs(dir.as_std_path()) else { return Ok(()) };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if free >= LEAST_SPACE {
-        return Ok(());
-    }
-    Err(Failure::new(format!("the disk of {dir} is nearly full: {} MiB are free", free / 1024 / 1024))
-        .because("logs and workspaces are written there while deployments run")
-        .next("make room, or set TFLEET_CACHE_DIR to a directory on another disk"))
 }
 
 fn toolchain(terraform: &Terraform) -> OwnedToolchain {

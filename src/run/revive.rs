@@ -9,9 +9,13 @@ use tempfile::TempDir;
 use crate::config::Settings;
 use crate::discover::{Discovery, Options, discover};
 use crate::event::Failure;
+use crate::files;
 use crate::hcl::RootModule;
 use crate::model::{BackendKey, Deployment, FileKind, Secret, SnapshotEntry, StateAddress};
 use crate::store::{SnapshotError, StateStore, find_snapshot, materialize, read_index, read_manifest};
+
+/// Where, in the cache, the files of revived deployments are.
+pub(super) const REVIVED_DIR: &str = "revived";
 
 /// A deployment as it was at an earlier apply, with a folder that stands for the repository of that time.
 pub struct Revived {
@@ -57,8 +61,9 @@ pub async fn revive(
     let made = |error: &(dyn std::error::Error + 'static)| {
         Failure::caused_by(format!("the files of {key} cannot be made again"), error)
     };
-    let folder = tempfile::Builder::new().prefix("revived-").tempdir_in(&settings.cache_dir);
-    let folder = folder.map_err(|error| made(&error))?;
+    let place = settings.cache_dir.join(REVIVED_DIR);
+    files::private_dir(&place).map_err(|error| made(&error))?;
+    let folder = tempfile::Builder::new().tempdir_in(&place).map_err(|error| made(&error))?;
     let top = Utf8Path::from_path(folder.path()).ok_or_else(|| Failure::new("the cache directory is not UTF-8"))?;
     let top = top.canonicalize_utf8().map_err(|error| made(&error))?.join("repository");
     materialize(store, &manifest, &top, &[FileKind::Source, FileKind::LockFile]).await.map_err(|error| made(&error))?;

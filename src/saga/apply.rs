@@ -1,8 +1,8 @@
 //! Apply and destroy: the command that changes things, and what its output tells.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
@@ -40,22 +40,7 @@ impl Saga<'_> {
         // What it did must be known until it is written down.
         spec.keep_output = true;
         self.outputs.push(spec.output.clone());
-        let stop = self.ctx.stop.clone();
-        let mut sink = Sink {
-            record: ApplyRecord::default(),
-            stray: ErrorText::default(),
-            probe: LockProbe::new(self),
-            events: self.ctx.events.clone(),
-            deployment: self.deployment.name.clone(),
-            scribe: self.scribe.clone(),
-            told: Instant::now(),
-            recorder: self.recorder()?,
-        };
-        let ended = run_telling(&spec, stop, &mut sink).await;
-        let Sink { record, stray, probe, .. } = sink;
-        let lock_id = probe.finish().await;
-        let exit = ended.map_err(|error| not_run(action, &error))?;
-        let applied = Applied { exit, record, stray: stray.finish(), lock_id };
+        let applied = self.watched(action.as_str(), &spec).await?;
         let saved = self.workspace()?.errored_state().is_none();
         if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && saved {
             let ended = self.changed(&applied);
@@ -67,6 +52,26 @@ impl Saga<'_> {
         Err(ended)
     }
 
+    /// Runs a command that changes things: what it did, and which lock it held.
+    pub(super) async fn watched(&mut self, name: &str, spec: &Spec) -> Result<Applied, Ended> {
+        let stop = self.ctx.stop.clone();
+        let mut sink = Sink {
+            record: Arc::default(),
+            stray: ErrorText::default(),
+            probe: LockProbe::new(self),
+            events: self.ctx.events.clone(),
+            deployment: self.deployment.name.clone(),
+            scribe: self.scribe.clone(),
+            recorder: self.recorder()?,
+        };
+        let ended = run_telling(spec, stop, &mut sink).await;
+        let Sink { record, stray, probe, .. } = sink;
+        let record = record.lock().map(|mut record| std::mem::take(&mut *record)).unwrap_or_default();
+        let lock_id = probe.finish().await;
+        let exit = ended.map_err(|error| not_run(name, &error))?;
+        Ok(Applied { exit, record, stray: stray.finish(), lock_id })
+    }
+
     fn changed(&self, applied: &Applied) -> Ended {
         let has_changes = applied.record.has_changes || applied.record.done.any() || self.saved_plan.is_some();
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
@@ -74,29 +79,50 @@ impl Saga<'_> {
     }
 }
 
-/// Runs a command; when the run is to end, the journal is sent to the store at once: there may be no time for it later.
+/// Runs a command, and keeps the lock told what Terraform is working on; also when it prints nothing more, for then
+/// somebody may have to look for just that. When the run is to end, the journal is sent to the store at once: there may be
+/// no time for it later.
 async fn run_telling(spec: &Spec, stop: watch::Receiver<Stop>, sink: &mut Sink<'_>) -> Result<Exit, ProcessError> {
-    let scribe = sink.scribe.clone();
+    let (scribe, record) = (sink.scribe.clone(), Arc::clone(&sink.record));
+    let tell = || {
+        if let Ok(record) = record.lock()
+            && record.started
+        {
+            scribe.working(&record);
+        }
+    };
     let mut stopped = stop.clone();
     let mut told = scribe.of(spec, sink);
     let running = run(spec, stop, &mut told);
     tokio::pin!(running);
-    tokio::select! {
-        biased;
-        ended = &mut running => return ended,
-        _ = stopped.wait_for(|stop| *stop > Stop::No) => {}
-    }
-    tokio::join!(running, scribe.send()).0
+    let mut ticks = tokio::time::interval(TELL);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut running => break Some(ended),
+            _ = stopped.wait_for(|stop| *stop > Stop::No) => break None,
+            _ = ticks.tick() => tell(),
+        }
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        tell();
+        tokio::join!(running, scribe.send()).0
+    };
+    // The last word: what it has ended is not open.
+    tell();
+    ended
 }
 
 /// Nothing was changed by what did not start; of what was lost after that, nobody knows what it does.
-fn not_run(action: Action, error: &ProcessError) -> Ended {
+fn not_run(name: &str, error: &ProcessError) -> Ended {
     match error {
         ProcessError::Output { .. } | ProcessError::Spawn { .. } => {
-            Ended::failed(Failure::caused_by(format!("terraform {action} did not start"), error))
+            Ended::failed(Failure::caused_by(format!("terraform {name} did not start"), error))
         }
         ProcessError::Lost { .. } => {
-            let failure = Failure::caused_by(format!("terraform {action} was lost while it ran"), error)
+            let failure = Failure::caused_by(format!("terraform {name} was lost while it ran"), error)
                 .next("make sure that it has ended, then compare its state and its account with the log");
             Ended::new(Outcome::NeedsOperator, Some(failure))
         }
@@ -105,19 +131,17 @@ fn not_run(action: Action, error: &ProcessError) -> Ended {
 
 /// Takes the stream of an apply.
 struct Sink<'a> {
-    record: ApplyRecord,
+    record: Arc<Mutex<ApplyRecord>>,
     stray: ErrorText,
     probe: LockProbe,
     events: UnboundedSender<RunEvent>,
     deployment: String,
     scribe: Scribe,
-    /// When the lock was told last what Terraform is working on.
-    told: Instant,
     recorder: &'a mut Recorder,
 }
 
 /// How often the lock is told what Terraform is working on; its heartbeat takes the newest.
-const TELL: Duration = Duration::from_millis(200);
+const TELL: Duration = Duration::from_secs(1);
 
 impl Output for Sink<'_> {
     fn line(&mut self, line: &str) {
@@ -126,8 +150,11 @@ impl Output for Sink<'_> {
             self.recorder.line(line);
             return;
         };
-        self.record.take(&message);
-        if self.record.started {
+        let started = self.record.lock().is_ok_and(|mut record| {
+            record.take(&message);
+            record.started
+        });
+        if started {
             self.probe.start();
         }
         for line in message.text().lines() {
@@ -150,12 +177,11 @@ impl Output for Sink<'_> {
 
     fn pause(&mut self) {
         self.recorder.pause();
-        if self.record.started && self.told.elapsed() >= TELL {
-            self.scribe.working(&self.record);
-            self.told = Instant::now();
-        }
     }
 }
+
+/// How long until the lock is looked at again where it could not be read.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Reads the id of Terraform's lock while Terraform holds it, so that this very lock, and no other, may be released
 /// if Terraform dies with it.
@@ -176,9 +202,17 @@ impl LockProbe {
         let Some((locks, key, scribe)) = self.target.take() else { return };
         let ended = Arc::clone(&self.ended);
         self.reading = Some(tokio::spawn(async move {
-            let id = locks.id(&key).await.ok()?;
+            // The store may be away just now; Terraform holds its lock for as long as it works.
+            let id = loop {
+                if let Ok(Some(id)) = locks.id(&key).await {
+                    break id;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            };
             // Once Terraform is gone, the lock may be somebody else's.
-            let id = id.filter(|_| !ended.load(Ordering::SeqCst))?;
+            if ended.load(Ordering::SeqCst) {
+                return None;
+            }
             scribe.learn(Fact::TerraformLock { id: id.clone() });
             Some(id)
         }));
@@ -192,6 +226,10 @@ impl LockProbe {
 
     async fn finish(mut self) -> Option<String> {
         self.ended();
-        self.reading?.await.ok()?
+        let reading = self.reading?;
+        if !reading.is_finished() {
+            reading.abort();
+        }
+        reading.await.ok()?
     }
 }

@@ -18,8 +18,17 @@ impl Saga<'_> {
         self.show(Step::Audit);
         self.scribe.note(Event::Begun { step: Step::Audit });
         let raw = self.close_log();
-        let (audit_key, output_key) = self.audit(ended, raw).await;
+        let (audit_key, output_key) = match self.reach(Step::Audit, "before") {
+            Ok(()) => self.audit(ended, raw).await,
+            Err(failed) => {
+                self.notice(&format!("the audit record is lost: {}", failed.one_line()));
+                (None, None)
+            }
+        };
         let written = audit_key.is_some();
+        if let Err(failed) = self.reach(Step::Audit, "after") {
+            self.notice(&format!("after the audit record: {}", failed.one_line()));
+        }
         self.scribe.note(if written { Event::Done { step: Step::Audit } } else { Event::Failed { step: Step::Audit } });
         if let Some(place) = &audit_key {
             self.scribe.learn(Fact::Audit { place: place.clone() });
@@ -148,7 +157,7 @@ impl Saga<'_> {
 }
 
 /// Removes a file with unredacted output.
-fn remove_output(path: &Utf8Path) {
+pub(super) fn remove_output(path: &Utf8Path) {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(%path, %error, "the unredacted output could not be removed");

@@ -63,8 +63,9 @@ impl Saga<'_> {
         let when = Precondition::Matches(damaged.etag.clone());
         let key = self.deployment.state.key.clone();
         if let Err(error) = self.states().write(&key, best.bytes, when).await {
-            let next = error.hints().join("; ");
-            return say(format!("the state in the store is {why}, and was not replaced: {error}"), &next);
+            let hints = error.hints().join("; ");
+            let next = if hints.is_empty() { &look } else { &hints };
+            return say(format!("the state in the store is {why}, and was not replaced: {error}"), next);
         }
         say(
             format!(
@@ -73,29 +74,35 @@ impl Saga<'_> {
             ),
             "plan, and see whether the state and the account agree, before anything is applied",
         );
-        ended.touched = self.touched(Some(&best.state), applied);
+        ended.touched = self.touched_since(&best.state, applied);
         unsure(ended);
     }
 
     /// Of the same lineage, not older than the state that this run started from, and with the highest serial.
     async fn best_known(&self, errored: Option<Candidate>) -> Option<Candidate> {
-        let mut all: Vec<Candidate> = errored.into_iter().collect();
-        all.extend(self.newest_version().await);
-        all.extend(self.backup_again().await);
-        let fits = |candidate: &Candidate| match &self.before {
-            Some(before) => candidate.state.lineage == before.lineage && candidate.state.serial >= before.serial,
-            None => true,
+        // Without a state before, this run gave its state a lineage of its own.
+        let lineage = self.before.as_ref().or(errored.as_ref().map(|errored| &errored.state));
+        let lineage = lineage.map(|state| state.lineage.clone());
+        let lowest = self.before.as_ref().map_or(0, |before| before.serial);
+        let fits = |state: &StateFile| {
+            lineage.as_ref().is_none_or(|lineage| *lineage == state.lineage) && state.serial >= lowest
         };
+        let mut all: Vec<Candidate> = errored.into_iter().filter(|candidate| fits(&candidate.state)).collect();
+        all.extend(self.newest_version(&fits).await);
+        all.extend(self.backup_again().await.filter(|candidate| fits(&candidate.state)));
         // Of several with one serial the first one, which is nearest to what Terraform had.
-        all.into_iter().filter(fits).rev().max_by_key(|candidate| candidate.state.serial)
+        all.into_iter().rev().max_by_key(|candidate| candidate.state.serial)
     }
 
-    async fn newest_version(&self) -> Option<Candidate> {
+    /// The newest version that fits: between them there may be states of somebody else.
+    async fn newest_version(&self, fits: &(impl Fn(&StateFile) -> bool + Sync)) -> Option<Candidate> {
         let key = self.deployment.state.key.as_str();
         let versions = self.store.versions(key).await.ok()?;
         for version in versions.into_iter().filter(|version| !version.deleted).take(VERSIONS) {
             let Ok(Some(object)) = self.store.get_version(key, &version.id).await else { continue };
-            if let Ok(state) = StateFile::parse(&object.bytes) {
+            if let Ok(state) = StateFile::parse(&object.bytes)
+                && fits(&state)
+            {
                 return Some(Candidate { place: format!("version {}", version.id), bytes: object.bytes, state });
             }
         }

@@ -59,7 +59,10 @@ impl Saga<'_> {
         let Some(lock) = self.lock.take() else { return true };
         match lock.release().await {
             Ok(Released::Clean) => {}
-            Ok(Released::Gone) => self.notice("its lock was removed by somebody while it ran"),
+            // Where the answer to a delete is lost, the next try finds nothing.
+            Ok(Released::Gone) => self.notice(
+                "its lock was not there any more when it was given back: somebody removed it, or an answer of the store was lost",
+            ),
             Ok(Released::Taken(by)) => {
                 self.notice(&format!(
                     "its lock was taken by somebody else while it ran: {}",

@@ -20,6 +20,7 @@ mod recover;
 mod result;
 mod retry;
 mod rollback;
+mod room;
 mod scribe;
 mod snapshot;
 mod state;
@@ -52,6 +53,7 @@ use crate::tfstate::StateFile;
 use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, PreparedModule, SourceTree, Workspace};
 
 pub use kept::Kept;
+pub use room::check_space;
 
 use apply::Applied;
 use output::Recorder;
@@ -274,7 +276,7 @@ struct Saga<'c> {
     applied: Option<Arc<Applied>>,
     /// The state that is there after a failed command, where it is sound and this run's.
     sound: Option<StateFile>,
-    /// Whether the failed apply was undone, and must not be undone again.
+    /// Whether it was tried to undo the failed apply, which is done once.
     undone: bool,
     /// Where the record of its undoing is.
     rollback_key: Option<String>,

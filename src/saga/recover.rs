@@ -11,13 +11,14 @@ use super::damaged::Candidate;
 use super::failure::{ended_how, still_locked, with_hints};
 use super::{Ended, Saga};
 use camino::Utf8Path;
+use jiff::Timestamp;
 
 use crate::event::{Failure, Outcome, ResourceFate, Step, TouchedResource};
 use crate::execute::{ErrorText, Exit, args, run};
 use crate::files;
 use crate::journal::Fact;
 use crate::model::Action;
-use crate::store::{Object, keep_recovered};
+use crate::store::{Object, StoreError, keep_recovered};
 use crate::tfstate::{StateFile, touched_and_unknown};
 
 /// The name of the file in which Terraform leaves a state that it could not write.
@@ -50,7 +51,7 @@ impl Saga<'_> {
             },
             changes: applied.record.done,
             has_changes: applied.record.done.any(),
-            ..Ended::failed(failure_of(action, applied, self.ctx.settings.run.timeout))
+            ..Ended::failed(failure_of(action.as_str(), applied, self.ctx.settings.run.timeout))
         }
     }
 
@@ -62,13 +63,7 @@ impl Saga<'_> {
         self.sound = None;
         let action = self.task.action();
         *ended = self.failed(action, &applied);
-        let Ok(errored) = self.workspace().map(|workspace| workspace.dir.join(ERRORED)) else { return };
-        if errored.exists() {
-            self.rescue(&errored, &applied, ended).await;
-        } else {
-            self.release_dead_lock(&applied, ended).await;
-            self.compare(&applied, ended).await;
-        }
+        self.take_stock(&applied, ended).await;
         self.roll_back(&applied, ended).await;
         if let Some(failure) = &mut ended.failure
             && failure.next.is_empty()
@@ -80,9 +75,20 @@ impl Saga<'_> {
         }
     }
 
+    /// Finds out what a command left, saves what it could not save, and releases the lock that it could not release.
+    pub(super) async fn take_stock(&mut self, applied: &Applied, ended: &mut Ended) {
+        let Ok(errored) = self.workspace().map(|workspace| workspace.dir.join(ERRORED)) else { return };
+        if errored.exists() {
+            self.rescue(&errored, applied, ended).await;
+        } else {
+            self.release_dead_lock(applied, ended).await;
+            self.compare(applied, ended).await;
+        }
+    }
+
     /// Saves a state that Terraform could not write: a copy first, then the push, if the state in the store is one that
     /// this very run may write over.
-    pub(super) async fn rescue(&mut self, errored: &Utf8Path, applied: &Applied, ended: &mut Ended) {
+    async fn rescue(&mut self, errored: &Utf8Path, applied: &Applied, ended: &mut Ended) {
         let bytes = match std::fs::read(errored) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -123,7 +129,10 @@ impl Saga<'_> {
         }
         // The write may have arrived, and only its answer been lost.
         let arrived = found.is_ok_and(|now| now.as_ref() == Some(&state));
-        if !arrived {
+        if arrived {
+            // Its digest is written after it, and only by whoever got the answer.
+            self.repair_digest().await;
+        } else {
             if let Err(why) = self.may_push(&state).await {
                 return refuse(ended, why);
             }
@@ -141,7 +150,8 @@ impl Saga<'_> {
                     tracing::warn!(%errored, %error, "the rescued state could not be removed");
                 }
                 unsure(ended);
-                self.sound = Some(now);
+                // A later one is not only this run's.
+                self.sound = Some(now).filter(|now| *now == state);
             }
             Ok(_) => refuse(ended, "the store does not show the state that was pushed".to_owned()),
             Err(why) => refuse(ended, why.to_string()),
@@ -164,7 +174,12 @@ impl Saga<'_> {
     async fn keep_copy(&mut self, errored: &Utf8Path, bytes: &[u8]) -> String {
         // The same name each time, so that the same copy is not kept twice.
         let (key, run) = (&self.deployment.state.key, self.ctx.run_id);
-        match keep_recovered(&*self.store, bytes.to_vec(), key, run, self.started).await {
+        let mut kept = keep_recovered(&*self.store, bytes.to_vec(), key, run, self.started).await;
+        // The rollback of this very apply could not save its state either.
+        if kept.as_ref().is_err_and(StoreError::is_precondition) {
+            kept = keep_recovered(&*self.store, bytes.to_vec(), key, run, Timestamp::now()).await;
+        }
+        match kept {
             Ok(key) => {
                 self.scribe.learn(Fact::Rescued { place: key.clone() });
                 self.recovered_key = Some(key.clone());
@@ -260,7 +275,7 @@ impl Saga<'_> {
     }
 
     /// A failed apply without an errored state: the store's state is the truth, if it is one this run may have written.
-    async fn compare(&mut self, applied: &Applied, ended: &mut Ended) {
+    pub(super) async fn compare(&mut self, applied: &Applied, ended: &mut Ended) {
         let mut operator = |why: String, next: &str| {
             ended.outcome = Outcome::NeedsOperator;
             if let Some(failure) = &mut ended.failure {
@@ -292,6 +307,16 @@ impl Saga<'_> {
                     "find out who wrote it; the state this run started from is in the backup",
                 );
             }
+            // Each write of this run has a serial of its own.
+            (Some(before), Some(after)) if before.serial == after.serial && before.objects != after.objects => {
+                return operator(
+                    format!(
+                        "the state was written over by somebody else meanwhile (serial {} as before, with other resources)",
+                        after.serial
+                    ),
+                    "find out who wrote it; the state this run started from is in the backup",
+                );
+            }
             (Some(_), None) => {
                 return operator(
                     "the state has vanished from the store".to_owned(),
@@ -311,13 +336,28 @@ impl Saga<'_> {
         let orderly = matches!(applied.exit, Exit::Code(0 | 1));
         // Without an orderly end, what was begun may exist; and what was created may not have been saved.
         let begun = applied.record.open.iter().filter(|_| !orderly);
-        touched_and_unknown(self.before.as_ref(), after, begun, &applied.record.created)
+        let mut touched = touched_and_unknown(self.before.as_ref(), after, begun, &applied.record.created);
+        // What others changed in the account comes into the state by the refresh; this run did not touch it.
+        let known = applied.record.whole_plan || self.saved_plan.is_some();
+        if orderly && known {
+            touched.retain(|one| one.fate != ResourceFate::Changed || applied.record.began.contains_key(&one.address));
+        }
+        touched
+    }
+
+    /// The same where the state is an older one: what it lacks may exist, also where Terraform says that its creation
+    /// failed.
+    pub(super) fn touched_since(&self, older: &StateFile, applied: &Applied) -> Vec<TouchedResource> {
+        let record = &applied.record;
+        let created = record.began.iter().filter(|(_, verbs)| verbs.contains("create")).map(|(address, _)| address);
+        let begun: Vec<&String> = created.chain(&record.open).collect();
+        touched_and_unknown(self.before.as_ref(), Some(older), begun, &record.created)
     }
 }
 
 /// The failure as Terraform told it.
-fn failure_of(action: Action, applied: &Applied, limit: Duration) -> Failure {
-    let mut failure = Failure::new(ended_how(action.as_str(), applied.exit, limit));
+pub(super) fn failure_of(name: &str, applied: &Applied, limit: Duration) -> Failure {
+    let mut failure = Failure::new(ended_how(name, applied.exit, limit));
     failure.causes.extend(applied.record.errors.iter().cloned());
     failure.causes.extend(applied.stray.iter().cloned());
     with_hints(failure)

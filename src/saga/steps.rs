@@ -94,7 +94,7 @@ impl Saga<'_> {
         done
     }
 
-    fn reach(&self, step: Step, moment: &str) -> Result<(), Ended> {
+    pub(super) fn reach(&self, step: Step, moment: &str) -> Result<(), Ended> {
         failpoint::at(&format!("{}.{moment}", step.point()), &self.deployment.name)
             .map_err(|error| Ended::failed(Failure::caused_by(format!("{} failed", step.as_str()), &error)))
     }
@@ -116,7 +116,10 @@ impl Saga<'_> {
             Step::Init => self.init().await?,
             Step::Backup => self.back_up().await?,
             Step::Plan => return self.plan_and_keep().await.map(Some),
-            Step::Apply | Step::Destroy => return self.change(self.task.action()).await.map(Some),
+            Step::Apply | Step::Destroy => {
+                self.still_room()?;
+                return self.change(self.task.action()).await.map(Some);
+            }
             Step::Snapshot => self.keep_snapshot().await?,
             Step::Record => self.own().await?,
             // Not steps of the way forward.
@@ -146,7 +149,8 @@ impl Saga<'_> {
 
     async fn undo(&mut self, step: Step, ended: &mut Ended) -> bool {
         match step {
-            Step::Apply | Step::Destroy => self.put_right(ended).await,
+            // Boxed: it is long, and seldom needed.
+            Step::Apply | Step::Destroy => Box::pin(self.put_right(ended)).await,
             Step::Workspace => self.give_back_workspace(ended),
             Step::Lease => self.end_lease(),
             Step::Lock => return self.release_lock().await,

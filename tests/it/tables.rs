@@ -4,17 +4,6 @@ use serde_json::{Value, json};
 
 use crate::bed::{Deploy, Fleet};
 
-/// A fleet whose states are locked in a table of its own.
-fn fleet() -> (Fleet, String) {
-    let fleet = Fleet::s3();
-    let table = fleet.moto().lock_table();
-    let bucket = &fleet.bucket().name;
-    let settings =
-        format!("state:\n  backend: s3\n  bucket: {bucket}\n  region: us-east-1\n  dynamodb_table: {table}\n");
-    fleet.write("tfleet.yaml", &settings);
-    (fleet, table)
-}
-
 /// Leaves the lock that a Terraform which died would leave.
 fn leave_lock(fleet: &Fleet, table: &str, deploy: &Deploy) {
     let info = json!({"ID": "6b1a1d0e-0000-0000-0000-000000000000", "Operation": "OperationTypeApply", "Info": "",
@@ -37,7 +26,7 @@ fn items(fleet: &Fleet, table: &str) -> Vec<String> {
 /// DESIGN 3: `tfleet state unlock` "asks for the lock's id", also of a lock that Terraform left in a table.
 #[test]
 fn a_lock_that_terraform_left_in_a_table_is_shown_and_removed_by_its_id() {
-    let (fleet, table) = fleet();
+    let (fleet, table) = Fleet::s3_with_table();
     let deploy = Deploy::new("orders");
     fleet.deploy(&deploy);
     fleet.apply().run().assert_code(0);
@@ -95,7 +84,7 @@ fn a_state_that_no_file_describes_any_more_is_restored_with_its_digest() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_digest_that_a_dead_run_left_wrong_is_made_right() {
-    let (fleet, table) = fleet();
+    let (fleet, table) = Fleet::s3_with_table();
     let deploy = Deploy::new("orders");
     fleet.deploy(&deploy);
     fleet.apply().env("TFLEET_FAILPOINTS", "apply.after=kill").run();

@@ -3,16 +3,17 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
-use super::{Deeds, Facts, Refusal, Setup, Tried, Undo, may_apply, may_plan, updated_by};
-use crate::event::{Failure, Outcome};
-use crate::execute::{ApplyRecord, ErrorText, Exit, Output, Spec, Stop, UiMessage, args, run, run_to_file};
+use super::{Deeds, Facts, Refusal, Setup, Tried, Undo, may_apply, may_plan, undoes_all, updated_by};
+use crate::event::Failure;
+use crate::execute::{ApplyRecord, ErrorText, Exit, Output as _, Spec, Stop, args, run_to_file};
 use crate::files;
 use crate::model::{FileKind, Manifest, SnapshotEntry, SnapshotReason};
 use crate::redact::sensitive;
 use crate::saga::apply::Applied;
 use crate::saga::init::recorded;
-use crate::saga::output::{Recorder, Text};
-use crate::saga::recover::ERRORED;
+use crate::saga::output::Text;
+use crate::saga::recover::{ERRORED, failure_of};
+use crate::saga::retry::Tries;
 use crate::saga::{Ended, Saga};
 use crate::store::{materialize, read_index, read_manifest};
 use crate::tfstate::{ResourceFate, StateFile, touched};
@@ -49,16 +50,21 @@ impl Saga<'_> {
         self.allowed(applied.exit, &record, snapshot, sound).map_err(|refusal| refusal.to_string())?;
         let (entry, manifest) = newest.zip(manifest).ok_or_else(|| Refusal::NoSnapshot.to_string())?;
         self.become_snapshot(&manifest).await?;
+        let before = self.before.clone().ok_or_else(|| Refusal::NoState { when: "before" }.to_string())?;
         let plan = self.workspace().map_err(|ended| ended.one_line())?.top.join(PLAN);
         if !self.planned_again(&plan).await? {
+            undoes_all(&before, sound, &record.began, &serde_json::Value::Null).map_err(|one| one.to_string())?;
             return Ok((entry, manifest, None));
         }
         let json = self.shown_again(&plan).await?;
         self.redactor = self.redactor.with_secrets(sensitive::from_plan(&json));
-        may_apply(self.before.as_ref(), sound, &updated_by(&record.began), &json).map_err(|refusals| {
+        let redactor = self.redactor.clone();
+        self.recorder().map_err(|ended| ended.one_line())?.redact_with(&redactor);
+        may_apply(Some(&before), sound, &updated_by(&record.began), &json).map_err(|refusals| {
             let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             reasons.join("; ")
         })?;
+        undoes_all(&before, sound, &record.began, &json).map_err(|one| one.to_string())?;
         Ok((entry, manifest, Some(plan)))
     }
 
@@ -66,7 +72,10 @@ impl Saga<'_> {
     /// read from the plan.
     async fn whole_record(&mut self, applied: &Applied) -> Result<ApplyRecord, Left> {
         let mut record = applied.record.clone();
-        let Some(plan) = self.saved_plan.clone() else { return Ok(record) };
+        let Some(plan) = self.saved_plan.clone() else {
+            let whole = record.whole_plan.then_some(record);
+            return whole.ok_or_else(|| "Terraform did not say all that it was to do".to_owned());
+        };
         let json = self.shown_again(&plan).await?;
         for change in json["resource_changes"].as_array().into_iter().flatten() {
             let address = change["address"].as_str().unwrap_or_default().to_owned();
@@ -132,7 +141,7 @@ impl Saga<'_> {
         self.environment = self.environment.clone().with_variables(variables);
         let module = self.module.clone().ok_or_else(|| failed(&"its providers are not known"))?;
         let spec = self.reading_spec("rollback-init", args::init(&module.providers, &manifest.backend));
-        match self.text_again(&spec.map_err(|ended| ended.one_line())?).await? {
+        match self.text_again("init", &spec.map_err(|ended| ended.one_line())?).await? {
             (Exit::Code(0), _) => Ok(()),
             (exit, errors) => Err(self.reason("init", exit, errors)),
         }
@@ -144,7 +153,7 @@ impl Saga<'_> {
         let lock = self.ctx.settings.run.lock_timeout;
         let files = self.workspace().map_err(|ended| ended.one_line())?.var_files.clone();
         let spec = self.reading_spec("rollback-plan", args::plan(false, plan, &files, lock));
-        match self.text_again(&spec.map_err(|ended| ended.one_line())?).await? {
+        match self.text_again("plan", &spec.map_err(|ended| ended.one_line())?).await? {
             (Exit::Code(0), _) => Ok(false),
             (Exit::Code(2), _) => Ok(true),
             (exit, errors) => Err(self.reason("plan", exit, errors)),
@@ -173,10 +182,21 @@ impl Saga<'_> {
         }
     }
 
-    async fn text_again(&mut self, spec: &Spec) -> Result<(Exit, Option<String>), Left> {
+    async fn text_again(&mut self, name: &str, spec: &Spec) -> Result<(Exit, Option<String>), Left> {
         let (stop, scribe) = (self.ctx.stop.clone(), self.scribe.clone());
-        let recorder = self.recorder().map_err(|ended| ended.one_line())?;
-        recorded(spec, &stop, recorder, &scribe).await.map_err(|error| error.to_string())
+        let mut tries = Tries::default();
+        loop {
+            let recorder = self.recorder().map_err(|ended| ended.one_line())?;
+            let (exit, errors) = recorded(spec, &stop, recorder, &scribe).await.map_err(|error| error.to_string())?;
+            let again = match exit {
+                Exit::Code(0 | 2) => None,
+                exit => self.again(name, &mut tries, exit, errors.as_deref()).await.map_err(|e| e.one_line())?,
+            };
+            match again {
+                Some(notice) => self.recorder().map_err(|ended| ended.one_line())?.line(&notice),
+                None => return Ok((exit, errors)),
+            }
+        }
     }
 
     /// Why a command of the rollback that changes nothing did not end well.
@@ -203,47 +223,48 @@ impl Saga<'_> {
         if *self.ctx.stop.borrow() > Stop::No {
             return Tried::Left("the run is being cancelled".to_owned());
         }
-        if let Some(plan) = plan
-            && let Err(failure) = self.run_again(&plan, ended).await
-        {
-            return Tried::Broken(failure);
+        // What was planned was judged by this very state.
+        match self.read_back().await {
+            Ok(Some(now)) if now == *sound => {}
+            Ok(_) => return Tried::Left("the state was written by somebody else meanwhile".to_owned()),
+            Err(why) => return Tried::Left(why.to_string()),
+        }
+        if let Some(plan) = plan {
+            let run = self.run_again(&plan, ended).await;
+            // It has served, and it holds secrets in clear.
+            let _ = std::fs::remove_file(&plan);
+            if let Err(failure) = run {
+                return Tried::Broken(failure);
+            }
         }
         match self.back_again(sound).await {
-            Ok(now) => self.went_back(entry, manifest, sound, &now, ended).await,
-            Err(why) => Tried::Broken(Failure::new(why)),
+            Ok(now) => Tried::Done(self.went_back(entry, manifest, &now, ended).await),
+            Err(why) => Tried::Broken(Failure::new("what the rollback has left is not as it should be").because(why)),
         }
     }
 
+    /// Applies the plan of the rollback. Where that does not end well, `ended` tells what it left.
     async fn run_again(&mut self, plan: &Utf8Path, ended: &mut Ended) -> Result<(), Failure> {
-        let lock = self.ctx.settings.run.lock_timeout;
+        let (lock, limit) = (self.ctx.settings.run.lock_timeout, self.ctx.settings.run.timeout);
         let failed = |ended: Ended| *ended.failure.unwrap_or_default();
-        let spec = self.spec("rollback-apply", args::apply_plan(plan, lock), self.ctx.settings.run.timeout);
-        let mut spec = spec.map_err(failed)?;
+        let mut spec = self.spec("rollback-apply", args::apply_plan(plan, lock), limit).map_err(failed)?;
         spec.keep_output = true;
         self.outputs.push(spec.output.clone());
-        let (stop, scribe) = (self.ctx.stop.clone(), self.scribe.clone());
-        let mut output = Stream {
-            record: ApplyRecord::default(),
-            stray: ErrorText::default(),
-            recorder: self.recorder().map_err(failed)?,
-        };
-        let exit = run(&spec, stop, &mut scribe.of(&spec, &mut output)).await;
-        let Stream { record, stray, .. } = output;
-        let exit = exit.map_err(|error| Failure::caused_by("the apply of the rollback was lost", &error))?;
-        let applied = Applied { exit, record, stray: stray.finish(), lock_id: None };
+        let applied = self.watched("apply", &spec).await.map_err(failed)?;
         let errored = self.workspace().map_err(failed)?.dir.join(ERRORED);
-        if errored.exists() {
-            self.rescue(&errored, &applied, ended).await;
-        }
-        if exit == Exit::Code(0) && applied.record.errors.is_empty() && !errored.exists() {
+        if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && !errored.exists() {
+            match self.read_back().await {
+                Ok(Some(_)) => {}
+                // Gone, away or damaged: it may have to be replaced.
+                _ => self.compare(&applied, ended).await,
+            }
             return Ok(());
         }
-        let mut failure = self.failure_of_command("apply", exit, applied.stray);
-        failure.causes.extend(applied.record.errors.iter().map(|error| self.redactor.text(error)));
-        Err(failure)
+        self.take_stock(&applied, ended).await;
+        Err(failure_of("apply", &applied, limit))
     }
 
-    /// The state after the rollback, in which nothing may be left of what the failed apply had created.
+    /// The state after the rollback: all that was there before, and nothing of what the failed apply had created.
     async fn back_again(&mut self, sound: &StateFile) -> Result<StateFile, String> {
         let now = self
             .read_back()
@@ -254,60 +275,50 @@ impl Saga<'_> {
             return Err("the state after it is not the one that it should have written".to_owned());
         }
         let left = touched(self.before.as_ref(), Some(&now));
-        let left: Vec<&str> =
-            left.iter().filter(|one| one.fate == ResourceFate::Created).map(|one| one.address.as_str()).collect();
-        if left.is_empty() { Ok(now) } else { Err(format!("it left what was created: {}", left.join(", "))) }
+        let of = |fate| -> Vec<&str> {
+            left.iter().filter(|one| one.fate == fate).map(|one| one.address.as_str()).collect()
+        };
+        let (stays, lost) = (of(ResourceFate::Created), of(ResourceFate::Removed));
+        if !stays.is_empty() {
+            return Err(format!("it left what was created: {}", stays.join(", ")));
+        }
+        if !lost.is_empty() {
+            return Err(format!("its state lacks what was there before the apply: {}", lost.join(", ")));
+        }
+        Ok(now)
     }
 
     async fn went_back(
         &mut self,
         entry: &SnapshotEntry,
         manifest: Manifest,
-        sound: &StateFile,
         now: &StateFile,
         ended: &mut Ended,
-    ) -> Tried {
-        let undone = touched(self.before.as_ref(), Some(sound));
+    ) -> Undo {
+        // What others changed in the account stands in neither list.
+        let undone = std::mem::take(&mut ended.touched);
         let count = |fate| undone.iter().filter(|one| one.fate == fate).count();
         let (created, changed) = (count(ResourceFate::Created), count(ResourceFate::Changed));
         ended.touched = touched(self.before.as_ref(), Some(now));
+        ended.touched.retain(|one| undone.iter().any(|before| before.address == one.address));
+        let differ: Vec<&str> = ended.touched.iter().map(|one| one.address.as_str()).collect();
+        let but = match differ[..] {
+            [] => String::new(),
+            _ => format!("; not every attribute is as before at {}", differ.join(", ")),
+        };
         self.manifest = Some(manifest);
         if let Err(error) = self.record_snapshot(now, SnapshotReason::Rollback).await {
             self.notice(&format!("it was rolled back, but the next apply cannot be: no snapshot was kept: {error}"));
         }
-        ended.outcome = Outcome::RolledBack;
-        Tried::Done(Undo {
+        Undo {
             to: json!({"snapshot": entry.id, "run": entry.run, "lineage": now.lineage, "serial": now.serial,
                        "removed": created, "restored": changed}),
             text: format!(
-                "rolled back to the apply of {:.0}: {created} that it had created are gone, {changed} that it had changed are as before",
+                "rolled back to the configuration of the apply of {:.0}: {created} created and removed again, {changed} changed \
+                 and changed back{but}",
                 entry.time
             ),
-            next: Vec::new(),
-        })
-    }
-}
-
-/// The stream of the apply of a rollback.
-struct Stream<'a> {
-    record: ApplyRecord,
-    stray: ErrorText,
-    recorder: &'a mut Recorder,
-}
-
-impl Output for Stream<'_> {
-    fn line(&mut self, line: &str) {
-        let Some(message) = UiMessage::parse(line) else {
-            self.stray.take(line);
-            return self.recorder.line(line);
-        };
-        self.record.take(&message);
-        for line in message.text().lines() {
-            self.recorder.line(line);
+            next: vec!["mend the cause and run `tfleet apply` again".to_owned()],
         }
-    }
-
-    fn pause(&mut self) {
-        self.recorder.pause();
     }
 }

@@ -14,13 +14,15 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::apply::Applied;
-use super::output::Recorder;
+use super::audit::remove_output;
+use super::output::{RawOutput, Recorder};
 use super::{Ended, Saga};
 use crate::config::Rollback;
 use crate::event::{Failure, Outcome, Step};
+use crate::execute::Stop;
 use crate::model::Action;
 
-pub use rules::{Deeds, Facts, Refusal, Setup, may_apply, may_plan, updated_by};
+pub use rules::{Deeds, Facts, Refusal, Setup, may_apply, may_plan, undoes_all, updated_by};
 
 /// How far a rollback came.
 enum Tried {
@@ -52,12 +54,20 @@ impl Saga<'_> {
         }
         // What is not sound, or not this run's, is an operator's.
         let Some(sound) = self.sound.clone() else { return };
+        if ended.outcome == Outcome::NeedsOperator {
+            return left(ended, "what is not known must be looked at first");
+        }
+        if ended.outcome == Outcome::Cancelled || *self.ctx.stop.borrow() > Stop::No {
+            return left(ended, &Refusal::Cancelled.to_string());
+        }
         if only_unsaved(applied) {
-            return left(ended, "everything was applied, only its state could not be written at first");
+            return left(ended, "everything was applied, only its state could not be written or unlocked at first");
         }
         self.show(Step::RollBack);
         let began = Timestamp::now();
         let log = self.artefact("rollback.log");
+        // Whatever becomes of it: it is tried once.
+        self.undone = true;
         let first = match Recorder::open(log.clone(), self.raw_path("rollback"), &self.redactor) {
             Ok(own) => self.recorder.replace(own),
             Err(error) => return left(ended, &format!("its log {log} cannot be written: {error}")),
@@ -68,11 +78,11 @@ impl Saga<'_> {
         };
         let own = std::mem::replace(&mut self.recorder, first);
         match &tried {
-            Tried::Left(why) => return left(ended, why),
-            Tried::Done(undo) => {
-                self.undone = true;
-                rolled_back(ended, undo);
+            Tried::Left(why) => {
+                left(ended, &self.with_log(own, why));
+                return;
             }
+            Tried::Done(undo) => rolled_back(ended, undo, mode),
             Tried::Broken(failure) => broken(ended, failure, log.as_str()),
         }
         let raw = own.map(|recorder| self.close(recorder));
@@ -103,10 +113,22 @@ impl Saga<'_> {
     }
 }
 
-/// Whether all that went wrong is that Terraform could not write its state: what was wanted is there.
+impl Saga<'_> {
+    /// A reason with the log beside it, where there is one. What is unredacted of the log goes: nothing was changed.
+    fn with_log(&self, own: Option<Recorder>, why: &str) -> String {
+        let Some(own) = own else { return why.to_owned() };
+        let (log, said) = (own.log_path().to_owned(), !own.tail().is_empty());
+        if let RawOutput::File(path) = self.close(own) {
+            remove_output(&path);
+        }
+        if said { format!("{why} (log: {log})") } else { why.to_owned() }
+    }
+}
+
+/// Whether all that went wrong is that Terraform could not write its state, or release its lock: what was wanted is there.
 fn only_unsaved(applied: &Applied) -> bool {
     /// How Terraform begins its errors about that.
-    const UNSAVED: [&str; 2] = ["Failed to save state", "Failed to persist state"];
+    const UNSAVED: [&str; 3] = ["Failed to save state", "Failed to persist state", "Error releasing the state lock"];
     let errors = &applied.record.errors;
     !errors.is_empty() && errors.iter().all(|error| UNSAVED.iter().any(|words| error.starts_with(words)))
 }
@@ -118,12 +140,15 @@ fn left(ended: &mut Ended, why: &str) {
     }
 }
 
-fn rolled_back(ended: &mut Ended, undo: &Undo) {
+fn rolled_back(ended: &mut Ended, undo: &Undo, mode: Rollback) {
     ended.outcome = Outcome::RolledBack;
+    if mode == Rollback::State {
+        // No apply replaces what the state does not know.
+        ended.touched.iter_mut().for_each(|one| one.tainted = false);
+    }
     if let Some(failure) = &mut ended.failure {
         failure.causes.push(undo.text.clone());
         failure.next.extend(undo.next.iter().cloned());
-        failure.next.push("mend the cause and run `tfleet apply` again".to_owned());
     }
 }
 
@@ -131,8 +156,8 @@ fn rolled_back(ended: &mut Ended, undo: &Undo) {
 fn broken(ended: &mut Ended, second: &Failure, log: &str) {
     ended.outcome = Outcome::NeedsOperator;
     if let Some(failure) = &mut ended.failure {
-        failure.causes.push(format!("and the rollback failed: {}", second.one_line()));
-        failure.causes.extend(second.causes.iter().skip(1).cloned());
+        failure.causes.push(format!("and the rollback failed: {}", second.what));
+        failure.causes.extend(second.causes.iter().cloned());
         failure.next.extend(second.next.iter().cloned());
         failure.next.push(format!("the log of the rollback: {log}"));
         failure

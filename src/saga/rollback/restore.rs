@@ -20,7 +20,7 @@ impl Saga<'_> {
         let Some(before) = self.before.clone() else {
             return Tried::Left("there was no state before this apply".to_owned());
         };
-        let (bytes, abandoned) = match self.bytes_of_both().await {
+        let (bytes, abandoned) = match self.bytes_of_both(sound).await {
             Ok(both) => both,
             Err(why) => return Tried::Left(why),
         };
@@ -44,7 +44,9 @@ impl Saga<'_> {
             return Tried::Broken(Failure::new("the state from before the apply was not put back").because(why));
         }
         match self.read_back().await {
-            Ok(Some(now)) if now.lineage == before.lineage && now.serial > sound.serial => {
+            Ok(Some(now))
+                if now.lineage == before.lineage && now.serial > sound.serial && now.objects == before.objects =>
+            {
                 Tried::Done(told(sound, &now, &abandoned))
             }
             Ok(_) => Tried::Broken(Failure::new("the store does not show the state that was put back")),
@@ -53,7 +55,7 @@ impl Saga<'_> {
     }
 
     /// The bytes of the state before, and where the present one is kept from now on.
-    async fn bytes_of_both(&self) -> Result<(Vec<u8>, String), String> {
+    async fn bytes_of_both(&self, sound: &StateFile) -> Result<(Vec<u8>, String), String> {
         let unread = |what: &str, error: &dyn std::fmt::Display| format!("{what} cannot be read: {error}");
         let backup = self.backup_key.as_ref().ok_or("there is no backup of the state before")?;
         let before = self.store.get(backup).await.map_err(|error| unread("the backup", &error))?;
@@ -61,6 +63,9 @@ impl Saga<'_> {
         let key = &self.deployment.state.key;
         let present = self.store.get(key.as_str()).await.map_err(|error| unread("the state", &error))?;
         let present = present.ok_or("the state has vanished from the store")?;
+        if StateFile::parse(&present.bytes).ok().as_ref() != Some(sound) {
+            return Err("the state was written by somebody else meanwhile".to_owned());
+        }
         let kept = keep_abandoned(&*self.store, &present, key, self.ctx.run_id, self.started).await;
         Ok((before.bytes, kept.map_err(|error| format!("the present state cannot be kept aside: {error}"))?))
     }
@@ -72,12 +77,26 @@ fn told(given_up: &StateFile, now: &StateFile, abandoned: &str) -> Undo {
     let mut next = vec![format!("the state that was given up is kept in {abandoned}")];
     for lost in &comparison.forgotten {
         let id = lost.id.as_deref().map(|id| format!(" (id {id})")).unwrap_or_default();
-        let import = lost.import.as_deref().map(|block| format!("; unverified: {block}")).unwrap_or_default();
+        let import =
+            lost.import.as_deref().map(|block| format!(" (unverified):\n{}", block.trim_end())).unwrap_or_default();
         next.push(format!(
             "{}{id} exists and is in no state any more: import it or remove it by hand{import}",
             lost.address
         ));
     }
+    for gone in &comparison.regained {
+        let id = gone.id.as_deref().map(|id| format!(" (id {id})")).unwrap_or_default();
+        next.push(format!("{}{id} is in the state again, and may not exist any more", gone.address));
+    }
+    for (listed, other) in &comparison.readdressed {
+        next.push(format!("{} is in the state as {other} again", listed.address));
+    }
+    next.push(if comparison.forgotten.is_empty() {
+        "mend the cause and run `tfleet apply` again".to_owned()
+    } else {
+        "only then mend the cause and run `tfleet apply` again: it would create a second time what the state does not know"
+            .to_owned()
+    });
     Undo {
         to: json!({"lineage": now.lineage, "serial": now.serial, "abandoned": abandoned, "forgotten": comparison.forgotten}),
         text: format!(

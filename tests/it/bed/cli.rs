@@ -85,11 +85,38 @@ impl Tfleet {
         self
     }
 
+    /// The same, for a terminal that will be closed: `code` takes the exit code, as nobody else is there any more to hear
+    /// of it.
+    pub fn on_terminal_with_code(mut self, code: &Path) -> Self {
+        let script = format!("trap : HUP; \"$@\"; echo $? > '{}'", code.display());
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &script, "sh"]).arg(self.command.get_program()).args(self.command.get_args());
+        shell.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.current_dir(self.command.get_current_dir().unwrap());
+        self.command = shell;
+        self.on_terminal()
+    }
+
+    /// Starts it with nobody at the other end of its standard output and standard error.
+    #[track_caller]
+    pub fn spawn_unread(mut self) -> Running {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        self.command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        self.start()
+    }
+
     /// Starts it.
     #[track_caller]
     pub fn spawn(mut self) -> Running {
+        self.command.stdout(File::create(self.folder.join("stdout")).unwrap());
+        self.command.stderr(File::create(self.folder.join("stderr")).unwrap());
+        self.start()
+    }
+
+    #[track_caller]
+    fn start(mut self) -> Running {
         let (stdout, stderr) = (self.folder.join("stdout"), self.folder.join("stderr"));
-        self.command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
         let line = format!("{:?}", self.command.get_args().collect::<Vec<_>>());
         let child = self.command.spawn().unwrap();
         Running { child, line, stdout, stderr, summary: self.summary }
@@ -148,8 +175,19 @@ impl Running {
 
     /// Waits for its end.
     #[track_caller]
-    pub fn wait(mut self) -> Done {
-        let status = wait_within(LONGEST_RUN, || self.child.try_wait().unwrap());
+    pub fn wait(self) -> Done {
+        self.wait_up_to(LONGEST_RUN)
+    }
+
+    /// Waits for the end of a run over more deployments than tests have as a rule.
+    #[track_caller]
+    pub fn wait_long(self) -> Done {
+        self.wait_up_to(8 * LONGEST_RUN)
+    }
+
+    #[track_caller]
+    fn wait_up_to(mut self, limit: Duration) -> Done {
+        let status = wait_within(limit, || self.child.try_wait().unwrap());
         let Some(status) = status else { panic!("{} did not end:\n{}", self.line, self.output()) };
         Done {
             status,
@@ -193,6 +231,29 @@ impl Done {
             self.stderr
         );
         self
+    }
+
+    /// Fails unless SIGKILL ended it.
+    #[track_caller]
+    pub fn assert_killed(self) -> Self {
+        let signal = self.status.signal();
+        assert!(signal == Some(9), "{} ended with {:?} and was not killed:\n{}", self.line, self.status, self.output());
+        self
+    }
+
+    /// What was called and how that ended, in a line.
+    pub fn ending(&self) -> String {
+        format!("{}: {:?}, signal {:?}", self.line, self.status.code(), self.status.signal())
+    }
+
+    /// The summary file, if it was written.
+    pub fn summary_if_any(&self) -> Option<Value> {
+        serde_json::from_str(self.summary_text_if_any()).ok()
+    }
+
+    /// The same, as text.
+    pub fn summary_text_if_any(&self) -> &str {
+        self.summary.as_deref().unwrap_or_default()
     }
 
     /// Both streams.

@@ -195,6 +195,16 @@ impl Fleet {
         fleet
     }
 
+    /// The same, with a `DynamoDB` table for Terraform's locks, whose name is returned.
+    pub fn s3_with_table() -> (Self, String) {
+        let fleet = Self::s3();
+        let (table, bucket) = (fleet.moto().lock_table(), &fleet.bucket().name);
+        let settings =
+            format!("state:\n  backend: s3\n  bucket: {bucket}\n  region: us-east-1\n  dynamodb_table: {table}\n");
+        fleet.write("tfleet.yaml", &settings);
+        (fleet, table)
+    }
+
     /// The same, with a proxy before moto.
     pub fn s3_with_faults() -> (Self, FaultProxy) {
         let mut fleet = Self::s3();

@@ -13,23 +13,24 @@ mod bytes;
 mod cli;
 mod fleet;
 mod gate;
+mod left;
 mod moto;
 mod proxy;
 mod store;
-mod tools;
+pub mod tools;
 mod wait;
 mod wrapper;
 
 pub use aws::{aws_fleet, aws_provider_block};
 pub use bytes::{assert_nowhere, files_below, tree};
-pub use cli::{Done, Tfleet};
-pub use fleet::{Deploy, Fleet};
+pub use cli::{Done, Running, Tfleet};
+pub use fleet::{DATA_ROOT, Deploy, Fleet};
 pub use gate::Gate;
 pub use moto::{Bucket, Keys, Moto, block_on};
 pub use proxy::{Fault, FaultProxy, Rule};
 pub use store::Store;
 pub use tools::terraform;
-pub use wait::{wait_for, wait_until};
+pub use wait::{wait_for, wait_until, wait_within};
 pub use wrapper::TerraformWrapper;
 
 /// The account that moto gives to keys it does not know: the one that runs tfleet and holds the states.

@@ -239,6 +239,22 @@ impl Bucket {
         })
     }
 
+    /// What was ever at exactly this key, the oldest first.
+    pub fn versions(&self, key: &str) -> Vec<Vec<u8>> {
+        block_on(async {
+            let listed = self.client.list_object_versions().bucket(&self.name).prefix(key).send().await.unwrap();
+            assert_eq!(listed.is_truncated(), Some(false), "{key} has too many versions");
+            let ids = listed.versions().iter().filter(|version| version.key() == Some(key));
+            let mut all = Vec::new();
+            for id in ids.filter_map(|version| version.version_id()) {
+                let object = self.client.get_object().bucket(&self.name).key(key).version_id(id).send().await.unwrap();
+                all.push(object.body.collect().await.unwrap().to_vec());
+            }
+            all.reverse();
+            all
+        })
+    }
+
     /// How the object at `key` is encrypted: `AES256`, `aws:kms`.
     pub fn encryption(&self, key: &str) -> Option<String> {
         let head = block_on(self.client.head_object().bucket(&self.name).key(key).send()).unwrap();

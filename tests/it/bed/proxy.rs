@@ -26,6 +26,8 @@ pub enum Fault {
     Close,
     /// moto carries the request out; its answer is lost.
     LoseAnswer,
+    /// moto carries the request out; the connection is cut in the middle of the answer's body.
+    CutAnswer,
     /// The request waits until [`FaultProxy::release`].
     Hold,
     /// The request goes through with the second text for the first in its body. Both are of one length.
@@ -253,6 +255,12 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
         Fault::LoseAnswer => {
             forward(shared, &request).await?;
             None
+        }
+        Fault::CutAnswer => {
+            let mut answer = forward(shared, &request).await?;
+            let body = find(&answer, b"\r\n\r\n").map_or(answer.len(), |end| end + 4);
+            answer.truncate(body + (answer.len() - body) / 2);
+            Some(answer)
         }
         Fault::Reset => {
             client.set_zero_linger()?;

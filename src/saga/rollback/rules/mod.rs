@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use plan::may_apply;
+pub use plan::{may_apply, undoes_all};
 pub use refusal::{Deed, Refusal};
 
 use crate::execute::Exit;

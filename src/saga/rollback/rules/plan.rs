@@ -2,7 +2,7 @@
 //!
 //! The form of the plan: "JSON Output Format" in Terraform's internals documentation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -30,6 +30,34 @@ pub fn may_apply(
         _ => refusals.push(UNREADABLE),
     }
     if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+}
+
+/// Whether nothing stays of what this run created: each object that only the state `after` has was created by this run,
+/// as its stream says in `began`, and goes by `plan` (which is null where there is nothing to do).
+pub fn undoes_all(
+    before: &StateFile,
+    after: &StateFile,
+    began: &BTreeMap<String, BTreeSet<String>>,
+    plan: &Value,
+) -> Result<(), Refusal> {
+    let changes = plan["resource_changes"].as_array().map_or(&[][..], Vec::as_slice);
+    let goes = |key: &ObjectKey| {
+        changes.iter().any(|change| {
+            change["address"] == key.address.as_str()
+                && change["deposed"].as_str() == key.deposed.as_deref()
+                && change["change"]["actions"] == serde_json::json!(["delete"])
+        })
+    };
+    for (key, new) in after.objects.iter().filter(|(key, _)| !before.objects.contains_key(*key)) {
+        let object = key.to_string();
+        if !began.get(&key.address).is_some_and(|verbs| verbs.contains("create")) {
+            return Err(Refusal::NotSeen { object, id: new.id.clone() });
+        }
+        if !goes(key) {
+            return Err(Refusal::Stays { object, id: new.id.clone() });
+        }
+    }
+    Ok(())
 }
 
 const UNREADABLE: Refusal = Refusal::Plan { what: "is not of a form that tfleet knows" };

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::tests::{Item, set, state};
-use super::{Refusal, may_apply};
+use super::{Refusal, may_apply, undoes_all};
 use crate::tfstate::StateFile;
 
 fn change(address: &str, actions: &[&str], before: Option<&str>, after: Option<&str>) -> Value {
@@ -140,6 +140,29 @@ fn a_moved_object_is_not_taken_for_a_new_one() {
     let refusals = may_apply(Some(&before), &after, &BTreeSet::new(), &back).unwrap_err();
     assert_eq!(refusals.len(), 2);
     assert!(matches!(&refusals[1], Refusal::NotCreated { id, .. } if id == "1"), "{refusals:?}");
+}
+
+#[test]
+fn what_this_run_created_goes_all_of_it_and_is_this_runs() {
+    let before = state("l", 1, &[("t.a", None, Some("1"))]);
+    let after =
+        state("l", 2, &[("t.a", None, Some("1")), ("t.new", None, Some("2")), ("t.new", Some("d1"), Some("3"))]);
+    let began = [("t.new".to_owned(), set(&["create"])), ("t.a".to_owned(), set(&["update"]))].into();
+    let judge = |began: &_, plan: &Value| undoes_all(&before, &after, began, plan).err().map(|one| one.to_string());
+    let gone = change("t.new", &["delete"], Some("2"), None);
+    let mut deposed = change("t.new", &["delete"], Some("3"), None);
+    deposed["deposed"] = json!("d1");
+    assert_eq!(judge(&began, &plan(&[gone.clone(), deposed.clone()])), None);
+    let stays = |object: &str| Some(format!("the rollback would leave {object}, which this run created"));
+    assert_eq!(judge(&began, &plan(std::slice::from_ref(&gone))), stays("t.new (deposed d1) (id 3)"));
+    assert_eq!(judge(&began, &plan(std::slice::from_ref(&deposed))), stays("t.new (id 2)"));
+    assert_eq!(judge(&began, &Value::Null), stays("t.new (id 2)"));
+    let unseen = judge(&[("t.new".to_owned(), set(&["update"]))].into(), &plan(&[gone, deposed]));
+    assert_eq!(
+        unseen.as_deref(),
+        Some("t.new (id 2) is new in the state, and this run did not say that it creates it")
+    );
+    assert_eq!(undoes_all(&before, &before, &began, &Value::Null), Ok(()));
 }
 
 #[test]

@@ -133,6 +133,22 @@ pub enum Refusal {
         /// Its id in the plan.
         id: String,
     },
+    /// Something is new in the state, and no creation of this run explains it.
+    #[error("{object} (id {}) is new in the state, and this run did not say that it creates it", id.as_deref().unwrap_or("unknown"))]
+    NotSeen {
+        /// The resource object.
+        object: String,
+        /// Its id.
+        id: Option<String>,
+    },
+    /// The old configuration has it too.
+    #[error("the rollback would leave {object} (id {}), which this run created", id.as_deref().unwrap_or("unknown"))]
+    Stays {
+        /// The resource object.
+        object: String,
+        /// Its id.
+        id: Option<String>,
+    },
     /// Updating what this run left alone.
     #[error("the rollback would update {address}, which this run did not update")]
     NotUpdated {
