@@ -57,7 +57,7 @@ fn a_table_that_is_not_there_is_named() {
 /// A digest must follow the state, also where only the last apply tells in which table it is.
 #[test]
 fn a_state_that_no_file_describes_any_more_is_restored_with_its_digest() {
-    let (fleet, _) = fleet();
+    let (fleet, _) = Fleet::s3_with_table();
     let deploy = Deploy::new("orders");
     fleet.deploy(&deploy).apply().run().assert_code(0);
     fleet.deploy(&deploy.clone().buckets(&["other"])).apply().run().assert_code(0);
