@@ -1,12 +1,14 @@
 //! `tfleet destroy`: remove what the states record.
 
+use camino::Utf8Path;
+
 use super::Exit;
 use super::args::DestroyArgs;
 use super::deploy::{Deploy, Way};
 use super::error::CliError;
 use super::fleet;
 use super::terminal::Terminal;
-use crate::discover::discover;
+use crate::discover::{Discovery, discover};
 use crate::event::Failure;
 use crate::model::{Action, BackendKey, StateAddress};
 use crate::redact::Redactor;
@@ -67,7 +69,10 @@ async fn revived(args: &DestroyArgs, key: &str) -> Result<Revived, CliError> {
     args.run.add_to(&mut overrides);
     let settings = fleet::settings(&overrides)?;
     let options = fleet::options(&settings, &args.selection);
-    let discovery = discover(&options).ok();
+    let (discovery, unknown) = match discover(&options) {
+        Ok(found) => (Some(found), None),
+        Err(error) => (None, Some(Failure::caused_by("nothing was discovered", &error).one_line())),
+    };
     let desk = Desk::open(&settings, discovery.as_ref()).await.map_err(usage)?;
     if let Some(deployment) = desk.deployment(&key, args.bucket.as_deref()) {
         return Err(CliError::usage(format!("{key} is described by {}", deployment.file)).next(format!(
@@ -77,7 +82,21 @@ async fn revived(args: &DestroyArgs, key: &str) -> Result<Revived, CliError> {
     }
     let home = desk.home(Some(&key), args.bucket.as_deref()).await.map_err(usage)?;
     let state = StateAddress { bucket: home.bucket.clone(), key };
-    revive(&settings, options, &*home.store, state, None).await.map_err(usage)
+    let revived = revive(&settings, options, &*home.store, state, None).await.map_err(usage)?;
+    let file = &revived.deployment.file;
+    if settings.working_dir.join(file).exists() && !describes(discovery.as_ref(), file) {
+        let mut error = CliError::usage(format!("the file of this deployment is not gone: {file}")).next(
+            "mend what keeps tfleet from reading it (tfleet discover), and destroy by it; or remove it, if it is to go",
+        );
+        error.failure.causes.extend(unknown);
+        return Err(error);
+    }
+    Ok(revived)
+}
+
+/// Whether a file describes a deployment: here one with another key, since nothing describes this one.
+fn describes(discovery: Option<&Discovery>, file: &Utf8Path) -> bool {
+    discovery.is_some_and(|discovery| discovery.deployments.iter().any(|deployment| deployment.file == file))
 }
 
 fn usage(mut failure: Failure) -> CliError {

@@ -44,13 +44,17 @@ pub async fn run(args: &RunsArgs, terminal: &mut Terminal) -> anyhow::Result<Exi
     }
     match args.format {
         Format::Json => terminal.out(&document(&unfinished)),
-        Format::Table if unfinished.is_empty() => terminal.out("No run has left anything behind.\n"),
+        Format::Table if unfinished.is_empty() && untold.is_empty() => {
+            terminal.out("No run has left anything behind.\n");
+        }
+        Format::Table if unfinished.is_empty() => terminal.out("Nothing was found where it could be looked at.\n"),
         Format::Table => {
             let blocks: Vec<String> = unfinished.iter().map(block).collect();
             terminal.out(&blocks.join("\n"));
         }
     }
-    Ok(Exit::Success)
+    // A list of which a part is not known must not pass for one of nothing.
+    Ok(if untold.is_empty() { Exit::Success } else { Exit::Failed })
 }
 
 async fn recover_all(all: &[Unfinished], access: &Access, all_seen: bool, terminal: &mut Terminal) -> Exit {
@@ -60,7 +64,7 @@ async fn recover_all(all: &[Unfinished], access: &Access, all_seen: bool, termin
     if running > 0 {
         terminal.note(&format!("{running} deployments are being run, and were left alone"));
     }
-    if left.is_empty() {
+    if left.is_empty() && all_seen {
         terminal.out("There is nothing to recover.\n");
     }
     let mut exit = if all_seen { Exit::Success } else { Exit::Failed };

@@ -134,6 +134,13 @@ pub enum Fact {
         /// The key in the store.
         key: String,
     },
+    /// A Terraform that changes things is about to be started: whoever dies right after it has written down no process.
+    Starting {
+        /// `apply`, `destroy`, …
+        name: String,
+        /// The file that takes what it prints.
+        output: Utf8PathBuf,
+    },
     /// A Terraform was started.
     Command {
         /// `init`, `apply`, …

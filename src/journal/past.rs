@@ -196,6 +196,16 @@ impl Past {
         })
     }
 
+    /// The commands that may have been started, and the file with what each printed. One that was seen running comes twice.
+    pub fn outputs(&self) -> impl Iterator<Item = (&str, &Utf8Path)> {
+        self.facts().filter_map(|fact| match fact {
+            Fact::Starting { name, output } | Fact::Command { name, output, .. } => {
+                Some((name.as_str(), output.as_path()))
+            }
+            _ => None,
+        })
+    }
+
     /// The ids of Terraform's own locks, as they were seen.
     pub fn terraform_locks(&self) -> impl Iterator<Item = &str> {
         self.facts().filter_map(|fact| if let Fact::TerraformLock { id } = fact { Some(id.as_str()) } else { None })

@@ -17,8 +17,8 @@ use crate::lease::{Caller, Leases};
 use crate::model::{AccountName, BackendKey, Deployment, Project, Region, RunId};
 use crate::saga::Credentials;
 use crate::store::{
-    AuditName, Guarding, LocalStore, LockOwner, LockTable, Outbox, StateStore, States, TerraformLocks, Written,
-    write_audit,
+    AuditName, Guarding, LocalStore, LockOwner, LockTable, Outbox, ReadStore, SnapshotError, StateStore, States,
+    TerraformLocks, Written, read_index, read_manifest, write_audit,
 };
 use crate::workspace::CacheDirs;
 
@@ -117,7 +117,13 @@ impl<'a> Desk<'a> {
         let region = self.declared(deployment, bucket, "region").into_iter().next();
         let region = region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone());
         let store = open_store(s3, bucket, &region, leases).await?;
-        let table = match self.lock_table(deployment, bucket, s3.dynamodb_table.as_deref())? {
+        let table = self.lock_table(deployment, bucket, s3.dynamodb_table.as_deref())?;
+        let table = match (table, key, deployment) {
+            // No file says it: then the last apply does.
+            (None, Some(key), None) => recorded_table(&store, key).await?,
+            (table, ..) => table,
+        };
+        let table = match table {
             Some(table) => Some(open_table(&table, bucket, &region, leases).await?),
             None => None,
         };
@@ -280,6 +286,27 @@ impl Home {
 #[must_use]
 pub fn seat() -> String {
     format!("{}@{}", local_user(), rustix::system::uname().nodename().to_string_lossy())
+}
+
+/// The lock table that the last apply of a key used. Its digests must follow what is written.
+async fn recorded_table(store: &dyn ReadStore, key: &BackendKey) -> Result<Option<String>, Failure> {
+    let read = async {
+        let Some(newest) = read_index(store, key).await?.into_iter().next() else { return Ok(None) };
+        read_manifest(store, &newest.manifest).await.map(|manifest| manifest.lock_table)
+    };
+    match read.await {
+        Ok(table) => Ok(table),
+        Err(error @ SnapshotError::Store { .. }) => {
+            let hint = error.hint();
+            let mut failure = Failure::caused_by(format!("it is not known where the state {key} is locked"), &error);
+            failure.next.extend(hint);
+            Err(failure)
+        }
+        Err(error) => {
+            tracing::warn!(%key, %error, "its last snapshot cannot say in which table the state is locked");
+            Ok(None)
+        }
+    }
 }
 
 fn declared_in(root: &RootModule, argument: &str) -> Option<String> {

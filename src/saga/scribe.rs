@@ -66,6 +66,12 @@ impl Scribe {
         self.note(Event::Learned(fact));
     }
 
+    /// Writes down that a command that changes things is about to be started.
+    pub fn starting(&self, spec: &Spec) {
+        let name = spec.output.file_stem().unwrap_or_default().to_owned();
+        self.learn(Fact::Starting { name, output: spec.output.clone() });
+    }
+
     /// `output`, for a command whose process is written down as soon as it runs.
     pub fn of<'a>(&self, spec: &Spec, output: &'a mut dyn Output) -> Told<'a> {
         Told { scribe: self.clone(), file: spec.output.clone(), output }

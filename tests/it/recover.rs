@@ -99,6 +99,9 @@ fn a_terraform_that_lives_is_waited_for() {
         refused.assert_says(&["an earlier run died", "that run is dead", "tfleet runs --recover"]);
         let refused = fleet.apply().args(["--lock-timeout", "1s", "--recover"]).run().assert_code(1);
         refused.assert_says(&["not recovered", "its Terraform is not"]);
+        let lock = fleet.store().json(&format!("locks/{}.json", deploy.key()))["id"].as_str().unwrap().to_owned();
+        let unlock = fleet.plain("state").args(["unlock", &deploy.key(), "--id", &lock]).run();
+        unlock.assert_code(3).assert_says(&["its Terraform is alive"]);
         assert_eq!(fleet.store().list("locks/").len(), 1);
 
         held.release();
@@ -176,6 +179,22 @@ fn a_terraform_lock_of_somebody_else_is_left() {
     let unlock = format!("tfleet state unlock {} --id 6b1a1d0e-0000-0000-0000-000000000000", deploy.key());
     recover(&fleet).assert_code(4).assert_says(&["not known to be this deployment's", &unlock]);
     assert_eq!(fleet.store().get(&place).unwrap(), foreign.as_bytes());
+}
+
+/// "an exit code never says success when something failed"
+#[test]
+fn what_cannot_be_looked_at_is_no_success() {
+    let (fleet, proxy) = Fleet::s3_with_faults();
+    let (_, gate) = gated(&fleet);
+    let run = fleet.apply().spawn();
+    let held = gate.reached();
+    proxy.rule(Rule::on("GET", format!("/{}*", fleet.bucket().name), Fault::Status(403, "AccessDenied")));
+    let done = runs(&fleet).args(["--format", "json"]).run().assert_code(1);
+    done.assert_says(&["are not shown"]);
+    proxy.heal();
+    runs(&fleet).run().assert_code(0);
+    held.release();
+    run.wait().assert_code(0);
 }
 
 /// "other host, the heartbeat silent for longer than the longest lease"

@@ -40,6 +40,18 @@ fn what_a_deleted_file_described_is_destroyed_by_its_snapshot() {
     }
 }
 
+/// "removes a deployment whose files are gone": one that tfleet cannot read at present is not.
+#[test]
+fn a_file_that_cannot_be_read_is_not_gone() {
+    let fleet = Fleet::local();
+    let deploy = Deploy::new("orders");
+    fleet.deploy(&deploy).apply().run().assert_code(0);
+    fs::write(fleet.repo(&deploy.path()), "account_id = \n").unwrap();
+    let destroy = fleet.tfleet("destroy").args(["--auto-approve", "--key", &deploy.key()]);
+    destroy.run().assert_code(3).assert_says(&["is not gone", "orders"]);
+    assert!(!fleet.store().resources(&deploy.key()).is_empty());
+}
+
 #[test]
 fn a_key_without_a_snapshot_is_not_destroyed_blindly() {
     let fleet = Fleet::local();

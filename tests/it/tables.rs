@@ -54,6 +54,32 @@ fn a_table_that_is_not_there_is_named() {
     done.assert_says(&["the dynamodb table `gone` does not exist in us-east-1", "aws dynamodb describe-table"]);
 }
 
+/// A digest must follow the state, also where only the last apply tells in which table it is.
+#[test]
+fn a_state_that_no_file_describes_any_more_is_restored_with_its_digest() {
+    let (fleet, _) = Fleet::s3_with_table();
+    let deploy = Deploy::new("orders");
+    fleet.deploy(&deploy).apply().run().assert_code(0);
+    fleet.deploy(&deploy.clone().buckets(&["other"])).apply().run().assert_code(0);
+    let settings = std::fs::read_to_string(fleet.repo("tfleet.yaml")).unwrap();
+    let (file, hidden) = (fleet.repo(&deploy.path()), fleet.dir("hidden"));
+    std::fs::rename(&file, &hidden).unwrap();
+    let without: Vec<&str> = settings.lines().filter(|line| !line.contains("dynamodb")).collect();
+    fleet.write(
+        "tfleet.yaml",
+        &without.join(
+            "
+",
+        ),
+    );
+    let index = fleet.store().json(&format!("snapshots/{}.json", deploy.key()));
+    let first = index["snapshots"][1]["id"].as_str().unwrap().to_owned();
+    fleet.plain("state").args(["restore", &deploy.key(), "--to", &first, "--auto-approve"]).run().assert_code(0);
+    fleet.write("tfleet.yaml", &settings);
+    std::fs::rename(&hidden, &file).unwrap();
+    fleet.plan().arg("--detailed-exitcode").run().assert_code(2);
+}
+
 /// A Terraform that dies between the state and its digest leaves a state that no Terraform reads.
 #[cfg(feature = "failpoints")]
 #[test]

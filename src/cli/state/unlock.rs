@@ -5,6 +5,8 @@ use super::super::args::UnlockArgs;
 use super::super::error::CliError;
 use super::super::terminal::Terminal;
 use super::{Place, key_of, usage};
+use crate::model::StateAddress;
+use crate::run::unfinished::alive_here;
 use crate::store::{find_locks, remove_lock};
 
 /// Shows the locks of a key, or removes the one whose id is given.
@@ -40,6 +42,12 @@ pub(super) async fn run(args: &UnlockArgs, terminal: &mut Terminal) -> Result<Ex
     if meant.iter().any(|lock| lock.alive) {
         return Err(CliError::usage("its holder is alive on this machine: the lock was not removed")
             .next("wait for that run, or end it with one SIGINT"));
+    }
+    // A Terraform that has outlived its tfleet needs both locks.
+    let state = StateAddress { bucket: home.bucket.clone(), key: key.clone() };
+    if let Some(life) = alive_here(&place.settings.cache_dir.join("runs"), &state) {
+        let text = format!("its Terraform is alive on this machine ({}): the lock was not removed", life.words());
+        return Err(CliError::usage(text).next("see what to wait for: tfleet runs"));
     }
     for lock in meant {
         remove_lock(store, terraform, &key, lock).await.map_err(|error| failed(&error))?;

@@ -84,6 +84,20 @@ pub fn unfinished_here(runs: &camino::Utf8Path, wanted: impl Fn(&StateAddress) -
     left.filter(|opened| wanted(&opened.state)).map(|opened| (opened.run, opened.deployment.clone())).collect()
 }
 
+/// What lives on this machine of a deployment with this state whose tfleet is gone, if anything does.
+#[must_use]
+pub fn alive_here(runs: &camino::Utf8Path, state: &StateAddress) -> Option<Life> {
+    let seen = Seen::now();
+    let (kept, _) = journals::scan(runs);
+    let left = kept.iter().filter(|kept| !kept.held && kept.past.opened().is_some_and(|opened| opened.state == *state));
+    let mut lives = left.filter_map(|kept| {
+        let opened = kept.past.opened()?;
+        let here = seen.place(&opened.host, &opened.machine, Some(&kept.path), None) == Place::Here;
+        Some(Life::of(&kept.past, here, true))
+    });
+    lives.find(Life::any)
+}
+
 fn is_of(kept: &Kept, lock: &LockSeen, site: &Site) -> bool {
     kept.past.opened().is_some_and(|opened| {
         opened.run == lock.info.run && opened.state.key == lock.info.key && opened.state.bucket == site.bucket

@@ -171,7 +171,7 @@ impl Left {
 /// The files with what its Terraforms printed, that are still there.
 pub(super) fn outputs(past: &Past) -> Vec<Utf8PathBuf> {
     let mut files: Vec<Utf8PathBuf> =
-        past.commands().map(|(_, _, output)| output.to_owned()).filter(|output| output.exists()).collect();
+        past.outputs().map(|(_, output)| output.to_owned()).filter(|output| output.exists()).collect();
     files.dedup();
     files
 }
@@ -199,6 +199,8 @@ fn working(of: &Unfinished) -> (BTreeSet<String>, BTreeSet<String>) {
 
 /// The files with the output of the commands that change things, in order.
 pub(super) fn changing_outputs(past: &Past) -> impl Iterator<Item = &Utf8Path> {
-    let changing = past.commands().filter(|(name, ..)| matches!(*name, "apply" | "destroy" | "rollback-apply"));
-    changing.map(|(_, _, output)| output)
+    let changing = past.outputs().filter(|(name, _)| matches!(*name, "apply" | "destroy" | "rollback-apply"));
+    let mut outputs: Vec<&Utf8Path> = changing.map(|(_, output)| output).collect();
+    outputs.dedup();
+    outputs.into_iter()
 }

@@ -29,7 +29,7 @@ use crate::journal::{Past, Status};
 use crate::model::{RunId, StateAddress};
 
 pub use access::{Access, Site};
-pub use find::{find, unfinished_here};
+pub use find::{alive_here, find, unfinished_here};
 pub use judgement::{Judgement, Place, Signs, judge};
 pub use left::{Left, Life, TerraformLockLeft, TfleetLock};
 pub use recover::{Recovery, Verdict, recover};

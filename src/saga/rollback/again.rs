@@ -250,6 +250,7 @@ impl Saga<'_> {
         let mut spec = self.spec("rollback-apply", args::apply_plan(plan, lock), limit).map_err(failed)?;
         spec.keep_output = true;
         self.outputs.push(spec.output.clone());
+        self.scribe.starting(&spec);
         let applied = self.watched("apply", &spec).await.map_err(failed)?;
         let errored = self.workspace().map_err(failed)?.dir.join(ERRORED);
         if applied.exit == Exit::Code(0) && applied.record.errors.is_empty() && !errored.exists() {

@@ -189,6 +189,32 @@ async fn what_terraform_was_doing_when_it_died_is_told_and_everything_is_given_b
     assert!(audits[0]["journal"].as_array().unwrap().len() > 10);
 }
 
+/// Killed between the start of Terraform and the line that tells of its process.
+#[tokio::test]
+async fn a_terraform_that_was_never_seen_running_is_told_by_what_it_printed() {
+    let bed = Bed::new().await;
+    let mut journal = Journal::create(&bed.journal_path(), samples::opened(bed.run, "a")).unwrap();
+    let workspace = Fact::Workspace { top: bed.top(), dir: bed.top().join("tf") };
+    let state = Fact::State { lineage: "l".to_owned(), serial: 5 };
+    let backup = Fact::Backup { key: "backups/a".to_owned() };
+    let all: &[(Step, &[Fact])] = &[
+        (Step::Lock, &[Fact::Lock { id: bed.lock }]),
+        (Step::State, &[state]),
+        (Step::Workspace, &[workspace]),
+        (Step::Backup, &[backup]),
+    ];
+    samples::steps(&mut journal, all);
+    journal.write(Event::Begun { step: Step::Apply }).unwrap();
+    let starting = Fact::Starting { name: "apply".to_owned(), output: bed.output() };
+    journal.write(Event::Learned(starting)).unwrap();
+    drop(journal);
+    bed.said(&[("apply_start", "t.b")]);
+    let recovery = bed.recover().await;
+    assert_eq!((recovery.verdict, touched(&recovery)), (Verdict::Operator, vec!["unknown t.b".to_owned()]));
+    assert!(bed.audits().await[0]["output"].as_str().unwrap().contains("t.b"));
+    bed.assert_over().await;
+}
+
 #[tokio::test]
 async fn an_apply_that_came_to_its_end_alone_is_clean() {
     let bed = Bed::new().await;
