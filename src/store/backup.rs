@@ -17,9 +17,7 @@ pub async fn backup(
     run: RunId,
     now: Timestamp,
 ) -> Result<String, StoreError> {
-    let place = format!("backups/{key}.{}-{run}.backup", stamp(now));
-    put_new(store, &place, state.bytes.clone()).await?;
-    Ok(place)
+    keep_aside(store, state.bytes.clone(), ("backups", "backup"), key, run, now).await
 }
 
 /// Keeps a state that is about to be given up beside the backup of the same run: `backups/{key}.{…}-{run}.abandoned`.
@@ -30,8 +28,20 @@ pub async fn keep_abandoned(
     run: RunId,
     now: Timestamp,
 ) -> Result<String, StoreError> {
-    let place = format!("backups/{key}.{}-{run}.abandoned", stamp(now));
-    put_new(store, &place, state.bytes.clone()).await?;
+    keep_aside(store, state.bytes.clone(), ("backups", "abandoned"), key, run, now).await
+}
+
+/// Keeps bytes at `{folder}/{key}.{YYYYMMDD-HHMMSS}-{run}.{suffix}`. Returns that key.
+pub(super) async fn keep_aside(
+    store: &dyn StateStore,
+    bytes: Vec<u8>,
+    (folder, suffix): (&str, &str),
+    key: &BackendKey,
+    run: RunId,
+    now: Timestamp,
+) -> Result<String, StoreError> {
+    let place = format!("{folder}/{key}.{}-{run}.{suffix}", stamp(now));
+    put_new(store, &place, bytes).await?;
     Ok(place)
 }
 

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::backup::put_new;
-use super::{StateStore, StoreError, stamp};
+use super::backup::keep_aside;
+use super::{StateStore, StoreError};
 use crate::model::{BackendKey, RunId};
 
 /// Keeps a rescued state at `recovered/{key}.{YYYYMMDD-HHMMSS}-{run}.tfstate`. Returns that key.
@@ -14,9 +14,7 @@ pub async fn keep_recovered(
     run: RunId,
     now: Timestamp,
 ) -> Result<String, StoreError> {
-    let place = format!("recovered/{key}.{}-{run}.tfstate", stamp(now));
-    put_new(store, &place, state).await?;
-    Ok(place)
+    keep_aside(store, state, ("recovered", "tfstate"), key, run, now).await
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures_util::StreamExt;
 
+use super::memory::MemoryStore;
 use super::{
     Body, Encryption, Entry, LockTable, Object, ObjectVersion, Precondition, ReadStore, S3Store, StateStore, StoreError,
 };
@@ -233,5 +234,91 @@ impl<S: StateStore> StateStore for Watched<S> {
     async fn delete(&self, key: &str, if_match: Option<&str>) -> Result<(), StoreError> {
         self.pass(&self.writes)?;
         self.answer(self.inner.delete(key, if_match).await)
+    }
+}
+
+/// A store whose writes fail from one of them on, as if the process had died there.
+pub(crate) struct Dies {
+    pub(crate) inner: MemoryStore,
+    pub(crate) writes: AtomicUsize,
+    at: AtomicUsize,
+    lost: bool,
+}
+
+impl Dies {
+    pub(crate) fn never() -> Self {
+        Self::at(usize::MAX, false)
+    }
+
+    /// Dies at its write number `at`, counted from 0; if `lost`, that one arrives.
+    pub(crate) fn at(at: usize, lost: bool) -> Self {
+        Self { inner: MemoryStore::default(), writes: AtomicUsize::new(0), at: AtomicUsize::new(at), lost }
+    }
+
+    /// From now on everything arrives.
+    pub(crate) fn revive(&self) {
+        self.at.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    fn pass(&self) -> Result<bool, StoreError> {
+        let (write, at) = (self.writes.fetch_add(1, Ordering::SeqCst), self.at.load(Ordering::SeqCst));
+        if write > at || write == at && !self.lost {
+            return Err(cut());
+        }
+        Ok(write == at)
+    }
+
+    fn after<T>(is_last: bool, done: T) -> Result<T, StoreError> {
+        if is_last { Err(cut()) } else { Ok(done) }
+    }
+}
+
+fn cut() -> StoreError {
+    StoreError::Credentials { place: "the store".to_owned(), source: "gone".into() }
+}
+
+#[async_trait]
+impl ReadStore for Dies {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        self.inner.list(prefix).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.folders(prefix).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
+        self.inner.versions(key).await
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
+        self.inner.get_version(key, version).await
+    }
+}
+
+#[async_trait]
+impl StateStore for Dies {
+    async fn put(&self, key: &str, body: Body, when: Precondition) -> Result<String, StoreError> {
+        let is_last = self.pass()?;
+        Self::after(is_last, self.inner.put(key, body, when).await?)
+    }
+
+    async fn copy(&self, from: &str, to: &str, if_match: Option<&str>) -> Result<(), StoreError> {
+        let is_last = self.pass()?;
+        Self::after(is_last, self.inner.copy(from, to, if_match).await?)
+    }
+
+    async fn delete(&self, key: &str, if_match: Option<&str>) -> Result<(), StoreError> {
+        let is_last = self.pass()?;
+        self.inner.delete(key, if_match).await?;
+        Self::after(is_last, ())
     }
 }

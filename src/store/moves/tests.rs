@@ -1,93 +1,9 @@
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use async_trait::async_trait;
+use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::store::memory::MemoryStore;
-use crate::store::{Body, Entry, Fleet, ObjectVersion, ReadStore, check_owners};
-use crate::store::{Claim, snapshot_index_key};
-
-/// A store whose writes fail from one of them on, as if the process had died there. If `lost`, that one arrives.
-struct Dies {
-    inner: MemoryStore,
-    writes: AtomicUsize,
-    at: AtomicUsize,
-    lost: bool,
-}
-
-impl Dies {
-    fn never() -> Self {
-        Self {
-            inner: MemoryStore::default(),
-            writes: AtomicUsize::new(0),
-            at: AtomicUsize::new(usize::MAX),
-            lost: false,
-        }
-    }
-
-    fn pass(&self) -> Result<bool, StoreError> {
-        let (write, at) = (self.writes.fetch_add(1, Ordering::SeqCst), self.at.load(Ordering::SeqCst));
-        if write > at || write == at && !self.lost {
-            return Err(cut());
-        }
-        Ok(write == at)
-    }
-
-    fn after<T>(is_last: bool, done: T) -> Result<T, StoreError> {
-        if is_last { Err(cut()) } else { Ok(done) }
-    }
-}
-
-fn cut() -> StoreError {
-    StoreError::Credentials { place: "the store".to_owned(), source: "gone".into() }
-}
-
-#[async_trait]
-impl ReadStore for Dies {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        self.inner.get(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
-        self.inner.list(prefix).await
-    }
-
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.inner.folders(prefix).await
-    }
-
-    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
-        self.inner.versions(key).await
-    }
-
-    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
-        self.inner.get_version(key, version).await
-    }
-}
-
-#[async_trait]
-impl StateStore for Dies {
-    async fn put(&self, key: &str, body: Body, when: Precondition) -> Result<String, StoreError> {
-        let is_last = self.pass()?;
-        Self::after(is_last, self.inner.put(key, body, when).await?)
-    }
-
-    async fn copy(&self, from: &str, to: &str, if_match: Option<&str>) -> Result<(), StoreError> {
-        let is_last = self.pass()?;
-        Self::after(is_last, self.inner.copy(from, to, if_match).await?)
-    }
-
-    async fn delete(&self, key: &str, if_match: Option<&str>) -> Result<(), StoreError> {
-        let is_last = self.pass()?;
-        self.inner.delete(key, if_match).await?;
-        Self::after(is_last, ())
-    }
-}
+use crate::store::testing::Dies;
+use crate::store::{Claim, Fleet, ReadStore, check_owners, snapshot_index_key};
 
 const REPOSITORY: &str = "github.com/org/infra";
 const SOURCE: &str = "app/prod.tfvars";
@@ -214,7 +130,7 @@ async fn a_move_that_broke_off_anywhere_is_finished_by_the_next() {
     assert!(writes >= 6, "{writes}");
     for lost in [false, true] {
         for at in 0..writes {
-            let dies = Dies { at: AtomicUsize::new(at), lost, ..Dies::never() };
+            let dies = Dies::at(at, lost);
             let bed = Bed::applied(dies).await;
             let error = move_state(&bed.order()).await.unwrap_err();
             assert!(!error.is_refusal() && error.hints().iter().any(|hint| hint.contains("same move")), "{error}");
@@ -225,7 +141,7 @@ async fn a_move_that_broke_off_anywhere_is_finished_by_the_next() {
             if to.is_some() {
                 assert!(bed.stops(&bed.from).await, "{at} {lost}: the copy counts");
             }
-            bed.dies.at.store(usize::MAX, Ordering::SeqCst);
+            bed.dies.revive();
             move_state(&bed.order()).await.unwrap_or_else(|error| panic!("{at} {lost}: {error:?}"));
             bed.assert_moved().await;
         }

@@ -1,17 +1,15 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use super::*;
 use crate::model::{FileKind, RunId, SnapshotFile, SnapshotReason, samples};
+use crate::store::LocalStore;
 use crate::store::memory::MemoryStore;
-use crate::store::testing::{S3Server, Watched};
-use crate::store::{Body, Entry, LocalStore, Object, ObjectVersion};
+use crate::store::testing::{Dies, S3Server, Watched};
 
 /// The files of a workspace, in memory.
 #[derive(Clone)]
@@ -81,61 +79,6 @@ async fn assert_sound(store: &dyn ReadStore, key: &BackendKey) -> usize {
     entries.len()
 }
 
-/// Lets one write fail; it arrives all the same if `lost` is only its answer.
-struct Fails {
-    inner: MemoryStore,
-    at: usize,
-    lost: bool,
-    writes: AtomicUsize,
-}
-
-#[async_trait]
-impl ReadStore for Fails {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        self.inner.get(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
-        self.inner.list(prefix).await
-    }
-
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        self.inner.folders(prefix).await
-    }
-
-    async fn versions(&self, key: &str) -> Result<Vec<ObjectVersion>, StoreError> {
-        self.inner.versions(key).await
-    }
-
-    async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
-        self.inner.get_version(key, version).await
-    }
-}
-
-#[async_trait]
-impl StateStore for Fails {
-    async fn put(&self, key: &str, body: Body, when: Precondition) -> Result<String, StoreError> {
-        let fails = self.writes.fetch_add(1, Ordering::SeqCst) == self.at;
-        if fails && !self.lost {
-            return Err(StoreError::Unreachable { place: key.to_owned(), source: "cut".into() });
-        }
-        let etag = self.inner.put(key, body, when).await?;
-        if fails { Err(StoreError::Unreachable { place: key.to_owned(), source: "cut".into() }) } else { Ok(etag) }
-    }
-
-    async fn copy(&self, from: &str, to: &str, if_match: Option<&str>) -> Result<(), StoreError> {
-        self.inner.copy(from, to, if_match).await
-    }
-
-    async fn delete(&self, key: &str, if_match: Option<&str>) -> Result<(), StoreError> {
-        self.inner.delete(key, if_match).await
-    }
-}
-
 #[tokio::test]
 async fn only_what_is_new_is_written() {
     let store = Watched::new(MemoryStore::default());
@@ -180,11 +123,12 @@ async fn whichever_write_fails_the_index_leads_to_nothing_missing() {
     let files = sample();
     let key = samples::deployment("web").state.key;
     for at in 0..7 {
-        let store = Fails { inner: MemoryStore::default(), at, lost: false, writes: AtomicUsize::new(0) };
+        let store = Dies::at(at, false);
         let recorded = record(&store, &files, 1).await;
         assert!(matches!(recorded, Err(SnapshotError::Store { operation: "write", .. })), "write {at}: {recorded:?}");
         assert_eq!(assert_sound(&store, &key).await, 0);
         // The next apply makes up for it.
+        store.revive();
         assert!(record(&store, &files, 2).await.unwrap().new);
         assert_sound(&store, &key).await;
     }
@@ -192,7 +136,7 @@ async fn whichever_write_fails_the_index_leads_to_nothing_missing() {
 
 #[tokio::test]
 async fn an_answer_that_got_lost_is_found_out() {
-    let store = Fails { inner: MemoryStore::default(), at: 6, lost: true, writes: AtomicUsize::new(0) };
+    let store = Dies::at(6, true);
     let recorded = record(&store, &sample(), 1).await.unwrap();
     assert_eq!(read_index(&store, &samples::deployment("web").state.key).await.unwrap(), [recorded.entry]);
 }
