@@ -268,30 +268,3 @@ fn a_state_that_nobody_was_left_to_save_is_saved() {
     assert_nothing_left(&fleet);
     fleet.plan().arg("--detailed-exitcode").run().assert_code(0);
 }
-
-/// Issue: "`kill -9` of tfleet at each step, then the next run with and without `--recover`". Built with the feature
-/// `failpoints`.
-#[cfg(feature = "failpoints")]
-#[test]
-fn a_tfleet_that_dies_at_any_step_is_put_in_order() {
-    let steps = ["lock", "lease", "state", "workspace", "prepare", "init", "backup", "apply", "snapshot", "record"];
-    for point in steps.iter().flat_map(|step| [format!("{step}.before"), format!("{step}.after")]) {
-        // A local store is quicker; Terraform's own lock is only in the other one.
-        let fleet = if point.starts_with("apply") { Fleet::s3() } else { Fleet::local() };
-        let deploy = Deploy::new("orders");
-        fleet.deploy(&deploy);
-        fleet.apply().run().assert_code(0);
-        fleet.deploy(&deploy.clone().buckets(&["orders-data", "orders-new"]));
-        let died = fleet.apply().env("TFLEET_FAILPOINTS", format!("{point}=kill")).run();
-        died.assert_silent_on(&["finished in"]);
-        let left = unfinished(&fleet);
-        assert_eq!((left.len(), &left[0]["judgement"]), (1, &json!("dead")), "{point}: {left:#?}");
-        let locked = !fleet.store().list("locks/").is_empty();
-        let next = fleet.apply().args(["--lock-timeout", "1s"]).run();
-        next.assert_code(i32::from(locked)).assert_says(&["an earlier run died"]);
-        recover(&fleet).assert_code(0).assert_says(&["recovered"]);
-        assert_nothing_left(&fleet);
-        fleet.apply().run().assert_code(0);
-        assert_eq!(fleet.store().resources(&deploy.key()).len(), 2, "{point}");
-    }
-}
