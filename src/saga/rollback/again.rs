@@ -16,7 +16,7 @@ use crate::saga::recover::{ERRORED, failure_of};
 use crate::saga::retry::Tries;
 use crate::saga::{Ended, Saga};
 use crate::store::{materialize, read_index, read_manifest};
-use crate::tfstate::{ResourceFate, StateFile, touched};
+use crate::tfstate::{ResourceFate, StateFile, TouchedResource, touched};
 
 /// The plan of a rollback.
 const PLAN: &str = "rollback.tfplan";
@@ -316,10 +316,23 @@ impl Saga<'_> {
                        "removed": created, "restored": changed}),
             text: format!(
                 "rolled back to the configuration of the apply of {:.0}: {created} created and removed again, {changed} changed \
-                 and changed back{but}",
-                entry.time
+                 and changed back{but}{}{}",
+                entry.time,
+                named("removed again", &undone, ResourceFate::Created),
+                named("changed back", &undone, ResourceFate::Changed),
             ),
             next: vec!["mend the cause and run `tfleet apply` again".to_owned()],
         }
     }
+}
+
+/// A line with the addresses of this fate; none where there are none.
+fn named(what: &str, all: &[TouchedResource], fate: ResourceFate) -> String {
+    /// More than these are in the audit record and in the log.
+    const NAMED: usize = 20;
+    let addresses: Vec<&str> = all.iter().filter(|one| one.fate == fate).map(|one| one.address.as_str()).collect();
+    let more = addresses.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let list = addresses.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    if list.is_empty() { list } else { format!("\n{what}: {list}{more}") }
 }
