@@ -172,7 +172,7 @@ fn parse(stat: &str) -> Option<Stat> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
 
@@ -196,9 +196,10 @@ mod tests {
     fn a_group_lives_as_long_as_a_member_and_its_members_work_somewhere() {
         let temp = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(temp.path()).unwrap().canonicalize_utf8().unwrap();
-        // The leader prints the id of its child and ends; the child lives until its standard input closes.
+        // Once it is told to, the leader prints the id of its child and ends; the child lives until its standard input
+        // closes.
         let mut leader = Command::new("/bin/sh")
-            .args(["-c", "exec 3<&0; cat <&3 >/dev/null & echo $!"])
+            .args(["-c", "read go; exec 3<&0; cat <&3 >/dev/null & echo $!"])
             .current_dir(&dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -206,7 +207,8 @@ mod tests {
             .spawn()
             .unwrap();
         let seen = ProcessId::of(leader.id());
-        let hold = leader.stdin.take();
+        let mut hold = leader.stdin.take().unwrap();
+        hold.write_all(b"\n").unwrap();
         let mut text = String::new();
         leader.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         leader.wait().unwrap();
