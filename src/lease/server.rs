@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -113,7 +113,12 @@ struct Shared {
     leases: Arc<Leases>,
     grants: Mutex<HashMap<u64, Grant>>,
     max_served: Option<SignedDuration>,
+    /// Until when what was handed out lives at the longest, in seconds since 1970.
+    handed_out: Arc<AtomicI64>,
 }
+
+/// For how long credentials that name no end are taken to live: the longest session that STS grants to a role.
+const LONGEST_SESSION: SignedDuration = SignedDuration::from_hours(12);
 
 struct Grant {
     digest: [u8; 32],
@@ -204,7 +209,7 @@ impl CredentialServer {
         };
         std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let max_served = options.max_served.and_then(|limit| SignedDuration::try_from(limit).ok());
-        let shared = Arc::new(Shared { leases, grants: Mutex::default(), max_served });
+        let shared = Arc::new(Shared { leases, grants: Mutex::default(), max_served, handed_out: Arc::default() });
         let task = runtime.spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { folder, socket, program, shared, next: AtomicU64::new(1), task, _short: short })
     }
@@ -219,6 +224,13 @@ impl CredentialServer {
     #[must_use]
     pub fn socket(&self) -> &Utf8Path {
         &self.socket
+    }
+
+    /// Until when what was handed out to child processes lives at the longest, in seconds since 1970; it grows. Whoever has
+    /// lost this server can do nothing after that.
+    #[must_use]
+    pub fn handed_out(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.shared.handed_out)
     }
 
     /// Makes a token for `key`. Nothing is fetched until a child asks.
@@ -384,7 +396,11 @@ async fn answer(token: &str, shared: &Shared) -> Answer {
         Ok(credentials) => {
             fetches.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%key, "credentials served");
-            Answer::Credentials(Document::new(&credentials, Timestamp::now(), shared.max_served))
+            let now = Timestamp::now();
+            // What a child is told of the end may be earlier; the credentials themselves do not know of that.
+            let until = credentials.expires.unwrap_or(now + LONGEST_SESSION);
+            shared.handed_out.fetch_max(until.as_second(), Ordering::Relaxed);
+            Answer::Credentials(Document::new(&credentials, now, shared.max_served))
         }
         Err(error) => {
             tracing::warn!(%key, %error, "a child process asked for credentials that could not be had");

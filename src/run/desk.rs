@@ -17,8 +17,8 @@ use crate::lease::{Caller, Leases};
 use crate::model::{AccountName, BackendKey, Deployment, Project, Region, RunId};
 use crate::saga::Credentials;
 use crate::store::{
-    AuditName, Guarding, LocalStore, LockOwner, LockTable, Outbox, ReadStore, SnapshotError, StateStore, States,
-    TerraformLocks, Written, read_index, read_manifest, write_audit,
+    AuditName, Guarding, LocalStore, LockOwner, LockTable, LongestLease, Outbox, ReadStore, SnapshotError, StateStore,
+    States, TerraformLocks, Written, read_index, read_manifest, write_audit,
 };
 use crate::workspace::CacheDirs;
 
@@ -85,7 +85,7 @@ impl<'a> Desk<'a> {
     #[must_use]
     pub fn owner(&self, action: &'static str) -> LockOwner {
         // Nothing outlives the process but a request of its own that is under way.
-        LockOwner { run: self.run, who: self.who(), action, longest_lease: LONGEST_REQUEST }
+        LockOwner { run: self.run, who: self.who(), action, longest_lease: LongestLease::fixed(LONGEST_REQUEST) }
     }
 
     /// The deployment whose state has this key.

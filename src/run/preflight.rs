@@ -26,7 +26,7 @@ use crate::model::{Action, Deployment, RunId, SnapshotReason};
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain, check_space};
 use crate::store::LockOwner;
-use crate::store::{KnownFiles, Outbox};
+use crate::store::{KnownFiles, LongestLease, Outbox};
 use crate::workspace::CacheDirs;
 
 pub(super) use credentials::region as region_of_states;
@@ -126,7 +126,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let (events, receiver) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::No);
     let who = credentials.as_ref().map_or_else(local_user, |credentials| credentials.caller.arn.clone());
-    let longest_lease = credentials::longest_lease(credentials.as_ref()).await;
+    let handed_out = credentials.as_ref().map(|credentials| credentials.server.handed_out()).unwrap_or_default();
+    let longest_lease = LongestLease::new(credentials::longest_lease(credentials.as_ref()).await, handed_out);
     let stores = if request.action.changes_state() { stores } else { stores::read_only(stores) };
     let context = Context {
         run_id,

@@ -172,7 +172,7 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::super::memory::MemoryStore;
-    use super::super::{Precondition, ReadStore, find_locks};
+    use super::super::{LongestLease, Precondition, ReadStore, find_locks};
     use super::*;
     use crate::model::RunId;
 
@@ -195,7 +195,7 @@ mod tests {
                 run: RunId::new(),
                 who: "me".to_owned(),
                 action: "move",
-                longest_lease: Duration::from_secs(3600),
+                longest_lease: LongestLease::fixed(Duration::from_secs(3600)),
             };
             Self { store, terraform, owner, stop: CancellationToken::new() }
         }

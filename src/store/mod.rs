@@ -56,8 +56,8 @@ pub use guard::{Guard, GuardError, Guarding};
 pub use history::{Content, History, HistoryError, Moment, MomentKind, history, read_moment, who_ran};
 pub use local::LocalStore;
 pub use lock::{
-    CLOCK_SKEW, Carrier, FoundLock, HeldLock, Holder, LockError, LockInfo, LockOwner, Pace, Released, acquire,
-    acquire_at_pace, find_locks, lock_key, remove_lock,
+    CLOCK_SKEW, Carrier, FoundLock, HeldLock, Holder, LockError, LockInfo, LockOwner, LongestLease, Pace, Released,
+    acquire, acquire_at_pace, find_locks, lock_key, remove_lock,
 };
 pub use moves::{Move, MoveError, Moved, NewOwner, move_state};
 pub use outbox::{Flushed, Outbox, OutboxError};

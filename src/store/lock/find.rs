@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::model::RunId;
     use crate::store::memory::MemoryStore;
-    use crate::store::{Body, LockOwner, Precondition, ReadStore, acquire};
+    use crate::store::{Body, LockOwner, LongestLease, Precondition, ReadStore, acquire};
 
     fn key() -> BackendKey {
         BackendKey::new("s3/a/terraform.tfstate").unwrap()
@@ -97,7 +97,7 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         let terraform = TerraformLocks::new(Arc::clone(&store) as _, true, None);
         assert!(find_locks(&*store, &terraform, &key()).await.unwrap().is_empty());
-        let longest_lease = Duration::from_secs(3600);
+        let longest_lease = LongestLease::fixed(Duration::from_secs(3600));
         let owner = LockOwner { run: RunId::new(), who: "me".to_owned(), action: "apply", longest_lease };
         let held = acquire(Arc::clone(&store) as _, &key(), &owner, Duration::ZERO, |_, _| {}).await.unwrap();
         let text = br#"{"ID":"abc","Operation":"OperationTypeApply","Who":"u@h","Created":"2026-01-01T00:00:00Z"}"#;

@@ -1,5 +1,7 @@
 //! Who holds a lock, and whether that process still lives.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +25,34 @@ pub struct LockOwner {
     /// The word of what is done under the lock: `apply`, `restore`.
     pub action: &'static str,
     /// How long credentials that this run hands out stay valid at the longest.
-    pub longest_lease: Duration,
+    pub longest_lease: LongestLease,
+}
+
+/// How long what was handed out to child processes stays valid.
+#[derive(Debug, Clone)]
+pub struct LongestLease {
+    least: Duration,
+    until: Arc<AtomicI64>,
+}
+
+impl LongestLease {
+    /// At least so long from any moment on; longer where `until` (seconds since 1970, growing) says so.
+    #[must_use]
+    pub const fn new(least: Duration, until: Arc<AtomicI64>) -> Self {
+        Self { least, until }
+    }
+
+    /// So long, whatever happens.
+    #[must_use]
+    pub fn fixed(least: Duration) -> Self {
+        Self::new(least, Arc::default())
+    }
+
+    /// From `now` on, in seconds.
+    pub(super) fn seconds(&self, now: Timestamp) -> u64 {
+        let left = self.until.load(Ordering::Relaxed).saturating_sub(now.as_second());
+        self.least.as_secs().max(u64::try_from(left).unwrap_or_default())
+    }
 }
 
 /// The content of a lock: who holds it, and where.
@@ -86,7 +115,7 @@ impl LockInfo {
             host: processes::host(),
             machine: processes::machine(),
             process: ProcessId::current(),
-            longest_lease: owner.longest_lease.as_secs(),
+            longest_lease: owner.longest_lease.seconds(now),
             taken_at: now,
             heartbeat: now,
             journal: Vec::new(),
@@ -136,7 +165,7 @@ mod tests {
             run: RunId::new(),
             who: "me".to_owned(),
             action: "apply",
-            longest_lease: Duration::from_secs(3600),
+            longest_lease: LongestLease::fixed(Duration::from_secs(3600)),
         };
         LockInfo::new(&BackendKey::new("s3/a").unwrap(), &owner)
     }
@@ -159,6 +188,17 @@ mod tests {
         let hour = std::time::Duration::from_secs(3600);
         assert!(!elsewhere.is_silent(elsewhere.heartbeat + hour));
         assert!(elsewhere.is_silent(elsewhere.heartbeat + hour * 2));
+    }
+
+    #[test]
+    fn what_was_handed_out_later_lives_longer() {
+        let until = Arc::new(AtomicI64::new(0));
+        let lease = LongestLease::new(Duration::from_secs(900), Arc::clone(&until));
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        assert_eq!(lease.seconds(now), 900);
+        until.store(1_003_600, Ordering::Relaxed);
+        assert_eq!(lease.seconds(now), 3600);
+        assert_eq!(lease.seconds(now + SignedDuration::from_secs(3000)), 900);
     }
 
     #[test]

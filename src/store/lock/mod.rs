@@ -25,7 +25,7 @@ use super::{Body, Precondition, StateStore, StoreError};
 use crate::journal::Entry;
 use crate::model::BackendKey;
 pub use find::{FoundLock, find_locks, remove_lock};
-pub use holder::{CLOCK_SKEW, Holder, LockInfo, LockOwner};
+pub use holder::{CLOCK_SKEW, Holder, LockInfo, LockOwner, LongestLease};
 
 /// Why there is no lock (any more).
 #[derive(Debug, thiserror::Error)]
@@ -167,7 +167,7 @@ pub async fn acquire_at_pace(
     let mut reported: Option<Instant> = None;
     loop {
         let mut holder = match place.take(&info).await? {
-            Taking::Taken(taken) => return Ok(HeldLock::new(taken, info, timing)),
+            Taking::Taken(taken) => return Ok(HeldLock::new(taken, info, owner.longest_lease.clone(), timing)),
             // Between the write and the look, its holder released it.
             Taking::Gone => {
                 tokio::time::sleep(timing.first_poll / 20).await;
@@ -318,18 +318,20 @@ struct Shared {
     place: Place,
     id: Uuid,
     journal: std::sync::Mutex<Vec<Entry>>,
+    longest_lease: LongestLease,
     /// What was written last.
     state: Mutex<(LockInfo, String)>,
     lost: CancellationToken,
 }
 
 impl HeldLock {
-    fn new(mut taken: Taken, info: LockInfo, timing: Pace) -> Self {
+    fn new(mut taken: Taken, info: LockInfo, longest_lease: LongestLease, timing: Pace) -> Self {
         taken.kept = true;
         let shared = Arc::new(Shared {
             place: taken.place.clone(),
             id: info.id,
             journal: std::sync::Mutex::default(),
+            longest_lease,
             state: Mutex::new((info, taken.etag.clone())),
             lost: CancellationToken::new(),
         });
@@ -405,6 +407,7 @@ impl Shared {
         };
         let (info, etag) = &mut *state;
         info.heartbeat = Timestamp::now();
+        info.longest_lease = self.longest_lease.seconds(info.heartbeat);
         if let Ok(journal) = self.journal.lock() {
             info.journal.clone_from(&journal);
         }

@@ -24,7 +24,7 @@ fn owner() -> LockOwner {
         run: RunId::new(),
         who: "arn:aws:iam::123456789012:user/me".to_owned(),
         action: "apply",
-        longest_lease: Duration::from_secs(3600),
+        longest_lease: LongestLease::fixed(Duration::from_secs(3600)),
     }
 }
 

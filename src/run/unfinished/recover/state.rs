@@ -11,7 +11,8 @@ use crate::event::{Failure, Step};
 use crate::journal::{Fact, Status};
 use crate::processes;
 use crate::store::{
-    LockOwner, Object, Precondition, States, StatesError, TerraformLockError, TerraformLocks, acquire, keep_recovered,
+    LockOwner, LongestLease, Object, Precondition, States, StatesError, TerraformLockError, TerraformLocks, acquire,
+    keep_recovered,
 };
 use crate::tfstate::{StateFile, touched_and_unknown};
 
@@ -200,7 +201,7 @@ impl Work<'_> {
             who: self.access.who.clone(),
             action: "recover",
             // Nothing here hands out credentials.
-            longest_lease: Duration::from_secs(600),
+            longest_lease: LongestLease::fixed(Duration::from_secs(600)),
         };
         let store = std::sync::Arc::clone(&self.site.store);
         let taken = acquire(store, &self.of.state.key, &owner, Duration::ZERO, |_, _| {}).await;
