@@ -278,6 +278,8 @@ struct Saga<'c> {
     sound: Option<StateFile>,
     /// Whether it was tried to undo the failed apply, which is done once.
     undone: bool,
+    /// Whether the undoing ended well, so that the workspace holds nothing that a person could need.
+    spent: bool,
     /// Where the record of its undoing is.
     rollback_key: Option<String>,
     /// Files with unredacted output, which go once the audit has them.
@@ -331,6 +333,7 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         applied: None,
         sound: None,
         undone: false,
+        spent: false,
         rollback_key: None,
         outputs: Vec::new(),
         audit_key: None,

@@ -49,7 +49,8 @@ impl Saga<'_> {
     pub(super) fn give_back_workspace(&mut self, ended: &mut Ended) {
         let Some(workspace) = self.workspace.take() else { return };
         let top = workspace.top.clone();
-        let keep = ended.outcome == Outcome::NeedsOperator || workspace.errored_state().is_some();
+        let asked_for = ended.outcome == Outcome::NeedsOperator && !self.spent;
+        let keep = asked_for || workspace.errored_state().is_some();
         if keep {
             if let Some(failure) = &mut ended.failure {
                 failure.next.push(format!("the workspace is left as it is: {top}"));

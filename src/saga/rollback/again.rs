@@ -322,6 +322,7 @@ impl Saga<'_> {
                 named("changed back", &undone, ResourceFate::Changed),
             ),
             next: vec!["mend the cause and run `tfleet apply` again".to_owned()],
+            leaves_unknown: false,
         }
     }
 }

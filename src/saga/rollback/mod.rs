@@ -42,6 +42,8 @@ struct Undo {
     text: String,
     /// What a person must do all the same.
     next: Vec<String>,
+    /// Whether something exists now that no state knows.
+    leaves_unknown: bool,
 }
 
 impl Saga<'_> {
@@ -82,7 +84,10 @@ impl Saga<'_> {
                 left(ended, &self.with_log(own, why));
                 return;
             }
-            Tried::Done(undo) => rolled_back(ended, undo, mode),
+            Tried::Done(undo) => {
+                self.spent = true;
+                rolled_back(ended, undo, mode);
+            }
             Tried::Broken(failure) => broken(ended, failure, log.as_str()),
         }
         let raw = own.map(|recorder| self.close(recorder));
@@ -141,7 +146,7 @@ fn left(ended: &mut Ended, why: &str) {
 }
 
 fn rolled_back(ended: &mut Ended, undo: &Undo, mode: Rollback) {
-    ended.outcome = Outcome::RolledBack;
+    ended.outcome = if undo.leaves_unknown { Outcome::NeedsOperator } else { Outcome::RolledBack };
     if mode == Rollback::State {
         // No apply replaces what the state does not know.
         ended.touched.iter_mut().for_each(|one| one.tainted = false);

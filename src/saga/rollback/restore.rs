@@ -104,5 +104,6 @@ fn told(given_up: &StateFile, now: &StateFile, abandoned: &str) -> Undo {
             now.serial
         ),
         next,
+        leaves_unknown: !comparison.forgotten.is_empty(),
     }
 }

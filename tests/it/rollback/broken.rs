@@ -116,9 +116,9 @@ fn the_state_alone_is_put_back_and_what_it_forgets_is_named() {
         let deploy = about_to_fail(&fleet);
         let (store, key) = (fleet.store(), deploy.key());
         let (before, note) = (store.json(&key), attributes(&fleet, &deploy, "note"));
-        let done = fleet.apply().args(["--rollback", "state"]).summary().run().assert_code(1);
+        let done = fleet.apply().args(["--rollback", "state"]).summary().run().assert_code(4);
         let entry = done.entry(&key);
-        assert_eq!(entry["outcome"], "rolled_back", "{kind}: {entry:#}");
+        assert_eq!(entry["outcome"], "needs_operator", "{kind}: {entry:#}");
         assert_eq!(ledger(&fleet), "created x\n", "the infrastructure stays");
         let after = store.json(&key);
         assert_eq!(after["lineage"], before["lineage"]);

@@ -134,7 +134,7 @@ fn an_apply_that_was_asked_for_is_rolled_back_too() {
 #[test]
 fn secrets_stay_hidden() {
     let (old, new) = ("correct-horse-battery", "staple-in-the-stable");
-    for (mode, code) in [("auto", 1), ("state", 1), ("none", 1)] {
+    for (mode, code) in [("auto", 1), ("state", 4), ("none", 1)] {
         let fleet = Fleet::local();
         fleet.root(
             "variable \"password\" {\n  type      = string\n  sensitive = true\n}\nresource \"terraform_data\" \"secret\" \
