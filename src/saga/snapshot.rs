@@ -88,6 +88,7 @@ impl Saga<'_> {
             serial: after.serial,
             resources: after.objects.len(),
             reason,
+            first: self.before.is_none(),
         };
         let read = |path: &Utf8Path| -> io::Result<Vec<u8>> { std::fs::read(workspace.top.join(path)) };
         record_snapshot(&*self.store, &new, manifest, read, &self.ctx.uploaded).await.map(|_| ())

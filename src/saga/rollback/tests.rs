@@ -131,6 +131,7 @@ impl Fleet {
             serial: 1,
             resources: 1,
             reason: SnapshotReason::Apply,
+            first: false,
         };
         let top = workspace.top.clone();
         let read = move |path: &Utf8Path| std::fs::read(top.join(path));

@@ -62,6 +62,9 @@ pub struct NewSnapshot {
     pub resources: usize,
     /// What kind of apply it was.
     pub reason: SnapshotReason,
+    /// Whether there was no state before it, so that there is no snapshot either: a request less. Should there be one all
+    /// the same, both stay.
+    pub first: bool,
 }
 
 impl NewSnapshot {
@@ -107,7 +110,11 @@ pub async fn record_snapshot(
 ) -> Result<Recorded, SnapshotError> {
     let json = serde_json::to_vec(manifest).map_err(|source| SnapshotError::Unwritable { source })?;
     let sha256 = sha256_of(&json);
-    let loaded = load_index(store, &snapshot_index_key(&manifest.key)).await?;
+    let loaded = if new.first {
+        Loaded { entries: Vec::new(), when: Precondition::Absent }
+    } else {
+        load_index(store, &snapshot_index_key(&manifest.key)).await?
+    };
     let newest = loaded.entries.first();
     if let Some(same) = newest
         && (same.manifest == sha256 && same.lineage == new.lineage && same.serial == new.serial)

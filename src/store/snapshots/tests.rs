@@ -60,6 +60,7 @@ fn new(serial: u64) -> NewSnapshot {
         serial,
         resources: 3,
         reason: SnapshotReason::Apply,
+        first: false,
     }
 }
 
@@ -139,6 +140,22 @@ async fn an_answer_that_got_lost_is_found_out() {
     let store = Dies::at(6, true);
     let recorded = record(&store, &sample(), 1).await.unwrap();
     assert_eq!(read_index(&store, &samples::deployment("web").state.key).await.unwrap(), [recorded.entry]);
+}
+
+#[tokio::test]
+async fn a_first_one_is_not_looked_for_and_hides_none() {
+    let store = Watched::new(MemoryStore::default());
+    let (files, key) = (sample(), samples::deployment("web").state.key);
+    let first = |serial| NewSnapshot { first: true, ..new(serial) };
+    let write = async |serial| {
+        let manifest = files.manifest("web");
+        record_snapshot(&store, &first(serial), &manifest, files.read(), &KnownFiles::default()).await.unwrap()
+    };
+    write(1).await;
+    assert_eq!(store.counts().0, 0, "nothing is read");
+    write(2).await;
+    let serials: Vec<u64> = read_index(&store, &key).await.unwrap().iter().map(|entry| entry.serial).collect();
+    assert_eq!(serials, [2, 1]);
 }
 
 #[tokio::test]
