@@ -53,6 +53,7 @@ use crate::tfstate::StateFile;
 use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, PreparedModule, SourceTree, Workspace};
 
 pub use kept::Kept;
+pub use recover::unknown_words;
 pub use room::check_space;
 
 use apply::Applied;
@@ -301,7 +302,14 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
     };
     if let Some(failure) = ctx.blocked.get(&deployment.state) {
         let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::NeedsOperator);
-        result.error = Some(failure.clone());
+        let mut shown = failure.clone();
+        for text in shown.causes.iter_mut().chain(&mut shown.next) {
+            *text = ctx.redactor.text(text);
+        }
+        if !ctx.redact_screen {
+            result.unredacted = Some(failure.clone());
+        }
+        result.error = Some(shown);
         return result;
     }
     let mut saga = Saga {

@@ -374,14 +374,20 @@ pub(super) fn unsure(ended: &mut Ended) {
     }
     ended.outcome = Outcome::NeedsOperator;
     if let Some(failure) = &mut ended.failure {
-        failure.causes.push(format!(
-            "{unknown} resources were being worked on when Terraform ended, and the state does not say how that went"
-        ));
-        failure.next.push(
-            "look for each resource marked `unknown` in the account; import it (terraform import) or remove it by hand"
-                .to_owned(),
-        );
+        let (cause, next) = unknown_words(unknown);
+        failure.causes.push(cause);
+        failure.next.push(next.to_owned());
     }
+}
+
+/// Why so many unknown resources need a person, and what that person does.
+#[must_use]
+pub fn unknown_words(count: usize) -> (String, &'static str) {
+    let (what, was) = if count == 1 { ("resource", "was") } else { ("resources", "were") };
+    (
+        format!("{count} {what} {was} being worked on when Terraform ended, and the state does not say how that went"),
+        "look for each resource marked `unknown` in the account; import it (terraform import) or remove it by hand",
+    )
 }
 
 fn parent(path: &Utf8Path) -> &Utf8Path {

@@ -10,6 +10,7 @@ use super::{Stop, Work};
 use crate::event::{Failure, Step};
 use crate::journal::{Fact, Status};
 use crate::processes;
+use crate::saga::unknown_words;
 use crate::store::{
     LockOwner, LongestLease, Object, Precondition, States, StatesError, TerraformLockError, TerraformLocks, acquire,
     keep_recovered,
@@ -287,10 +288,8 @@ impl Work<'_> {
         self.report.touched = touched_and_unknown(before, after.as_ref(), open, created);
         let unknown = self.report.unknown();
         if unknown > 0 {
-            self.report.operator(
-                format!("{unknown} resources were being worked on when Terraform ended, and the state does not say how that went"),
-                "look for each resource marked `unknown` in the account; import it (terraform import) or remove it by hand",
-            );
+            let (cause, next) = unknown_words(unknown);
+            self.report.operator(cause, next);
         }
         Ok(())
     }
