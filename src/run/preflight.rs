@@ -112,17 +112,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let outbox = Outbox::new(cache.root().join("outbox"));
     notices.extend(stores::flush(&outbox, &stores).await);
     notices.extend(dropped_notice());
-    let runs = cache.root().join("runs");
-    prune::prune(&runs, std::time::SystemTime::now());
-    prune::prune_revived(&settings.cache_dir.join(REVIVED_DIR), std::time::SystemTime::now());
-    let runs = runs.join(run_id.to_string());
-    let private_dir = runs.join("private");
-    let journals_dir = runs.join("journals");
-    files::private_dir(&private_dir)
-        .map_err(|error| Failure::caused_by(format!("cannot write {private_dir}"), &error))?;
-    let out_dir = request.out_dir.map_or(runs, absolute);
-    files::private_dir(&out_dir)
-        .map_err(|error| Failure::caused_by(format!("the output directory {out_dir} cannot be used"), &error))?;
+    let folders = folders(&cache, run_id, request.out_dir)?;
     let (events, receiver) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::No);
     let who = credentials.as_ref().map_or_else(local_user, |credentials| credentials.caller.arn.clone());
@@ -143,9 +133,9 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         roots,
         cache,
         artefacts: request.out_dir.is_some(),
-        out_dir,
-        private_dir,
-        journals_dir,
+        out_dir: folders.out,
+        private_dir: folders.private,
+        journals_dir: folders.journals,
         redactor: Redactor::new(),
         redact_screen: request.redact_screen,
         outbox,
@@ -161,6 +151,28 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         snapshot_reason: if request.revived.is_some() { SnapshotReason::Restore } else { SnapshotReason::Apply },
     };
     Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices })
+}
+
+/// Where a run writes on this machine.
+struct Folders {
+    private: Utf8PathBuf,
+    journals: Utf8PathBuf,
+    out: Utf8PathBuf,
+}
+
+/// Makes the folders of this run, and removes those of runs long gone.
+fn folders(cache: &CacheDirs, run: RunId, out_dir: Option<&Utf8Path>) -> Result<Folders, Failure> {
+    let (runs, now) = (cache.root().join("runs"), std::time::SystemTime::now());
+    prune::prune(&runs, now);
+    prune::prune_revived(&cache.root().join(REVIVED_DIR), now);
+    let own = runs.join(run.to_string());
+    let (private_dir, journals_dir) = (own.join("private"), own.join("journals"));
+    files::private_dir(&private_dir)
+        .map_err(|error| Failure::caused_by(format!("cannot write {private_dir}"), &error))?;
+    let out_dir = out_dir.map_or(own, absolute);
+    files::private_dir(&out_dir)
+        .map_err(|error| Failure::caused_by(format!("the output directory {out_dir} cannot be used"), &error))?;
+    Ok(Folders { private: private_dir, journals: journals_dir, out: out_dir })
 }
 
 /// Finds the Terraform that the settings want.
