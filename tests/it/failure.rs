@@ -45,6 +45,9 @@ fn a_partial_apply_leaves_the_truth() {
         let audit = store.json(entry["audit_key"].as_str().unwrap());
         assert_eq!(audit["outcome"], "failed");
         assert!(audit.to_string().contains("the disk is on fire"));
+        let journal = audit["journal"].as_array().unwrap();
+        let has = |event: &str, step: &str| journal.iter().any(|one| one["event"] == event && one["step"] == step);
+        assert!(has("done", "backup") && has("failed", "apply") && has("undone", "apply"), "{journal:#?}");
         assert!(store.list("locks/").is_empty(), "{:?}", store.list("locks/"));
 
         // What was repaired in the file goes on from where it stands.

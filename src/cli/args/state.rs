@@ -11,7 +11,7 @@ use crate::config::{Overrides, parse_duration, variables};
 /// The verbs of `tfleet state`.
 #[derive(Debug, Subcommand)]
 pub enum StateVerb {
-    /// List everything there is of a state: versions, backups, recovered states
+    /// List everything there is of a state: versions, backups, recovered states, snapshots
     History(HistoryArgs),
     /// Show which resources are in a state, or in an earlier one
     Show(ShowArgs),
@@ -21,7 +21,7 @@ pub enum StateVerb {
     Move(MoveArgs),
     /// Record which file each state belongs to, where nothing is recorded yet
     Adopt(AdoptArgs),
-    /// Remove old backups
+    /// Remove old backups, and contents that no snapshot needs
     Prune(PruneArgs),
     /// Show the locks of a state, or remove the one whose id is given
     Unlock(UnlockArgs),
