@@ -17,6 +17,8 @@ use crate::files;
 use crate::hcl::SourceError;
 use crate::model::{IdError, KeyError, KeyTemplate, Region};
 
+pub use crate::model::parse_duration;
+
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -398,18 +400,6 @@ fn has_no_subdomains(url: &str) -> bool {
     let host = host.split('/').next().unwrap_or_default();
     let bare = host.rsplit_once(':').map_or(host, |(name, _)| name);
     host.starts_with('[') || bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok()
-}
-
-/// The longest duration that can be set.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-
-/// Reads a duration such as `90s`, `30m`, `1h30m` (also with spaces).
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration =
-        text.trim().parse().map_err(|_| format!("`{text}` is not a duration; write it like 90s, 30m or 1h30m"))?;
-    let duration = Duration::try_from(span).map_err(|_| format!("`{text}` is negative"))?;
-    // Far beyond this, a point in time that far ahead could not be told.
-    if duration > LONGEST { Err(format!("`{text}` is longer than a year")) } else { Ok(duration) }
 }
 
 #[cfg(test)]

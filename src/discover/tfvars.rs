@@ -1,5 +1,8 @@
 //! Reading one tfvars file.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use hcl_edit::structure::Body;
 
@@ -113,6 +116,14 @@ impl Draft {
             root_module,
             references: self.references,
             state,
+            labels: BTreeMap::new(),
+            role_arn: None,
+            variables: serde_json::Map::new(),
+            supplied: BTreeMap::new(),
+            depends_on: Vec::new(),
+            inputs: Vec::new(),
+            deliver: Vec::new(),
+            recipe: Arc::default(),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::{AccountId, AccountName, BackendKey, Project, Region};
+use super::{AccountId, AccountName, BackendKey, Delivery, Input, Project, Recipe, Region, RoleArn};
 
 /// What a run does with each deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -138,9 +140,51 @@ pub struct Deployment {
     pub references: Vec<Reference>,
     /// Where its state is.
     pub state: StateAddress,
+    /// What else its file, or the path of it, says: `type`, `alias`, `region_alias`, and the names that the rule's path
+    /// has in braces.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The role to take in its account, where another one is known than that of the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<RoleArn>,
+    /// The variables that its file holds beside other things (`terraform_vars`). Never shown or written down as such:
+    /// the workspace, and with it the snapshot, has them in a variable file.
+    #[serde(skip)]
+    pub variables: Map<String, Value>,
+    /// Values for variables that the module may declare, and that nothing else sets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub supplied: BTreeMap<String, String>,
+    /// The names of the deployments that come first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
+    /// The variables whose values are outputs of other deployments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
+    /// The outputs that are kept as secrets elsewhere after an apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deliver: Vec<Delivery>,
+    /// How it is run.
+    #[serde(default)]
+    pub recipe: Arc<Recipe>,
 }
 
 impl Deployment {
+    /// One of its fields or labels, as templates, rules and environments name them.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        match name {
+            "account_id" => Some(self.account_id.as_str()),
+            "account_name" => Some(self.account_name.as_str()),
+            "region" => Some(self.region.as_str()),
+            "project" => Some(self.project.as_str()),
+            "environment" => self.environment.as_deref(),
+            "owner" => self.owner.as_deref(),
+            "team" => self.team.as_deref(),
+            "service" => Some(Self::service_part(&self.services)),
+            label => self.labels.get(label).map(String::as_str),
+        }
+    }
+
     /// The part of the default backend key that stands for the services: the only one, `combined` or `general`.
     #[must_use]
     pub fn service_part(services: &[String]) -> &str {

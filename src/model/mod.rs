@@ -1,15 +1,23 @@
 //! The words of tfleet as types: validated when they are made, free of I/O.
 
 mod deployment;
+mod duration;
 mod ids;
 mod key;
+mod minted;
+mod recipe;
+mod rule;
 #[cfg(test)]
 pub(crate) mod samples;
 mod secret;
 mod snapshot;
 
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
+pub use duration::parse_duration;
 pub use ids::{AccountId, AccountName, IdError, Project, Region, RoleArn, RunId};
 pub use key::{BackendKey, KeyError, KeyParts, KeyTemplate};
+pub use minted::{MintedAccount, MintedAccounts};
+pub use recipe::{Delivery, Executor, Hook, HookRun, Hooks, Input, Make, Recipe, Vault};
+pub use rule::{DeliverySpec, DependencySpec, InputSpec, RuleSpec};
 pub use secret::Secret;
 pub use snapshot::{FileKind, Manifest, SnapshotEntry, SnapshotFile, SnapshotReason};

@@ -1,6 +1,7 @@
 //! A deployment and a snapshot for the tests of other modules.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{
     AccountId, AccountName, BackendKey, Deployment, Manifest, Project, Region, Secret, SourceKind, StateAddress,
@@ -30,6 +31,14 @@ pub(crate) fn deployment(project: &str) -> Deployment {
         root_module: ".".into(),
         var_files: Vec::new(),
         references: Vec::new(),
+        labels: BTreeMap::new(),
+        role_arn: None,
+        variables: serde_json::Map::new(),
+        supplied: BTreeMap::new(),
+        depends_on: Vec::new(),
+        inputs: Vec::new(),
+        deliver: Vec::new(),
+        recipe: Arc::default(),
     }
 }
 

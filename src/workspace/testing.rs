@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -91,5 +92,13 @@ pub(super) fn deployment(root: &str, file: &str, references: &[(&str, &str)]) ->
             bucket: Some("states".to_owned()),
             key: BackendKey::new("general/acme/us-east-1/web/terraform.tfstate").unwrap(),
         },
+        labels: BTreeMap::new(),
+        role_arn: None,
+        variables: serde_json::Map::new(),
+        supplied: BTreeMap::new(),
+        depends_on: Vec::new(),
+        inputs: Vec::new(),
+        deliver: Vec::new(),
+        recipe: Arc::default(),
     }
 }

@@ -1,0 +1,99 @@
+//! Rules as they stand in `tfleet.yaml`: which files become deployments, and how these are run.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+
+use super::{Hooks, Make, Vault};
+
+/// A rule as it stands in `tfleet.yaml`. What it leaves out is that of the built-in rule of its name, or, for
+/// `*.tfvars` files, of the rule `tfvars`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuleSpec {
+    /// Its name.
+    pub name: String,
+    /// Which files it reads: a glob in which `{word}` stands for one part of the path and gives it a name.
+    pub path: Option<String>,
+    /// Only files whose top-level attributes have these values.
+    pub when: BTreeMap<String, String>,
+    /// The type of its deployments: `regional`, `management`, or any word.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The root module, relative to the working directory.
+    pub root_module: Option<Utf8PathBuf>,
+    /// The template of the backend key.
+    pub key: Option<String>,
+    /// Fields that do not come from the file: a template for each.
+    pub fields: BTreeMap<String, String>,
+    /// The rule of the deployment in whose account this one runs (it must be among those it depends on).
+    pub account_of: Option<String>,
+    /// What comes first.
+    pub depends_on: Vec<DependencySpec>,
+    /// Variables whose values are outputs of other deployments.
+    pub inputs: BTreeMap<String, InputSpec>,
+    /// Variables with a template for each; set where the module declares them and nothing else sets them.
+    pub variables: BTreeMap<String, String>,
+    /// The targets, where make runs it.
+    pub make: Option<Make>,
+    /// What runs before and after.
+    pub hooks: Hooks,
+    /// Outputs that are kept as secrets elsewhere.
+    pub deliver: Vec<DeliverySpec>,
+    /// Files that the workspace gets too.
+    pub include: Vec<String>,
+    /// Which changed files concern its deployments besides their own files and modules: globs with the fields in braces.
+    pub changes: Option<Vec<String>>,
+    /// Resource types that no plan may delete.
+    pub keep: Vec<String>,
+}
+
+/// Which deployments another one depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DependencySpec {
+    /// Those of this rule.
+    pub rule: Option<String>,
+    /// Those whose fields have these values.
+    #[serde(rename = "where")]
+    pub fields: BTreeMap<String, String>,
+    /// Those that have the same value in these fields; where it is not said, in the names that both paths have in
+    /// braces, or else in `account_id` and `region`.
+    pub same: Option<Vec<String>>,
+    /// Whether there may be none.
+    pub optional: bool,
+}
+
+/// Which output a variable gets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InputSpec {
+    /// The output; the variable's own name where it is not said.
+    pub output: Option<String>,
+    /// See [`DependencySpec::rule`].
+    pub rule: Option<String>,
+    /// See [`DependencySpec::fields`].
+    #[serde(rename = "where")]
+    pub fields: BTreeMap<String, String>,
+    /// See [`DependencySpec::same`].
+    pub same: Option<Vec<String>>,
+}
+
+/// Where an output goes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliverySpec {
+    /// The output.
+    pub output: String,
+    /// What keeps it.
+    pub to: Vault,
+    /// The account: a template; the deployment's where it is not said.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The region: a template; the deployment's where it is not said.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The name: a template.
+    pub name: String,
+}
