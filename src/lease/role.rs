@@ -42,6 +42,15 @@ impl RoleName {
             Self::Arn(arn) => arn.to_string(),
         }
     }
+
+    /// The name, with its path, also of an ARN.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Name(name) => name,
+            Self::Arn(arn) => arn.as_str().split_once(":role/").map_or(arn.as_str(), |(_, name)| name),
+        }
+    }
 }
 
 impl Default for RoleName {
@@ -282,6 +291,11 @@ mod tests {
         );
         let arn = "arn:aws:iam::210987654321:role/Deploy";
         assert_eq!(RoleName::new(arn).unwrap().arn("aws", &account), arn);
+        for (role, name) in
+            [("Deploy", "Deploy"), (arn, "Deploy"), ("arn:aws:iam::210987654321:role/ci/Deploy", "ci/Deploy")]
+        {
+            assert_eq!(RoleName::new(role).unwrap().name(), name);
+        }
         for bad in ["", "a b", "/a", "a//b", "a/", "arn:aws:iam::1:role/x", "a:b", &"x".repeat(65)] {
             assert!(RoleName::new(bad).is_err(), "{bad}");
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Region, StateAddress, parse_duration};
+use super::{AccountId, Action, Region, StateAddress, parse_duration};
 
 /// What the rule of a deployment says of running it. Shared by all deployments of the rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,10 +29,12 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Whether an apply has to be planned first, because something looks at its plan.
+    /// Whether this action has to be planned first, because something looks at its plan: exactly that plan is then applied.
     #[must_use]
-    pub fn plans_first(&self) -> bool {
-        !(self.keep.is_empty() && self.hooks.before_plan.is_empty() && self.hooks.after_plan.is_empty())
+    pub fn plans_first(&self, action: Action) -> bool {
+        let hooks = &self.hooks;
+        let watched = action == Action::Apply && !(hooks.before_plan.is_empty() && hooks.after_plan.is_empty());
+        watched || !self.keep.is_empty()
     }
 }
 

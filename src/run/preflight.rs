@@ -94,6 +94,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let terraform = find_terraform(settings, &environment).await?;
     modules::check_versions(request, &terraform)?;
     let roots = modules::read_roots(request, &cache)?;
+    let included = modules::included(request, &cache)?;
+    notices.extend(included.values().flat_map(|files| files.notices().iter().cloned()));
     let backend = backend_settings(settings, &terraform);
     modules::check_backends(request, &backend)?;
     let needs_aws = settings.uses_s3() || roots.values().any(|root| root.module.may_use_aws());
@@ -131,6 +133,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         tables,
         credentials,
         roots,
+        included,
         cache,
         artefacts: request.out_dir.is_some(),
         out_dir: folders.out,

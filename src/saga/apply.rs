@@ -40,7 +40,7 @@ impl Saga<'_> {
         self.still_locked()?;
         let lock = self.ctx.settings.run.lock_timeout;
         let args = match &self.saved_plan {
-            Some(plan) => args::apply_plan(plan, lock),
+            Some(plan) => args::apply_plan(&plan.path, lock),
             None => args::apply(action, &self.workspace()?.var_files, lock),
         };
         let mut spec = self.spec(action.as_str(), args, self.ctx.settings.run.timeout)?;
@@ -80,7 +80,9 @@ impl Saga<'_> {
     }
 
     fn changed(&self, applied: &Applied) -> Ended {
-        let has_changes = applied.record.has_changes || applied.record.done.any() || self.saved_plan.is_some();
+        let has_changes = applied.record.has_changes
+            || applied.record.done.any()
+            || self.saved_plan.as_ref().is_some_and(|plan| plan.has_changes);
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
         Ended { changes: applied.record.done, has_changes, ..Ended::new(outcome, None) }
     }

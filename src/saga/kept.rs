@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
-
+use super::plan::SavedPlan;
 use super::{Context, Ended, Saga};
 use crate::event::Failure;
 use crate::execute::Environment;
@@ -15,7 +14,7 @@ use crate::workspace::{PreparedModule, Workspace};
 pub struct Kept {
     workspace: Workspace,
     environment: Environment,
-    plan: Utf8PathBuf,
+    plan: SavedPlan,
     grants: Vec<ProfileGrant>,
     child: Option<ChildConfig>,
     locks_with_file: bool,

@@ -3,7 +3,7 @@
 use super::{Ended, Saga};
 use crate::event::Failure;
 use crate::hcl::AssumesRole;
-use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleSettings, TARGET_PROFILE};
+use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleName, RoleSettings, TARGET_PROFILE};
 use crate::model::{AccountId, Action};
 use crate::workspace::{CredentialsFor, own_profiles};
 
@@ -68,11 +68,16 @@ impl Saga<'_> {
         self.child = None;
     }
 
+    /// The role in the deployment's account: for plans the one that the settings name for them, else the deployment's own
+    /// one, else that of the settings.
     pub(super) fn role(&self) -> RoleSettings {
         let Some(credentials) = &self.ctx.credentials else { return RoleSettings::default() };
-        match self.task.purpose() {
-            Action::Plan => credentials.plan_role.clone(),
-            Action::Apply | Action::Destroy => credentials.role.clone(),
+        let plans_only = self.task.purpose() == Action::Plan;
+        match &self.deployment.role_arn {
+            _ if plans_only && self.ctx.settings.role.plan_name.is_some() => credentials.plan_role.clone(),
+            Some(arn) => RoleSettings { role_name: RoleName::Arn(arn.clone()), ..credentials.role.clone() },
+            None if plans_only => credentials.plan_role.clone(),
+            None => credentials.role.clone(),
         }
     }
 

@@ -17,6 +17,7 @@ mod plan;
 mod prepare;
 mod record;
 mod recover;
+mod refuse;
 mod result;
 mod retry;
 mod rollback;
@@ -50,7 +51,7 @@ use crate::store::Known;
 use crate::store::{HeldLock, LockOwner};
 use crate::store::{KnownFiles, LockTable, Object, Outbox, StateStore, States, TerraformLocks};
 use crate::tfstate::StateFile;
-use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, PreparedModule, SourceTree, Workspace};
+use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, Included, PreparedModule, SourceTree, Workspace};
 
 pub use kept::Kept;
 pub use recover::unknown_words;
@@ -58,6 +59,7 @@ pub use room::check_space;
 
 use apply::Applied;
 use output::Recorder;
+use plan::SavedPlan;
 use scribe::Scribe;
 
 /// What all deployments of a run share. Nothing in it changes while the run is under way, but for what is behind a lock.
@@ -85,6 +87,8 @@ pub struct Context {
     pub credentials: Option<Credentials>,
     /// The root modules by their folder, as [`Deployment::root_module`] has it.
     pub roots: BTreeMap<Utf8PathBuf, Arc<Root>>,
+    /// The files that workspaces get besides those of their modules, by the name of the rule that says so.
+    pub included: BTreeMap<String, Arc<Included>>,
     /// tfleet's own files on this machine.
     pub cache: CacheDirs,
     /// Where logs and artefacts of this run go.
@@ -272,7 +276,7 @@ struct Saga<'c> {
     after: Option<StateFile>,
     backup_key: Option<String>,
     recovered_key: Option<String>,
-    saved_plan: Option<Utf8PathBuf>,
+    saved_plan: Option<SavedPlan>,
     /// How the apply or destroy went, once it has been run.
     applied: Option<Arc<Applied>>,
     /// The state that is there after a failed command, where it is sound and this run's.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::failure::still_locked;
 use super::output::Text;
@@ -22,6 +22,14 @@ const JSON: &str = "plan.json";
 
 /// The plan for people.
 const MARKDOWN: &str = "plan.md";
+
+/// A plan that is applied exactly as it is.
+pub(super) struct SavedPlan {
+    /// The binary plan.
+    pub path: Utf8PathBuf,
+    /// Whether it changes anything, be it an output alone.
+    pub has_changes: bool,
+}
 
 impl Saga<'_> {
     /// Plans; the binary plan stays where [`Saga::saved_plan`] says.
@@ -48,15 +56,19 @@ impl Saga<'_> {
                 return Err(ended);
             }
         };
-        if let Some(kept) = kept {
-            self.write_artefacts(&binary, &kept, (counts, has_changes)).await?;
+        let looked_at = artefacts || (has_changes && !self.deployment.recipe.keep.is_empty());
+        let json = if looked_at { Some(self.plan_as_json(&binary).await?) } else { None };
+        let refusal = json.as_ref().map_or(Ok(()), |json| self.refuse_deletions(json));
+        if let (Some(kept), Some(json)) = (kept, json) {
+            self.write_artefacts(json, &kept, (counts, has_changes))?;
         } else if self.task == Task::Plan {
             let _ = fs::remove_file(&binary);
         } else {
-            self.saved_plan = Some(binary);
+            self.saved_plan = Some(SavedPlan { path: binary, has_changes });
         }
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
-        Ok(Ended { changes: counts, has_changes, ..Ended::new(outcome, None) })
+        let ended = Ended { changes: counts, has_changes, ..Ended::new(outcome, None) };
+        refusal.map(|()| ended)
     }
 
     /// Runs the plan, again after a failure that may pass: how it ended, its errors, what it counts, and its text.
@@ -111,22 +123,27 @@ impl Saga<'_> {
         }
     }
 
-    /// `plan.json` with its sensitive values masked, and `plan.md`.
-    async fn write_artefacts(
-        &mut self,
-        binary: &Utf8Path,
-        text: &str,
-        (counts, has_changes): (ChangeCounts, bool),
-    ) -> Result<(), Ended> {
+    /// The plan as JSON, with its secrets in clear; what it marks as sensitive is hidden from here on.
+    async fn plan_as_json(&mut self, binary: &Utf8Path) -> Result<serde_json::Value, Ended> {
         let raw = self.workspace()?.top.join("plan.raw.json");
         let shown = self.show_plan(binary, &raw).await;
         let json = shown.and_then(|()| read_plan(&raw));
         // It holds secrets, whatever became of it.
         let _ = fs::remove_file(&raw);
-        let mut json = json?;
+        let json = json?;
         self.redactor = self.redactor.with_secrets(sensitive::from_plan(&json));
         let redactor = self.redactor.clone();
         self.recorder()?.redact_with(&redactor);
+        Ok(json)
+    }
+
+    /// `plan.json` with its sensitive values masked, and `plan.md`.
+    fn write_artefacts(
+        &self,
+        mut json: serde_json::Value,
+        text: &str,
+        (counts, has_changes): (ChangeCounts, bool),
+    ) -> Result<(), Ended> {
         sensitive::mask_plan(&mut json);
         let path = self.artefact(JSON);
         files::write_private(&path, json.to_string().as_bytes()).map_err(|error| cannot_write(&path, &error))?;

@@ -7,8 +7,8 @@
 //! | state | reads the state | |
 //! | workspace | builds the private copy | removes it, unless it holds the only copy of something |
 //! | providers, init | complete the workspace | go with it |
+//! | plan | plans; before an apply only where something looks at its plan | |
 //! | backup | keeps the state aside | stays, for whoever puts things back by hand |
-//! | plan | plans | |
 //! | apply, destroy | runs Terraform | recovers the state, and rolls back |
 //! | snapshot, record | write down what a success was made of, and whose it is | |
 //! | audit | writes the record, always | |
@@ -21,17 +21,25 @@ use crate::event::{Failure, Outcome, RunEvent, Step};
 use crate::execute::Stop;
 use crate::failpoint;
 use crate::journal::{Event, JournalError};
-use crate::model::Action;
+use crate::model::{Action, Deployment};
 
-/// The steps of a task, in order. The audit follows always.
-const fn steps_of(task: Task) -> &'static [Step] {
+/// The steps of a task, in order, less those that the deployment does not ask for. The audit follows always.
+fn steps_of(task: Task, deployment: &Deployment) -> Vec<Step> {
     use Step::{Apply, Backup, Destroy, Init, Lease, Lock, Plan, Prepare, Record, Snapshot, State, Workspace};
-    match task {
+    let all: &[Step] = match task {
         Task::Plan | Task::Ask(_) => &[Lease, State, Workspace, Prepare, Init, Plan],
-        Task::Direct(Action::Destroy) => &[Lock, Lease, State, Workspace, Prepare, Init, Backup, Destroy, Record],
-        Task::Direct(_) => &[Lock, Lease, State, Workspace, Prepare, Init, Backup, Apply, Snapshot, Record],
+        Task::Direct(Action::Destroy) => &[Lock, Lease, State, Workspace, Prepare, Init, Plan, Backup, Destroy, Record],
+        Task::Direct(_) => &[Lock, Lease, State, Workspace, Prepare, Init, Plan, Backup, Apply, Snapshot, Record],
         Task::Saved(Action::Destroy) => &[Lock, Lease, State, Workspace, Backup, Destroy, Record],
         Task::Saved(_) => &[Lock, Lease, State, Workspace, Backup, Apply, Snapshot, Record],
+    };
+    all.iter().copied().filter(|step| asked_for(*step, task, deployment)).collect()
+}
+
+fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
+    match step {
+        Step::Plan => !task.changes() || deployment.recipe.plans_first(task.action()),
+        _ => true,
     }
 }
 
@@ -62,8 +70,8 @@ impl Saga<'_> {
         self.open_log()?;
         self.open_journal()?;
         let mut ended = None;
-        for step in steps_of(self.task) {
-            match (self.perform(*step).await, &ended) {
+        for step in steps_of(self.task, &self.deployment) {
+            match (self.perform(step).await, &ended) {
                 (Ok(Some(now)), _) => ended = Some(now),
                 (Ok(None), _) => {}
                 (Err(failed), None) => return Err(failed),
@@ -115,7 +123,7 @@ impl Saga<'_> {
             Step::Prepare => self.prepare_module().await?,
             Step::Init => self.init().await?,
             Step::Backup => self.back_up().await?,
-            Step::Plan => return self.plan_and_keep().await.map(Some),
+            Step::Plan => return self.plan_and_keep().await,
             Step::Apply | Step::Destroy => {
                 self.still_room()?;
                 return self.change(self.task.action()).await.map(Some);
@@ -168,12 +176,13 @@ impl Saga<'_> {
         true
     }
 
-    async fn plan_and_keep(&mut self) -> Result<Ended, Ended> {
+    /// How the plan ended, where it is the end: not before an apply of exactly this plan.
+    async fn plan_and_keep(&mut self) -> Result<Option<Ended>, Ended> {
         let ended = self.plan(self.task.purpose() == Action::Destroy).await?;
         if matches!(self.task, Task::Ask(_)) && ended.has_changes {
             self.keep();
         }
-        Ok(ended)
+        Ok((!self.task.changes()).then_some(ended))
     }
 
     /// Shows that a step begins.

@@ -15,7 +15,11 @@ impl Saga<'_> {
         let root = Arc::clone(self.root()?);
         let (cache, deployment) = (self.ctx.cache.clone(), Arc::clone(&self.deployment));
         let wait = self.ctx.settings.run.lock_timeout;
-        let building = tokio::task::spawn_blocking(move || build(&cache, &root.tree, &deployment, wait));
+        let included = self.ctx.included.get(&deployment.recipe.rule).cloned().unwrap_or_default();
+        let building = tokio::task::spawn_blocking(move || {
+            let workspace = build(&cache, &root.tree, &deployment, wait)?;
+            workspace.include(&included).map(|()| workspace)
+        });
         let mut stop = self.ctx.stop.clone();
         let built = tokio::select! {
             built = building => built,
@@ -36,7 +40,7 @@ impl Saga<'_> {
         let role = self.role();
         for variable in supplied_variables(&root.module) {
             let value = match variable {
-                SuppliedVariable::AssumeRoleName => role.role_name.to_string(),
+                SuppliedVariable::AssumeRoleName => role.role_name.name().to_owned(),
                 SuppliedVariable::TerraformSessionName => role.session_name.to_string(),
                 SuppliedVariable::BackendProfile => BACKEND_PROFILE.to_owned(),
             };

@@ -11,7 +11,7 @@ use super::copy::{copy_file, remove_tree};
 use super::lock::OsLock;
 use super::snapshot::snapshot_path;
 use super::tree::{is_leftover, is_loaded_unasked};
-use super::{CacheDirs, OVERRIDE_FILE, Overrides, SourceTree, WorkspaceError};
+use super::{CacheDirs, Included, OVERRIDE_FILE, Overrides, SourceTree, WorkspaceError};
 use crate::files::{normalize, private_dir, write_private};
 use crate::model::{Deployment, Reference, StateAddress};
 
@@ -70,6 +70,11 @@ impl Workspace {
     #[must_use]
     pub fn copy_of(&self, source: &Utf8Path) -> Option<Utf8PathBuf> {
         source.strip_prefix(&self.base_dir).ok().map(|place| self.top.join(place))
+    }
+
+    /// Copies files to it that are no part of its module.
+    pub fn include(&self, included: &Included) -> Result<(), WorkspaceError> {
+        included.files().try_for_each(|(place, source)| copy_file(source, &self.top.join(place)))
     }
 
     /// Writes the override files into the copies of their modules.

@@ -79,9 +79,11 @@ pub enum WorkspaceError {
         /// The working directory.
         working_dir: Utf8PathBuf,
     },
-    /// A glob of `workspace.include` cannot be used.
-    #[error("`workspace.include` has \"{glob}\": {why}")]
+    /// A glob of files to be copied too cannot be used.
+    #[error("{setting} has \"{glob}\": {why}")]
     BadInclude {
+        /// What has it: a setting.
+        setting: String,
         /// The glob.
         glob: String,
         /// What is wrong with it.

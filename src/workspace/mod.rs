@@ -49,4 +49,4 @@ pub use lock::Holder;
 pub use overrides::{OVERRIDE_FILE, Overrides};
 pub use prepared::PreparedModule;
 pub use staging::{Prepared, Staging, lock_lacks_platform, prepared};
-pub use tree::{Exclusions, Layout, SourceTree};
+pub use tree::{Exclusions, Included, Layout, SourceTree};

@@ -71,6 +71,33 @@ pub struct Exclusions {
     pub files: HashSet<Utf8PathBuf>,
 }
 
+/// Files of the working directory that a workspace gets besides those of its module.
+#[derive(Debug, Clone, Default)]
+pub struct Included {
+    files: BTreeMap<Utf8PathBuf, Utf8PathBuf>,
+    notices: Vec<String>,
+}
+
+impl Included {
+    /// Gathers what `globs` (relative to the working directory) name; `setting` is what has them, for people.
+    pub fn read(dirs: &CacheDirs, layout: &Layout, setting: &str, globs: &[String]) -> Result<Self, WorkspaceError> {
+        let mut walk = Walk::new(layout, dirs);
+        walk.include(setting, globs)?;
+        Ok(Self { files: walk.files, notices: walk.notices })
+    }
+
+    /// Where each file goes, relative to the base folder, and where it is.
+    pub fn files(&self) -> impl Iterator<Item = (&Utf8Path, &Utf8Path)> {
+        self.files.iter().map(|(place, source)| (place.as_path(), source.as_path()))
+    }
+
+    /// What a person should know: globs that match nothing, links that lead nowhere.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+}
+
 /// The files of a root module and of its local modules, and what the settings add to them.
 #[derive(Debug, Clone)]
 pub struct SourceTree {
@@ -90,8 +117,7 @@ impl SourceTree {
         exclusions: &Exclusions,
         include: &[String],
     ) -> Result<Self, WorkspaceError> {
-        let mut walk =
-            Walk { layout, cache: dirs.root(), files: BTreeMap::new(), seen: HashSet::new(), notices: vec![] };
+        let mut walk = Walk::new(layout, dirs);
         for module in &root.dirs {
             if let Some(path) = module.files.iter().find(|file| file.file_name() == Some(OVERRIDE_FILE)) {
                 return Err(WorkspaceError::OverrideExists { path: path.clone() });
@@ -100,7 +126,7 @@ impl SourceTree {
             layout.follow(&module.dir)?;
             walk.folder(&module.dir, &mut Vec::new(), &|entry| belongs_to_module(entry, exclusions))?;
         }
-        walk.include(include)?;
+        walk.include("`workspace.include`", include)?;
         let root = layout.place(root.dir())?.to_owned();
         Ok(Self { layout: layout.clone(), files: walk.files, root, notices: walk.notices })
     }
@@ -178,7 +204,11 @@ struct Walk<'a> {
     notices: Vec<String>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(layout: &'a Layout, dirs: &'a CacheDirs) -> Self {
+        Self { layout, cache: dirs.root(), files: BTreeMap::new(), seen: HashSet::new(), notices: Vec::new() }
+    }
+
     /// Takes what `wanted` says below `dir`. `trail` are the real paths of the folders above.
     fn folder(
         &mut self,
@@ -221,9 +251,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn include(&mut self, globs: &[String]) -> Result<(), WorkspaceError> {
+    fn include(&mut self, setting: &str, globs: &[String]) -> Result<(), WorkspaceError> {
         for glob in globs {
-            let set = glob_set(glob)?;
+            let set = glob_set(setting, glob)?;
             let working_dir = self.layout.working_dir().to_owned();
             let fixed: Utf8PathBuf = Utf8Path::new(glob)
                 .components()
@@ -249,7 +279,7 @@ impl Walk<'_> {
                 self.seen = seen;
             }
             if self.files.len() == before && !already {
-                self.notices.push(format!("workspace.include: nothing matches \"{glob}\""));
+                self.notices.push(format!("{setting}: nothing matches \"{glob}\""));
             }
         }
         Ok(())
@@ -257,8 +287,8 @@ impl Walk<'_> {
 }
 
 /// A glob matches files, and everything below a folder that it names.
-fn glob_set(glob: &str) -> Result<GlobSet, WorkspaceError> {
-    let bad = |why: String| WorkspaceError::BadInclude { glob: glob.to_owned(), why };
+fn glob_set(setting: &str, glob: &str) -> Result<GlobSet, WorkspaceError> {
+    let bad = |why: String| WorkspaceError::BadInclude { setting: setting.to_owned(), glob: glob.to_owned(), why };
     let path = Utf8Path::new(glob);
     if path.is_absolute() || path.components().any(|part| part == camino::Utf8Component::ParentDir) {
         return Err(bad("it leaves the working directory".to_owned()));
@@ -396,11 +426,32 @@ mod tests {
             Case::new(&["root/a.txt", "policies/p.json", "policies/deep/.q.json", "policies/n.txt", "lib/x/y"]);
         case.include = ["policies/**/*.json", "lib/", "root/a.txt", "none/*"].map(str::to_owned).into();
         assert_eq!(case.places("root"), ["lib/x/y", "policies/deep/.q.json", "policies/p.json", "root/a.txt"]);
-        assert_eq!(case.read("root").unwrap().notices(), ["workspace.include: nothing matches \"none/*\""]);
+        assert_eq!(case.read("root").unwrap().notices(), ["`workspace.include`: nothing matches \"none/*\""]);
         for bad in ["../x", "/etc/*", "a[", "x/../../y"] {
             case.include = vec![bad.to_owned()];
             assert!(matches!(case.read("root"), Err(WorkspaceError::BadInclude { .. })), "{bad}");
         }
+    }
+
+    #[test]
+    fn files_of_a_rule_come_to_their_own_places_and_globs_that_match_nothing_are_named() {
+        let case = Case::new(&["fleet/scripts/up.sh", "fleet/scripts/.cache/x", "fleet/other.sh", "scripts/up.sh"]);
+        let base = case.tree.dir.join("repo");
+        let dirs = CacheDirs::open(&base.join("cache")).unwrap();
+        let layout = Layout::new(&base.join("fleet"), &base).unwrap();
+        let read = |globs: &[&str]| {
+            let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
+            Included::read(&dirs, &layout, "`include` of the rule `r`", &globs)
+        };
+        let included = read(&["scripts/*.sh", "none"]).unwrap();
+        let files: Vec<_> = included.files().collect();
+        assert_eq!(files, [(Utf8Path::new("fleet/scripts/up.sh"), base.join("fleet/scripts/up.sh").as_path())]);
+        assert_eq!(included.notices(), ["`include` of the rule `r`: nothing matches \"none\""]);
+        let error = read(&["../scripts/up.sh"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`include` of the rule `r` has \"../scripts/up.sh\": it leaves the working directory"
+        );
     }
 
     #[test]

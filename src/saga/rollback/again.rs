@@ -72,7 +72,7 @@ impl Saga<'_> {
     /// read from the plan.
     async fn whole_record(&mut self, applied: &Applied) -> Result<ApplyRecord, Left> {
         let mut record = applied.record.clone();
-        let Some(plan) = self.saved_plan.clone() else {
+        let Some(plan) = self.saved_plan.as_ref().map(|plan| plan.path.clone()) else {
             let whole = record.whole_plan.then_some(record);
             return whole.ok_or_else(|| "Terraform did not say all that it was to do".to_owned());
         };

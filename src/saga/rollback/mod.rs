@@ -54,6 +54,9 @@ impl Saga<'_> {
         if mode == Rollback::None || self.task.action() != Action::Apply || ended.touched.is_empty() {
             return;
         }
+        if self.deployment.recipe.never_rolled_back {
+            return left(ended, "what is deployed here never is");
+        }
         // What is not sound, or not this run's, is an operator's.
         let Some(sound) = self.sound.clone() else { return };
         if ended.outcome == Outcome::NeedsOperator {

@@ -1,0 +1,89 @@
+//! Plans that are refused, because they would delete what must stay.
+
+use serde_json::Value;
+
+use super::{Ended, Saga};
+use crate::event::Failure;
+
+impl Saga<'_> {
+    /// Refuses a plan that deletes, replaces or forgets anything of the types that are to be kept.
+    pub(super) fn refuse_deletions(&self, plan: &Value) -> Result<(), Ended> {
+        let recipe = &self.deployment.recipe;
+        let lost = losses(plan, &recipe.keep);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let what = "the plan is refused, because it would delete what must stay; nothing was changed";
+        let mut failure = Failure::new(what)
+            .because(format!("the rule `{}` keeps every {}", recipe.rule, recipe.keep.join(", ")))
+            .next("bring back what was removed from the files or from the configuration, and run it again")
+            .next("what is really to go is removed by hand first: from AWS, and from the state (terraform state rm)");
+        failure.causes.extend(lost);
+        Err(Ended::failed(failure))
+    }
+}
+
+/// What a plan takes away of the resources of these types, one sentence each.
+fn losses(plan: &Value, types: &[String]) -> Vec<String> {
+    let changes = plan["resource_changes"].as_array().into_iter().flatten();
+    let kept = changes.filter(|one| one["type"].as_str().is_some_and(|kind| types.iter().any(|kept| kept == kind)));
+    kept.filter_map(|one| {
+        let has = |action: &str| {
+            one["change"]["actions"].as_array().is_some_and(|all| all.iter().any(|found| found == action))
+        };
+        let verb = match (has("delete"), has("create"), has("forget")) {
+            (true, true, _) => "replaced",
+            (true, false, _) => "deleted",
+            (false, _, true) => "removed from the state",
+            (false, _, false) => return None,
+        };
+        let deposed = one["deposed"].as_str().map(|key| format!(" (deposed object {key})")).unwrap_or_default();
+        Some(format!("{}{deposed} would be {verb}", one["address"].as_str().unwrap_or("a resource without an address")))
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn lost(kind: &str, actions: &[&str]) -> Vec<String> {
+        let plan = json!({"resource_changes": [
+            {"address": format!("{kind}.one"), "type": kind, "change": {"actions": actions}},
+            {"address": "aws_s3_bucket.b", "type": "aws_s3_bucket", "change": {"actions": ["delete"]}},
+        ]});
+        losses(&plan, &["aws_organizations_account".to_owned()])
+    }
+
+    #[test]
+    fn what_takes_a_kept_resource_away_is_named() {
+        let account = "aws_organizations_account";
+        for (actions, verb) in [
+            (&["delete"][..], "deleted"),
+            (&["delete", "create"], "replaced"),
+            (&["create", "delete"], "replaced"),
+            (&["forget"], "removed from the state"),
+            (&["create", "forget"], "removed from the state"),
+        ] {
+            assert_eq!(lost(account, actions), [format!("{account}.one would be {verb}")], "{actions:?}");
+        }
+    }
+
+    #[test]
+    fn everything_else_passes() {
+        for actions in [&["no-op"][..], &["create"], &["update"], &["read"]] {
+            assert!(lost("aws_organizations_account", actions).is_empty(), "{actions:?}");
+        }
+        assert!(lost("aws_iam_role", &["delete"]).is_empty(), "another type");
+        assert!(losses(&json!({}), &["aws_iam_role".to_owned()]).is_empty());
+    }
+
+    #[test]
+    fn a_deposed_object_is_told_apart() {
+        let plan = json!({"resource_changes": [{"address": "a.b", "type": "a", "deposed": "0123abcd",
+                          "change": {"actions": ["delete"]}}]});
+        assert_eq!(losses(&plan, &["a".to_owned()]), ["a.b (deposed object 0123abcd) would be deleted"]);
+    }
+}
