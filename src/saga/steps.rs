@@ -11,6 +11,7 @@
 //! | plan | plans | |
 //! | apply, destroy | runs Terraform | recovers the state, and rolls back |
 //! | snapshot, record | write down what a success was made of, and whose it is | |
+//! | deliver | keeps outputs as secrets elsewhere | stays: what was applied stays too |
 //! | audit | writes the record, always | |
 //!
 //! What a failed deployment has changed is put right while it still holds everything; then the audit record is written;
@@ -61,26 +62,36 @@ impl Saga<'_> {
     async fn forward(&mut self) -> Result<Ended, Ended> {
         self.open_log()?;
         self.open_journal()?;
-        let mut ended = None;
-        for step in steps_of(self.task) {
-            match (self.perform(*step).await, &ended) {
-                (Ok(Some(now)), _) => ended = Some(now),
-                (Ok(None), _) => {}
-                (Err(failed), None) => return Err(failed),
-                (Err(failed), Some(_)) if failed.outcome == Outcome::NeedsOperator => ended = Some(failed),
-                // The deed is done, and only what is written about it is missing.
-                (Err(failed), Some(_)) => {
-                    self.notice(&format!("{} is done, but: {}", self.task.action(), failed.one_line()));
-                }
+        let mut ended: Option<Ended> = None;
+        for step in steps_of(self.task).iter().copied().chain(self.deliver_step()) {
+            // What only an operator can put right hands nothing on.
+            if step == Step::Deliver && !ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
+                continue;
             }
+            ended = match (self.perform(step).await, ended) {
+                (Ok(Some(now)), _) => Some(now),
+                (Ok(None), Some(done)) if step == Step::Deliver => Some(self.with_deliveries(done)),
+                (Ok(None), before) => before,
+                (Err(failed), None) => return Err(failed),
+                (Err(failed), Some(_)) if failed.outcome == Outcome::NeedsOperator => Some(failed),
+                // The deed is done and stays; what was to follow from it is not.
+                (Err(failed), Some(done)) if step == Step::Deliver => {
+                    Some(Ended { outcome: failed.outcome, failure: failed.failure, ..done })
+                }
+                // The deed is done, and only what is written about it is missing.
+                (Err(failed), done) => {
+                    self.notice(&format!("{} is done, but: {}", self.task.action(), failed.one_line()));
+                    done
+                }
+            };
         }
         ended.ok_or_else(|| Ended::failed(Failure::new("it has no step that does anything")))
     }
 
     /// One step, written down before and after.
     async fn perform(&mut self, step: Step) -> Result<Option<Ended>, Ended> {
-        // What was changed is written down, whoever wants to stop.
-        if !matches!(step, Step::Snapshot | Step::Record) && *self.ctx.stop.borrow() > Stop::No {
+        // What was changed is written down, whoever wants to stop; what is not delivered then is named.
+        if !matches!(step, Step::Snapshot | Step::Record | Step::Deliver) && *self.ctx.stop.borrow() > Stop::No {
             return Err(Ended::cancelled());
         }
         self.scribe.announce(Event::Begun { step }).map_err(|error| unwritten(&error))?;
@@ -122,6 +133,7 @@ impl Saga<'_> {
             }
             Step::Snapshot => self.keep_snapshot().await?,
             Step::Record => self.own().await?,
+            Step::Deliver => self.deliver().await?,
             // Not steps of the way forward.
             Step::Recover | Step::RollBack | Step::Audit => {}
         }
@@ -163,6 +175,7 @@ impl Saga<'_> {
             | Step::RollBack
             | Step::Snapshot
             | Step::Record
+            | Step::Deliver
             | Step::Audit => {}
         }
         true
