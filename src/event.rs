@@ -237,6 +237,8 @@ pub enum Step {
     Snapshot,
     /// Writing the ownership record.
     Record,
+    /// Keeping outputs as secrets elsewhere.
+    Deliver,
     /// Writing the audit record.
     Audit,
 }
@@ -260,6 +262,7 @@ impl Step {
             Self::RollBack => "rollback",
             Self::Snapshot => "snapshot",
             Self::Record => "record",
+            Self::Deliver => "deliver",
             Self::Audit => "audit",
         }
     }

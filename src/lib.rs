@@ -15,11 +15,12 @@
 //!
 //! ```text
 //! model <- {failpoint, files, hcl, processes, text, tfstate} <- event <- journal
-//!       <- {config, discover, execute, lease, markdown, redact, store, workspace} <- saga <- run <- {report, cli} <- main
+//!       <- {config, deliver, discover, execute, lease, markdown, redact, store, workspace} <- saga <- run <- {report, cli} <- main
 //! ```
 
 pub mod cli;
 pub mod config;
+pub mod deliver;
 pub mod discover;
 pub mod event;
 pub mod execute;

@@ -145,6 +145,8 @@ pub struct ModuleDir {
     pub uses_aws: bool,
     /// The variables it declares.
     pub variables: BTreeSet<String>,
+    /// The outputs it declares.
+    pub outputs: BTreeSet<String>,
     /// Its calls of modules that are not local folders: their sources.
     pub remote_sources: Vec<String>,
 }
@@ -284,6 +286,7 @@ impl Reader {
                 aws_names: BTreeSet::new(),
                 uses_aws: false,
                 variables: BTreeSet::new(),
+                outputs: BTreeSet::new(),
                 remote_sources: Vec::new(),
             },
             declared_aws_names: BTreeSet::new(),
@@ -319,6 +322,9 @@ impl Reader {
             ("provider", Some(name)) => self.provider(provider_block(name, &block.body, position)),
             ("variable", Some(name)) => {
                 self.dir.variables.insert(name);
+            }
+            ("output", Some(name)) => {
+                self.dir.outputs.insert(name);
             }
             ("module", Some(name)) => {
                 if let Some(source) = block.body.get_attribute("source").and_then(|a| literal_str(&a.value)) {

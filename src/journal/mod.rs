@@ -167,6 +167,13 @@ pub enum Fact {
         /// Created, as Terraform said.
         created: Vec<String>,
     },
+    /// An output that is kept as a secret elsewhere now.
+    Delivered {
+        /// The output.
+        output: String,
+        /// Where; no value of it.
+        place: String,
+    },
     /// The audit record.
     Audit {
         /// Where: a key of the store, or a path.

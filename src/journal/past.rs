@@ -34,7 +34,7 @@ pub enum Illegal {
     /// Nothing comes after the end.
     #[error("it has ended")]
     Ended,
-    /// Steps come in their order, each once, and after a failure only the audit.
+    /// Steps come in their order, each once, and after the failure of one that does more than write down, only the audit.
     #[error("{} cannot begin after {}", step.as_str(), after.as_str())]
     Order {
         /// The step.
@@ -87,7 +87,8 @@ const fn rank(step: Step) -> u8 {
         Step::RollBack => 10,
         Step::Snapshot => 11,
         Step::Record => 12,
-        Step::Audit => 13,
+        Step::Deliver => 13,
+        Step::Audit => 14,
     }
 }
 
@@ -252,9 +253,14 @@ impl Past {
         if let Some((last, _)) = self.steps.iter().find(|(begun, _)| rank(*begun) >= rank(step)) {
             return Err(Illegal::Order { step, after: *last });
         }
-        let broken = |status| matches!(status, Status::Failed | Status::Undoing | Status::Undone);
+        let broken = |step, status| match status {
+            // What could not be written down about a deed stops nothing that follows from it.
+            Status::Failed => !matches!(step, Step::Snapshot | Step::Record),
+            Status::Undoing | Status::Undone => true,
+            Status::Begun | Status::Done => false,
+        };
         if step != Step::Audit
-            && let Some((after, _)) = self.steps.iter().find(|(_, status)| broken(*status))
+            && let Some((after, _)) = self.steps.iter().find(|(step, status)| broken(*step, *status))
         {
             return Err(Illegal::Order { step, after: *after });
         }

@@ -78,6 +78,11 @@ impl Leases {
         self.cached(key).await?.get().await
     }
 
+    /// What the clients of these leases are made from.
+    pub(super) fn base(&self) -> &SdkConfig {
+        &self.config
+    }
+
     async fn cached(&self, key: &LeaseKey) -> Result<Arc<Cached>, LeaseError> {
         if let Some(known) = self.known(key) {
             return Ok(known);

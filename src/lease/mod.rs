@@ -13,6 +13,7 @@ mod cache;
 mod client;
 mod config_file;
 mod error;
+mod provider;
 mod role;
 mod sdk;
 mod server;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, Action, Region, StateAddress, parse_duration};
+use super::{AccountId, Action, IdError, Region, StateAddress, parse_duration};
 
 /// What the rule of a deployment says of running it. Shared by all deployments of the rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -176,8 +176,28 @@ pub struct Delivery {
     pub name: String,
 }
 
+impl Delivery {
+    /// The place, for people: `Secrets Manager agents/c1 in account 111111111111, us-east-1`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{} {} in account {}, {}", self.to.as_str(), self.name, self.account, self.region)
+    }
+
+    /// Whether both write to the same place.
+    #[must_use]
+    pub fn same_place(&self, other: &Self) -> bool {
+        let names = |one: &Self| one.name.trim_start_matches('/').to_owned();
+        let same_name = match self.to {
+            // The parameters `a` and `/a` are one.
+            Vault::Ssm => names(self) == names(other),
+            Vault::SecretsManager => self.name == other.name,
+        };
+        same_name && self.to == other.to && self.account == other.account && self.region == other.region
+    }
+}
+
 /// What keeps secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Vault {
     /// AWS Secrets Manager.
@@ -194,5 +214,85 @@ impl Vault {
             Self::SecretsManager => "Secrets Manager",
             Self::Ssm => "Parameter Store",
         }
+    }
+
+    /// Checks a name by the rules of the service, so that a bad one is found before anything runs.
+    ///
+    /// Sources: the parameter `Name` of `CreateSecret` (AWS Secrets Manager API Reference) and of `PutParameter` (AWS
+    /// Systems Manager API Reference).
+    pub fn check_name(self, name: &str) -> Result<(), IdError> {
+        let (valid, expected) = match self {
+            Self::SecretsManager => {
+                (is_secret_name(name), "a name for Secrets Manager (1 to 512 letters, digits and /_+=.@-)")
+            }
+            Self::Ssm => (
+                is_parameter_name(name),
+                "a name for Parameter Store (letters, digits and _.- in at most 15 parts, each with a slash before it \
+                 if there is more than one; 1011 characters at most; not beginning with aws or ssm)",
+            ),
+        };
+        if valid { Ok(()) } else { Err(IdError { value: name.to_owned(), expected }) }
+    }
+}
+
+fn is_secret_name(name: &str) -> bool {
+    (1..=512).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+=.@-".contains(&b))
+}
+
+fn is_parameter_name(name: &str) -> bool {
+    let hierarchy = name.strip_prefix('/');
+    // Without a slash in front it is one part, with none in it.
+    let parts: Vec<&str> = hierarchy.map_or_else(|| vec![name], |rest| rest.split('/').collect());
+    let reserved = parts[0].to_ascii_lowercase();
+    name.len() <= 1011
+        && parts.len() <= 15
+        && !["aws", "ssm"].iter().any(|word| reserved.starts_with(word))
+        && parts
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_those_that_secrets_manager_takes() {
+        for good in ["a", "agents/int-use1/mc01", "/agents/x", "a_b+c=d.e@f-g", &"x".repeat(512)] {
+            assert!(Vault::SecretsManager.check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a:b", "ä", "a\nb", "a*", "{x}", &"x".repeat(513)] {
+            assert!(Vault::SecretsManager.check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_parameters_are_those_that_parameter_store_takes() {
+        let deep = |parts: usize| "/p".repeat(parts);
+        for good in ["a", "endpoint.v1", "/int/use1/mc-01", "/a/aws", &deep(15)] {
+            assert!(Vault::Ssm.check_name(good).is_ok(), "{good}");
+        }
+        let long = format!("/{}", "x".repeat(1011));
+        for bad in ["", "/", "a/b", "/a//b", "/a/", "a b", "/a+b", "AWSthing", "/aws/x", "ssm-x", &deep(16), &long] {
+            assert!(Vault::Ssm.check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn two_deliveries_to_one_place_are_found() {
+        let delivery = |to, name: &str, region: &str| Delivery {
+            output: "o".to_owned(),
+            to,
+            account: AccountId::new("111111111111").unwrap(),
+            region: Region::new(region).unwrap(),
+            name: name.to_owned(),
+        };
+        let parameter = delivery(Vault::Ssm, "/a", "us-east-1");
+        assert!(parameter.same_place(&delivery(Vault::Ssm, "a", "us-east-1")));
+        assert!(!parameter.same_place(&delivery(Vault::Ssm, "/a", "eu-west-1")));
+        let secret = delivery(Vault::SecretsManager, "/a", "us-east-1");
+        assert!(!parameter.same_place(&secret));
+        assert!(!secret.same_place(&delivery(Vault::SecretsManager, "a", "us-east-1")));
+        assert_eq!(secret.place(), "Secrets Manager /a in account 111111111111, us-east-1");
     }
 }

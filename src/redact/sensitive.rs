@@ -31,6 +31,14 @@ pub fn from_state(json: &[u8]) -> Vec<Secret<String>> {
     found.into_secrets()
 }
 
+/// A value that is secret as a whole: everything in it, down to the single text or number of at least six characters.
+#[must_use]
+pub fn from_value(value: &Value) -> Vec<Secret<String>> {
+    let mut found = Found::default();
+    found.all(value);
+    found.into_secrets()
+}
+
 /// What a path leads to: a list of steps `{"type": "get_attr", "value": NAME}` or `{"type": "index", "value": {"value":
 /// KEY, "type": …}}`. A step that cannot be followed (into a set, say) leads to everything from there on.
 fn follow<'a>(attributes: &'a Value, path: &Value) -> &'a Value {

@@ -1,6 +1,7 @@
 //! Everything that is found out before the first deployment starts. What is wrong here stops the run with nothing done.
 
 mod credentials;
+mod deliveries;
 mod memory;
 mod migrate;
 mod modules;
@@ -98,7 +99,9 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     notices.extend(included.values().flat_map(|files| files.notices().iter().cloned()));
     let backend = backend_settings(settings, &terraform);
     modules::check_backends(request, &backend)?;
-    let needs_aws = settings.uses_s3() || roots.values().any(|root| root.module.may_use_aws());
+    deliveries::check(request)?;
+    let delivers = request.action == Action::Apply && request.deployments.iter().any(|one| !one.deliver.is_empty());
+    let needs_aws = settings.uses_s3() || delivers || roots.values().any(|root| root.module.may_use_aws());
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;

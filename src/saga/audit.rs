@@ -142,6 +142,7 @@ impl Saga<'_> {
             "has_changes": ended.has_changes,
             "error": ended.failure,
             "touched": ended.touched,
+            "deliveries": self.deliveries,
             "bucket": self.deployment.state.bucket,
             "backend_key": self.deployment.state.key,
             "services": self.deployment.services,

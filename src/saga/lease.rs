@@ -25,6 +25,7 @@ impl Saga<'_> {
         if self.ctx.settings.uses_s3() || root.module.dirs.iter().any(|dir| dir.uses_aws) {
             credentials.leases.get(&target).await.map_err(|error| failed(&error))?;
         }
+        self.lease_deliveries().await?;
         let mut keys = vec![(BACKEND_PROFILE.to_owned(), LeaseKey::Central), (TARGET_PROFILE.to_owned(), target)];
         let own = own_profiles(&root.module)
             .map_err(|error| Ended::failed(Failure::caused_by("the providers' credentials are not known", &error)))?;

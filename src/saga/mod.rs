@@ -7,6 +7,7 @@ mod apply;
 mod audit;
 mod backup;
 mod damaged;
+mod deliver;
 mod failure;
 mod init;
 mod kept;
@@ -58,6 +59,7 @@ pub use recover::unknown_words;
 pub use room::check_space;
 
 use apply::Applied;
+use deliver::DeliveryRecord;
 use output::Recorder;
 use plan::SavedPlan;
 use scribe::Scribe;
@@ -289,6 +291,8 @@ struct Saga<'c> {
     rollback_key: Option<String>,
     /// Files with unredacted output, which go once the audit has them.
     outputs: Vec<Utf8PathBuf>,
+    /// What became of the outputs that are kept elsewhere.
+    deliveries: Vec<DeliveryRecord>,
     audit_key: Option<String>,
     output_key: Option<String>,
     /// The end of the redacted output, and the whole of it, once the log is closed.
@@ -348,6 +352,7 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         spent: false,
         rollback_key: None,
         outputs: Vec::new(),
+        deliveries: Vec::new(),
         audit_key: None,
         output_key: None,
         tail: String::new(),

@@ -37,9 +37,10 @@ impl Saga<'_> {
         Ok(())
     }
 
-    /// From here on, what this state marks as sensitive is hidden.
+    /// From here on, what this state marks as sensitive is hidden, and what of it is kept as a secret elsewhere.
     pub(super) fn learn(&mut self, state: &[u8]) {
-        self.redactor = self.redactor.with_secrets(sensitive::from_state(state));
+        let delivered = self.delivered_values(state);
+        self.redactor = self.redactor.with_secrets(sensitive::from_state(state).into_iter().chain(delivered));
     }
 
     /// A state that a newer Terraform wrote is not touched with an older one.

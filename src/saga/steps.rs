@@ -11,6 +11,7 @@
 //! | backup | keeps the state aside | stays, for whoever puts things back by hand |
 //! | apply, destroy | runs Terraform | recovers the state, and rolls back |
 //! | snapshot, record | write down what a success was made of, and whose it is | |
+//! | deliver | keeps outputs as secrets elsewhere | stays: what was applied stays too |
 //! | audit | writes the record, always | |
 //!
 //! What a failed deployment has changed is put right while it still holds everything; then the audit record is written;
@@ -25,13 +26,15 @@ use crate::model::{Action, Deployment};
 
 /// The steps of a task, in order, less those that the deployment does not ask for. The audit follows always.
 fn steps_of(task: Task, deployment: &Deployment) -> Vec<Step> {
-    use Step::{Apply, Backup, Destroy, Init, Lease, Lock, Plan, Prepare, Record, Snapshot, State, Workspace};
+    use Step::{Apply, Backup, Deliver, Destroy, Init, Lease, Lock, Plan, Prepare, Record, Snapshot, State, Workspace};
     let all: &[Step] = match task {
         Task::Plan | Task::Ask(_) => &[Lease, State, Workspace, Prepare, Init, Plan],
         Task::Direct(Action::Destroy) => &[Lock, Lease, State, Workspace, Prepare, Init, Plan, Backup, Destroy, Record],
-        Task::Direct(_) => &[Lock, Lease, State, Workspace, Prepare, Init, Plan, Backup, Apply, Snapshot, Record],
+        Task::Direct(_) => {
+            &[Lock, Lease, State, Workspace, Prepare, Init, Plan, Backup, Apply, Snapshot, Record, Deliver]
+        }
         Task::Saved(Action::Destroy) => &[Lock, Lease, State, Workspace, Backup, Destroy, Record],
-        Task::Saved(_) => &[Lock, Lease, State, Workspace, Backup, Apply, Snapshot, Record],
+        Task::Saved(_) => &[Lock, Lease, State, Workspace, Backup, Apply, Snapshot, Record, Deliver],
     };
     all.iter().copied().filter(|step| asked_for(*step, task, deployment)).collect()
 }
@@ -39,6 +42,7 @@ fn steps_of(task: Task, deployment: &Deployment) -> Vec<Step> {
 fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
     match step {
         Step::Plan => !task.changes() || deployment.recipe.plans_first(task.action()),
+        Step::Deliver => !deployment.deliver.is_empty(),
         _ => true,
     }
 }
@@ -69,26 +73,36 @@ impl Saga<'_> {
     async fn forward(&mut self) -> Result<Ended, Ended> {
         self.open_log()?;
         self.open_journal()?;
-        let mut ended = None;
+        let mut ended: Option<Ended> = None;
         for step in steps_of(self.task, &self.deployment) {
-            match (self.perform(step).await, &ended) {
-                (Ok(Some(now)), _) => ended = Some(now),
-                (Ok(None), _) => {}
-                (Err(failed), None) => return Err(failed),
-                (Err(failed), Some(_)) if failed.outcome == Outcome::NeedsOperator => ended = Some(failed),
-                // The deed is done, and only what is written about it is missing.
-                (Err(failed), Some(_)) => {
-                    self.notice(&format!("{} is done, but: {}", self.task.action(), failed.one_line()));
-                }
+            // What only an operator can put right hands nothing on.
+            if step == Step::Deliver && !ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
+                continue;
             }
+            ended = match (self.perform(step).await, ended) {
+                (Ok(Some(now)), _) => Some(now),
+                (Ok(None), Some(done)) if step == Step::Deliver => Some(self.with_deliveries(done)),
+                (Ok(None), before) => before,
+                (Err(failed), None) => return Err(failed),
+                (Err(failed), Some(_)) if failed.outcome == Outcome::NeedsOperator => Some(failed),
+                // The deed is done and stays; what was to follow from it is not.
+                (Err(failed), Some(done)) if step == Step::Deliver => {
+                    Some(Ended { outcome: failed.outcome, failure: failed.failure, ..done })
+                }
+                // The deed is done, and only what is written about it is missing.
+                (Err(failed), done) => {
+                    self.notice(&format!("{} is done, but: {}", self.task.action(), failed.one_line()));
+                    done
+                }
+            };
         }
         ended.ok_or_else(|| Ended::failed(Failure::new("it has no step that does anything")))
     }
 
     /// One step, written down before and after.
     async fn perform(&mut self, step: Step) -> Result<Option<Ended>, Ended> {
-        // What was changed is written down, whoever wants to stop.
-        if !matches!(step, Step::Snapshot | Step::Record) && *self.ctx.stop.borrow() > Stop::No {
+        // What was changed is written down, whoever wants to stop; what is not delivered then is named.
+        if !matches!(step, Step::Snapshot | Step::Record | Step::Deliver) && *self.ctx.stop.borrow() > Stop::No {
             return Err(Ended::cancelled());
         }
         self.scribe.announce(Event::Begun { step }).map_err(|error| unwritten(&error))?;
@@ -130,6 +144,7 @@ impl Saga<'_> {
             }
             Step::Snapshot => self.keep_snapshot().await?,
             Step::Record => self.own().await?,
+            Step::Deliver => self.deliver().await?,
             // Not steps of the way forward.
             Step::Recover | Step::RollBack | Step::Audit => {}
         }
@@ -171,6 +186,7 @@ impl Saga<'_> {
             | Step::RollBack
             | Step::Snapshot
             | Step::Record
+            | Step::Deliver
             | Step::Audit => {}
         }
         true

@@ -14,6 +14,7 @@ mod bed;
 mod cancel;
 mod chaos;
 mod credentials;
+mod deliver;
 mod discover;
 mod environment;
 mod failure;

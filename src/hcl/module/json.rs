@@ -60,6 +60,9 @@ impl Reader {
         for group in objects(&json["variable"]) {
             self.dir.variables.extend(group.keys().cloned());
         }
+        for group in objects(&json["output"]) {
+            self.dir.outputs.extend(group.keys().cloned());
+        }
         for group in objects(&json["module"]) {
             for (name, bodies) in group {
                 for body in objects(bodies) {

@@ -39,6 +39,7 @@ provider "amazon" {
   assume_role { role_arn = "arn:aws:iam::222222222222:role/y" }
 }
 variable "region" {}
+output "id" { value = "x" }
 module "net" { source = "../modules/net" }
 module "reg" { source = "terraform-aws-modules/vpc/aws" }
 "#,
@@ -54,6 +55,7 @@ module "reg" { source = "terraform-aws-modules/vpc/aws" }
     let providers: Vec<_> = module.aws_providers().map(|(_, p)| (p.alias.as_deref(), p.assumes_role)).collect();
     assert_eq!(providers, [(None, AssumesRole::No), (Some("other"), AssumesRole::Yes)]);
     assert_eq!(module.dirs[0].remote_sources, ["terraform-aws-modules/vpc/aws"]);
+    assert!(module.dirs[0].outputs.iter().eq(["id"]));
     assert_eq!(module.dirs[1].dir, dir.join("modules/net"));
     assert!(module.dirs[1].uses_aws, "by the type of a resource");
     assert!(module.dirs[1].providers.is_empty(), "a comment is no block");
@@ -80,12 +82,13 @@ fn json_configuration_is_read_too() {
         "main.tf.json",
         r#"{"terraform": {"backend": {"s3": {"bucket": "b"}}},
                 "provider": {"aws": [{"alias": "a", "region": "${var.r}"}]},
-                "variable": {"r": {}}, "module": {"m": {"source": "./m"}}}"#,
+                "variable": {"r": {}}, "output": {"o": {"value": 1}}, "module": {"m": {"source": "./m"}}}"#,
     );
     write(&dir, "m/main.tf", "");
     let module = RootModule::read(&dir).unwrap();
     assert_eq!(module.backend.as_ref().unwrap().settings["bucket"].literal(), Some("b"));
     let (_, provider) = module.aws_providers().next().unwrap();
+    assert!(module.dirs[0].outputs.contains("o"));
     assert_eq!((provider.alias.as_deref(), &provider.settings["region"]), (Some("a"), &Setting::Dynamic));
     assert_eq!(module.dirs.len(), 2);
 }

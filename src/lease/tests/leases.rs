@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use crate::lease::testing::{FakeSts, MOTO_ACCOUNT, Moto, TestClock, config, refusal, session};
 use crate::lease::{ExternalId, LeaseError, LeaseKey, Leases, RoleName, RoleSettings, SessionDuration, SessionName};
-use crate::model::AccountId;
+use crate::model::{AccountId, Region};
 
 const CHILD: &str = "222222222222";
 const FAR: &str = "2999-01-01T00:00:00Z";
@@ -213,10 +213,8 @@ async fn the_keys_of_a_role_act_in_its_account() {
     assert_eq!(leases.caller().await.unwrap().account.as_str(), MOTO_ACCOUNT);
     let child = leases.get(&key()).await.unwrap();
     assert!(child.session_token.is_some() && child.expires.is_some());
-    let as_child = config
-        .to_builder()
-        .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(child.to_sdk()))
-        .build();
+    let as_child = leases.config(key(), &Region::new("eu-west-1").unwrap());
+    assert_eq!(as_child.region().map(AsRef::as_ref), Some("eu-west-1"));
     let there = Leases::new(&as_child).caller().await.unwrap();
     assert_eq!(there.account.as_str(), CHILD);
     assert!(there.arn.contains("OrganizationAccountAccessRole"), "{}", there.arn);

@@ -6,7 +6,8 @@ use std::fs;
 use super::{Fleet, tools};
 
 /// The services that the provider might ask for. One that is missing here would be looked for on the real network.
-const SERVICES: &[&str] = &["ec2", "iam", "kms", "organizations", "s3", "sts", "dynamodb", "sqs", "sns", "lambda"];
+const SERVICES: &[&str] =
+    &["ec2", "iam", "iot", "kms", "organizations", "s3", "sts", "dynamodb", "sqs", "sns", "lambda"];
 
 /// A provider block for moto at `endpoint`, with `more` inside it.
 pub fn aws_provider_block(endpoint: &str, more: &str) -> String {
@@ -60,6 +61,11 @@ output "account" {{
 "#
         ),
     );
+    use_mirror(fleet);
+}
+
+/// Lets Terraform find the real AWS provider in the mirror that `scripts/test` laid out.
+pub fn use_mirror(fleet: &Fleet) {
     let config = fleet.dir("home").join(".terraformrc");
     let mirror = tools::mirror();
     fs::write(

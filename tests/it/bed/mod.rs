@@ -16,12 +16,13 @@ mod gate;
 mod left;
 mod moto;
 mod proxy;
+mod secrets;
 mod store;
 pub mod tools;
 mod wait;
 mod wrapper;
 
-pub use aws::{aws_fleet, aws_provider_block};
+pub use aws::{aws_fleet, aws_provider_block, use_mirror};
 pub use bytes::{assert_nowhere, files_below, tree};
 pub use cli::{Done, Running, Tfleet};
 pub use fleet::{DATA_ROOT, Deploy, Fleet};

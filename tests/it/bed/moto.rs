@@ -51,7 +51,8 @@ impl Keys {
         Self { id: CENTRAL_KEY.to_owned(), secret: CENTRAL_SECRET.to_owned(), token: None }
     }
 
-    fn credentials(&self) -> Credentials {
+    /// The same, as the SDKs have them.
+    pub fn credentials(&self) -> Credentials {
         Credentials::new(&self.id, &self.secret, self.token.clone(), None, "tests")
     }
 }
