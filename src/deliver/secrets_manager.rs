@@ -3,6 +3,7 @@
 use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::RetryPartition;
+use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
 use super::error::sorted;
@@ -56,7 +57,7 @@ impl Secrets<'_> {
         match request.secret_string(self.value.expose()).send().await {
             Ok(created) => Ok(Delivered { effect: Effect::Created, version: created.version_id }),
             // It has no value yet, or somebody was faster.
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_exists_exception()) => {
+            Err(error) if error.as_service_error().is_some_and(CreateSecretError::is_resource_exists_exception) => {
                 self.put().await
             }
             Err(error) => Err(sorted(self.delivery, self.value, "secretsmanager:CreateSecret", &error)),

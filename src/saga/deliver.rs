@@ -90,7 +90,7 @@ impl Saga<'_> {
             self.deliveries.push(DeliveryRecord { delivery: delivery.clone(), result, version });
             match sent {
                 Ok(_) => {
-                    self.scribe.learn(Fact::Delivered { output: delivery.output.clone(), place: delivery.place() })
+                    self.scribe.learn(Fact::Delivered { output: delivery.output.clone(), place: delivery.place() });
                 }
                 Err(why) => missed.push((delivery, why)),
             }
