@@ -23,10 +23,6 @@ data "aws_caller_identity" "this" {}
 
 data "aws_partition" "this" {}
 
-data "aws_iot_endpoint" "this" {
-  endpoint_type = "iot:Data-ATS"
-}
-
 locals {
   name   = "maestro-agent-${var.environment}-${var.region_alias}-${var.cluster}"
   arn    = "arn:${data.aws_partition.this.partition}:iot:${var.region}:${data.aws_caller_identity.this.account_id}"

@@ -3,8 +3,6 @@ output "certificate_data" {
   sensitive   = true
 
   value = {
-    endpoint    = data.aws_iot_endpoint.this.endpoint_address
-    consumer    = var.cluster
     certificate = aws_iot_certificate.agent.certificate_pem
     private_key = aws_iot_certificate.agent.private_key
   }
