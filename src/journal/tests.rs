@@ -147,6 +147,24 @@ fn what_cannot_be_is_refused_and_not_written() {
     assert_eq!(read(&path).unwrap(), *journal.past());
 }
 
+/// What could not be written down about a deed stops nothing that follows from it.
+#[test]
+fn a_failed_note_of_a_deed_stops_nothing() {
+    let (_temp, path) = place();
+    let mut journal = Journal::create(&path, opened()).unwrap();
+    for step in [Step::Lock, Step::Backup, Step::Apply] {
+        journal.write(begun(step)).unwrap();
+        journal.write(done(step)).unwrap();
+    }
+    for step in [Step::Snapshot, Step::Record, Step::Deliver] {
+        journal.write(begun(step)).unwrap();
+        journal.write(Event::Failed { step }).unwrap();
+    }
+    let order = Illegal::Order { step: Step::Record, after: Step::Record };
+    assert_eq!(journal.past().check(&begun(Step::Record)), Err(order));
+    journal.write(begun(Step::Audit)).unwrap();
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let step = prop::sample::select(vec![
         Step::Lock,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tfleet::event::Step;
 use tfleet::journal::Status;
@@ -23,8 +24,8 @@ fn unique() -> String {
 /// A fleet whose tfvars files deliver `text`, which the module does not call sensitive, and the list `parts`.
 fn delivering(fleet: &Fleet, deliveries: &str) {
     fleet.root("output \"parts\" {\n  value = [var.text, length(var.text)]\n}\n");
-    let indented: String = deliveries.lines().map(|line| format!("      {line}\n")).collect();
-    fleet.settings(&format!("rules:\n  - name: tfvars\n    deliver:\n{indented}"));
+    let indented = deliveries.trim_end().replace('\n', "\n      ");
+    fleet.settings(&format!("rules:\n  - name: tfvars\n    deliver:\n      {indented}"));
 }
 
 /// `text` to Secrets Manager of the account [`STAGING`], `parts` to Parameter Store of the deployment's own.
@@ -250,18 +251,47 @@ fn a_role_that_cannot_be_taken_stops_the_apply_first() {
     assert!(fleet.store().states().is_empty());
 }
 
-/// Where states are local and the module has nothing to do with AWS, a delivery has.
+/// A delivery that was begun is ended; those that follow are named, and done by the next apply.
+#[test]
+fn a_cancelled_apply_names_what_it_did_not_deliver() {
+    let ((fleet, proxy), name) = (Fleet::s3_with_faults(), format!("t{}", unique()));
+    two_deliveries(&fleet, &name);
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy.clone().more("text = \"a-long-text\""));
+    proxy.rule(Rule::on("POST", "/", Fault::Hold).body("/text\"").times(1));
+    let mut run = fleet.apply().summary().spawn();
+    proxy.wait_until_held();
+    run.signal(Signal::INT);
+    run.wait_for_output("cancelling");
+    proxy.release();
+    let done = run.wait().assert_code(130);
+    let done = done.assert_says(&["did not arrive: `parts` in Parameter Store", "cancelled before", "tfleet apply"]);
+    let entry = done.entry(&deploy.key());
+    assert_eq!((&entry["outcome"], &entry["changes"]["add"]), (&"cancelled".into(), &1.into()), "{entry:#}");
+    assert_eq!(audited(&fleet, &done, &deploy.key()), results(&[("text", "created"), ("parts", "failed")]));
+    assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+    let done = fleet.apply().summary().run().assert_code(0);
+    assert_eq!(audited(&fleet, &done, &deploy.key()), results(&[("text", "unchanged"), ("parts", "created")]));
+}
+
+/// Where states are local and the module has nothing to do with AWS, a delivery has. However much is logged, no request and
+/// no answer with the value in it is.
 #[test]
 fn outputs_of_a_local_state_are_delivered_too() {
     let (fleet, name) = (Fleet::local(), format!("t{}", unique()));
     two_deliveries(&fleet, &name);
-    fleet.deploy(&Deploy::new("a").more("text = \"a-text\""));
+    let value = "neverlogthisone";
+    fleet.deploy(&Deploy::new("a").more(&format!("text = \"{value}\"")));
     let moto = Moto::shared();
     let with_aws = |call: Tfleet| {
         let keys = call.env("AWS_ACCESS_KEY_ID", CENTRAL_KEY).env("AWS_SECRET_ACCESS_KEY", CENTRAL_SECRET);
         keys.env("AWS_ENDPOINT_URL", moto.endpoint())
     };
-    with_aws(fleet.apply()).run().assert_code(0);
+    for _ in 0..2 {
+        let done = with_aws(fleet.apply()).env("TFLEET_LOG", "trace").run().assert_code(0);
+        assert!(done.stderr.contains("GetSecretValue"), "{}", done.stderr);
+        assert_nowhere("the log", done.output().as_bytes(), &[value]);
+    }
     assert_eq!(moto.secrets(STAGING.0, REGION, &name).len(), 1);
     fleet.destroy().run().assert_code(0);
 }
