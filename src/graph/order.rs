@@ -88,7 +88,9 @@ impl Order {
             sizes.insert((size + component.len(), group));
             groups[group].extend(component);
         }
-        groups.iter_mut().for_each(|group| group.sort_unstable());
+        for group in &mut groups {
+            group.sort_unstable();
+        }
         groups
     }
 }
