@@ -242,9 +242,22 @@ pub struct DiscoverArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
 
-    /// As a table for people or JSON for programs
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    /// As a table for people, JSON for programs, or the jobs of a pipeline
+    #[arg(long, value_enum, default_value_t = DiscoverFormat::Table)]
+    pub format: DiscoverFormat,
+}
+
+/// A form of the list of deployments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiscoverFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// A job matrix for GitHub Actions
+    GithubMatrix,
+    /// The `batch` part of a CodeBuild buildspec
+    CodebuildBatch,
 }
 
 /// A form of output.
