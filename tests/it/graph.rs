@@ -4,6 +4,7 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::bed::{Deploy, Done, Fleet};
@@ -107,6 +108,37 @@ fn a_failure_skips_exactly_what_needs_it() {
     assert_eq!(order, ["network", "other"]);
 }
 
+/// What waits for a cancelled one says so; the rest was cancelled with the run.
+#[test]
+fn a_cancelled_deployment_is_not_built_upon() {
+    let chain = chain();
+    let gate = chain.fleet.gate("gate");
+    chain.fleet.root(&gate.resource("gate", "count = var.project == \"network\" ? 1 : 0"));
+    let mut run = chain.fleet.apply().args(["--workers", "1"]).summary().spawn();
+    let held = gate.reached();
+    run.signal(Signal::INT);
+    run.wait_for_output("no new deployment starts");
+    let done = run.wait().assert_code(130);
+    drop(held);
+    assert_eq!(Chain::outcome(&done, &chain.network).0, "cancelled");
+    let why = format!("not started: it needs {}, which was cancelled", name(&chain.network));
+    assert_eq!(Chain::outcome(&done, &chain.database), ("skipped".to_owned(), why));
+    assert_eq!(Chain::outcome(&done, &chain.other).0, "cancelled");
+}
+
+/// `--on-error stop` names the failure, also to what has nothing to do with it.
+#[test]
+fn nothing_begins_after_a_failure_that_stops() {
+    let chain = chain();
+    chain.fleet.deploy(&chain.network.clone().more("text = \"broken\""));
+    let done = chain.fleet.apply().args(["--workers", "1", "--on-error", "stop"]).summary().run().assert_code(1);
+    let network = name(&chain.network);
+    let why = format!("not started: it needs {network}, which failed");
+    assert_eq!(Chain::outcome(&done, &chain.database), ("skipped".to_owned(), why));
+    let why = format!("not started: {network} failed, and --on-error is stop");
+    assert_eq!(Chain::outcome(&done, &chain.other), ("skipped".to_owned(), why));
+}
+
 /// What is still needed stays.
 #[test]
 fn a_failed_destroy_keeps_what_it_needs() {
@@ -124,7 +156,9 @@ fn a_failed_destroy_keeps_what_it_needs() {
 #[test]
 fn a_failed_plan_skips_what_needs_it() {
     let chain = chain();
-    chain.fleet.root("check \"c\" {\n  assert {\n    condition     = true\n    error_message = \"x\"\n  }\n}\nresource \"terraform_data\" \"f\" {\n  input = var.text == \"none\" ? file(\"none\") : \"\"\n}\n");
+    chain
+        .fleet
+        .root("resource \"terraform_data\" \"f\" {\n  input = var.text == \"none\" ? file(\"none\") : \"\"\n}\n");
     chain.fleet.deploy(&chain.database.clone().more("text = \"none\""));
     let done = chain.fleet.plan().summary().run().assert_code(1);
     assert_eq!(Chain::outcome(&done, &chain.database).0, "failed");
