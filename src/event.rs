@@ -75,7 +75,7 @@ impl ChangeCounts {
 }
 
 /// An error in the form that people get: what failed, why, what to do next.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Failure {
     /// What failed, with the thing and the place in it.
     pub what: String,

@@ -197,7 +197,7 @@ impl ResourceFate {
 }
 
 /// One resource that an action touched.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TouchedResource {
     /// What became of it.
     pub fate: ResourceFate,

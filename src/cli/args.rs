@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what each flag means.
 
+mod report;
 mod state;
 
 use std::fmt::Write as _;
@@ -9,8 +10,9 @@ use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
-use crate::model::SourceKind;
+use crate::model::{Shard, SourceKind};
 
+pub use report::{MergeArgs, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
 
 /// Runs Terraform over many AWS accounts and regions, and says exactly what happened when it fails.
@@ -47,6 +49,12 @@ pub enum Verb {
     Runs(RunsArgs),
     /// Check Terraform, credentials, state bucket, locking and roles
     Doctor(DoctorArgs),
+    /// Work with the summaries that runs have written
+    Report {
+        /// What to do
+        #[command(subcommand)]
+        verb: ReportVerb,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -107,6 +115,40 @@ pub struct SelectionArgs {
     /// Only deployments of this source
     #[arg(long, value_enum)]
     pub source: Option<Source>,
+
+    /// Only this deployment, by the name that tfleet prints: several separated by spaces (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = variables::DEPLOYMENTS.name,
+        hide_env_values = true,
+        allow_hyphen_values = true,
+        value_parser = names
+    )]
+    pub deployment: Vec<String>,
+
+    /// Also everything that the selected deployments need
+    #[arg(long)]
+    pub with_dependencies: bool,
+
+    /// Also everything that needs the selected deployments
+    #[arg(long)]
+    pub with_dependents: bool,
+
+    /// Only the K-th of N parts of what is selected: as many machines as there are parts share the work
+    #[arg(long, value_name = "K/N")]
+    pub shard: Option<Shard>,
+}
+
+/// One deployment's name, or several. An empty one would take everything where nothing was meant.
+fn names(value: &str) -> Result<String, String> {
+    if value.trim().is_empty() {
+        return Err(format!(
+            "it names no deployment; leave it out (unset {}) to take all",
+            variables::DEPLOYMENTS.name
+        ));
+    }
+    Ok(value.to_owned())
 }
 
 /// A source, as a flag takes it.
@@ -131,10 +173,18 @@ impl From<Source> for SourceKind {
 }
 
 impl SelectionArgs {
-    /// Whether anything narrows the selection.
+    /// Whether anything narrows the selection. A shard does not: all of them together are everything.
     #[must_use]
     pub fn narrows(&self) -> bool {
-        let lists = [&self.account, &self.region, &self.environment, &self.project, &self.service, &self.changed_files];
+        let lists = [
+            &self.account,
+            &self.region,
+            &self.environment,
+            &self.project,
+            &self.service,
+            &self.deployment,
+            &self.changed_files,
+        ];
         lists.iter().any(|list| !list.is_empty()) || self.changed_since.is_some() || self.source.is_some()
     }
 }
@@ -192,9 +242,22 @@ pub struct DiscoverArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
 
-    /// As a table for people or JSON for programs
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    /// As a table for people, JSON for programs, or the jobs of a pipeline
+    #[arg(long, value_enum, default_value_t = DiscoverFormat::Table)]
+    pub format: DiscoverFormat,
+}
+
+/// A form of the list of deployments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiscoverFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// A job matrix for GitHub Actions
+    GithubMatrix,
+    /// The `batch` part of a CodeBuild buildspec
+    CodebuildBatch,
 }
 
 /// A form of output.

@@ -6,6 +6,7 @@ use super::deploy::{Deploy, display};
 use super::terminal::Terminal;
 use crate::config::OnError;
 use crate::event::{ChangeCounts, DeploymentResult, EventSink, Failure, Outcome, RunReport};
+use crate::graph::Graph;
 use crate::model::{Action, Deployment};
 use crate::report::{deployments, final_report};
 use crate::run::preflight::Ready;
@@ -25,6 +26,7 @@ impl Deploy<'_> {
     pub(super) async fn ask(
         &self,
         mut ready: Ready,
+        graph: &Graph,
         deployments: &[Arc<Deployment>],
         terminal: &mut Terminal,
     ) -> anyhow::Result<Asked> {
@@ -32,7 +34,8 @@ impl Deploy<'_> {
         let context = Arc::clone(&ready.context);
         let task = Task::Ask(self.action);
         let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
-        let planned = run(Arc::clone(&context), deployments, task, &mut ready.channels, &mut signals, &mut sinks).await;
+        let planned =
+            run(Arc::clone(&context), graph, deployments, task, &mut ready.channels, &mut signals, &mut sinks).await;
         drop(sinks);
         let changing: Vec<_> = planned.results.iter().filter(|r| r.outcome == Outcome::Succeeded).cloned().collect();
         if let Some((outcome, why)) = self.not_asked(&planned, context.settings.run.on_error) {
@@ -54,7 +57,7 @@ impl Deploy<'_> {
         let go: Vec<Arc<Deployment>> = changing.iter().map(|result| Arc::clone(&result.deployment)).collect();
         let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
         let task = Task::Saved(self.action);
-        let done = run(Arc::clone(&context), &go, task, &mut ready.channels, &mut signals, &mut sinks).await;
+        let done = run(Arc::clone(&context), graph, &go, task, &mut ready.channels, &mut signals, &mut sinks).await;
         // Those that did not get as far as their plan, because of a lock or a signal.
         context.drop_kept();
         Ok(Asked::Done(merge(&planned, &done)))
@@ -66,7 +69,9 @@ impl Deploy<'_> {
         if has(Outcome::Cancelled).is_some() {
             return Some((Outcome::Cancelled, "planned only: the run was cancelled".to_owned()));
         }
-        let failed = planned.results.iter().find(|result| !result.outcome.is_success());
+        let unsuccessful = |result: &&Arc<DeploymentResult>| !result.outcome.is_success();
+        // One that was skipped follows from one that was not.
+        let failed = planned.results.iter().filter(unsuccessful).find(|result| result.outcome != Outcome::Skipped);
         if let (OnError::Stop, Some(failed)) = (on_error, failed) {
             let why = format!("planned only: {} failed, and --on-error is stop", failed.deployment.name);
             return Some((Outcome::Skipped, why));

@@ -13,6 +13,7 @@ use super::terminal::Terminal;
 use crate::config::{Rollback, Settings};
 use crate::discover::Discovery;
 use crate::event::{EventSink, RunReport};
+use crate::graph::{Graph, Queue};
 use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
 use crate::report::{
@@ -52,6 +53,7 @@ pub struct Deploy<'a> {
 struct Chosen<'a> {
     settings: &'a Arc<Settings>,
     discovery: &'a Discovery,
+    graph: &'a Graph,
     deployments: Vec<Arc<Deployment>>,
     revived: Option<&'a Revived>,
 }
@@ -86,7 +88,11 @@ impl Deploy<'_> {
             }
             return self.nothing(terminal);
         }
-        let chosen = Chosen { settings: &fleet.settings, discovery: &fleet.discovery, deployments, revived: None };
+        if let Some(notice) = fleet.left_out(self.action) {
+            terminal.note(&notice);
+        }
+        let Fleet { settings, discovery, graph, .. } = &fleet;
+        let chosen = Chosen { settings, discovery, graph, deployments, revived: None };
         Box::pin(self.go(&chosen, terminal)).await
     }
 
@@ -96,6 +102,8 @@ impl Deploy<'_> {
         let chosen = Chosen {
             settings: &revived.settings,
             discovery: &revived.discovery,
+            // A single one waits for nothing.
+            graph: &Graph::default(),
             deployments: vec![Arc::clone(&revived.deployment)],
             revived: Some(revived),
         };
@@ -105,7 +113,7 @@ impl Deploy<'_> {
     async fn go(&self, chosen: &Chosen<'_>, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         let deployments = &chosen.deployments;
         if self.run.dry_run {
-            self.dry_run(deployments, terminal);
+            self.dry_run(chosen, terminal);
             return Ok(Exit::Success);
         }
         let ready = self.preflight(chosen).await?;
@@ -115,9 +123,9 @@ impl Deploy<'_> {
         let report = match self.way {
             Way::Straight => {
                 let task = if self.action == Action::Plan { Task::Plan } else { Task::Direct(self.action) };
-                self.execute(ready, deployments, task, terminal).await?
+                self.execute(ready, chosen, task, terminal).await?
             }
-            Way::Ask => match self.ask(ready, deployments, terminal).await? {
+            Way::Ask => match self.ask(ready, chosen.graph, deployments, terminal).await? {
                 Asked::Done(report) => report,
                 Asked::Withdrawn(report) => return self.settle(&report),
             },
@@ -159,13 +167,14 @@ impl Deploy<'_> {
     async fn execute(
         &self,
         mut ready: Ready,
-        deployments: &[Arc<Deployment>],
+        chosen: &Chosen<'_>,
         task: Task,
         terminal: &Terminal,
     ) -> anyhow::Result<Arc<RunReport>> {
         let mut signals = Signals::new()?;
         let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
-        Ok(run(Arc::clone(&ready.context), deployments, task, &mut ready.channels, &mut signals, &mut sinks).await)
+        let (context, Chosen { graph, deployments, .. }) = (Arc::clone(&ready.context), chosen);
+        Ok(run(context, graph, deployments, task, &mut ready.channels, &mut signals, &mut sinks).await)
     }
 
     /// The summary file and the exit code of what the user has seen.
@@ -176,7 +185,7 @@ impl Deploy<'_> {
 
     fn write_summary(&self, report: &RunReport) -> Result<(), CliError> {
         let Some(path) = &self.run.output_summary else { return Ok(()) };
-        write_summary(path, report).map_err(|error| {
+        write_summary(path, report, self.selection.shard).map_err(|error| {
             let mut cli =
                 CliError::caused_by(format!("the run is over, but its summary {path} could not be written"), &error);
             // What the run did must not be taken for nothing having been started.
@@ -213,9 +222,15 @@ impl Deploy<'_> {
         Ok(Exit::Success)
     }
 
-    fn dry_run(&self, deployments: &[Arc<Deployment>], terminal: &mut Terminal) {
+    /// Lists what would run, in the order in which one worker would take it.
+    fn dry_run(&self, chosen: &Chosen<'_>, terminal: &mut Terminal) {
+        let Chosen { graph, deployments, .. } = chosen;
         terminal.out(&format!("Would {} {}:\n", self.action, count_of(deployments.len())));
-        for deployment in deployments {
+        let order = graph.among(&deployments.iter().map(|d| d.name.as_str()).collect::<Vec<_>>());
+        let mut queue = Queue::new(if self.action == Action::Destroy { order.reversed() } else { order });
+        while let Some(at) = queue.next_ready() {
+            queue.succeeded(at);
+            let deployment = &deployments[at];
             terminal.out(&format!(
                 "  {} (account {} {}, {}; state {}; from {})\n",
                 deployment.name,

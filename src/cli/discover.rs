@@ -1,12 +1,17 @@
 //! `tfleet discover`: what is there.
 
+mod codebuild;
+mod github;
+mod jobs;
+
 use std::mem::ManuallyDrop;
 
 use camino::Utf8Path;
 use serde::Serialize;
 
-use super::args::{DiscoverArgs, Format};
+use super::args::{DiscoverArgs, DiscoverFormat};
 use super::error::CliError;
+use super::fleet::Fleet;
 use super::terminal::Terminal;
 use super::{Exit, fleet};
 use crate::discover::{Problem, Selection, duplicate_keys};
@@ -53,10 +58,13 @@ pub fn run(args: &DiscoverArgs, terminal: &mut Terminal) -> Result<Exit, CliErro
         terminal.note(&notice);
     }
     match args.format {
-        Format::Json => {
+        DiscoverFormat::GithubMatrix | DiscoverFormat::CodebuildBatch => {
+            return pipeline(args.format, &fleet, terminal);
+        }
+        DiscoverFormat::Json => {
             terminal.out(&document(selection)?);
         }
-        Format::Table => {
+        DiscoverFormat::Table => {
             let header = ["ACCOUNT", "ID", "REGION", "PROJECT", "ENVIRONMENT", "SERVICES", "BACKEND KEY", "FILE"];
             let rows: Vec<_> = selection
                 .deployments
@@ -88,4 +96,21 @@ pub fn run(args: &DiscoverArgs, terminal: &mut Terminal) -> Result<Exit, CliErro
         terminal.note(&format!("{duplicate}; they cannot run together: {}", duplicate.hint()));
     }
     Ok(if duplicates.is_empty() { Exit::Success } else { Exit::Usage })
+}
+
+/// The jobs of a pipeline, or none: with a part of them, a part would be deployed.
+fn pipeline(format: DiscoverFormat, fleet: &Fleet, terminal: &mut Terminal) -> Result<Exit, CliError> {
+    fleet.check()?;
+    let deployments = &fleet.selection.deployments;
+    let names: Vec<&str> = deployments.iter().map(|deployment| deployment.name.as_str()).collect();
+    let order = fleet.graph.among(&names);
+    let (text, notices) = match format {
+        DiscoverFormat::CodebuildBatch => codebuild::batch(deployments, &order)?,
+        _ => github::matrix(deployments, &order)?,
+    };
+    for notice in notices {
+        terminal.note(&notice);
+    }
+    terminal.out(&text);
+    Ok(Exit::Success)
 }

@@ -1,5 +1,6 @@
 //! From flags to the selected deployments: settings, discovery, selection, each with its errors made readable.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::args::SelectionArgs;
@@ -9,6 +10,9 @@ use crate::discover::{
     Changes, ChangesError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files, changes_since,
     discover, duplicate_keys, select,
 };
+use crate::graph::Graph;
+use crate::model::{Action, Deployment, Shard};
+use crate::report::deployments;
 
 /// What was found and what was asked for.
 pub struct Fleet {
@@ -18,6 +22,8 @@ pub struct Fleet {
     pub discovery: Discovery,
     /// What was asked for.
     pub selection: Selection,
+    /// What needs what, over everything that was found.
+    pub graph: Graph,
 }
 
 /// Reads settings, discovers and selects. Problems of single files are left in the selection.
@@ -25,6 +31,8 @@ pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliErr
     let settings = settings(overrides)?;
     let discovery =
         discover(&options(&settings, args)).map_err(|error| CliError::caused_by("nothing was discovered", &error))?;
+    let graph =
+        Graph::of(&discovery.deployments).map_err(|error| CliError::usage(error.to_string()).next(error.hint()))?;
     let changes = changes(&settings, args)?;
     let filters = Filters {
         accounts: args.account.clone(),
@@ -32,15 +40,77 @@ pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliErr
         environments: args.environment.clone(),
         projects: args.project.clone(),
         services: args.service.clone(),
+        deployments: names(&args.deployment, &discovery.deployments),
     };
-    let selection = select(&discovery, &filters, changes.as_ref()).map_err(|error| {
+    let mut selection = select(&discovery, &filters, changes.as_ref()).map_err(|error| {
         let cli = CliError::usage(error.to_string());
         match error.hint() {
             Some(hint) => cli.next(hint),
             None => cli,
         }
     })?;
-    Ok(Fleet { settings: Arc::new(settings), discovery, selection })
+    widen(&mut selection, &discovery, &graph, args);
+    if let Some(shard) = args.shard {
+        take_shard(&mut selection, &graph, shard);
+    }
+    Ok(Fleet { settings: Arc::new(settings), discovery, selection, graph })
+}
+
+/// The names in what `--deployment` got. A name with a blank in it can be given alone.
+fn names(given: &[String], deployments: &[Deployment]) -> Vec<String> {
+    if given.is_empty() {
+        return Vec::new();
+    }
+    let known: BTreeSet<&str> = deployments.iter().map(|deployment| deployment.name.as_str()).collect();
+    let split = |text: &String| {
+        if known.contains(text.as_str()) {
+            return vec![text.clone()];
+        }
+        text.split_whitespace().map(str::to_owned).collect()
+    };
+    given.iter().flat_map(split).collect()
+}
+
+/// Adds what the selected deployments need, and what needs them, as far as that is asked for. What needs them comes
+/// first: what it needs in turn is wanted too.
+fn widen(selection: &mut Selection, discovery: &Discovery, graph: &Graph, args: &SelectionArgs) {
+    let selected: BTreeSet<&str> = selection.deployments.iter().map(|deployment| deployment.name.as_str()).collect();
+    let mut wanted = selected.clone();
+    if args.with_dependents {
+        wanted.extend(graph.dependents(&wanted));
+    }
+    if args.with_dependencies {
+        wanted.extend(graph.dependencies(&wanted));
+    }
+    let added = discovery.deployments.iter().filter(|d| {
+        let name = d.name.as_str();
+        wanted.contains(name) && !selected.contains(name)
+    });
+    let added: Vec<Deployment> = added.cloned().collect();
+    if added.is_empty() {
+        return;
+    }
+    selection.deployments.extend(added);
+    let places: BTreeMap<&str, usize> =
+        discovery.deployments.iter().enumerate().map(|(place, d)| (d.name.as_str(), place)).collect();
+    selection.deployments.sort_by_key(|deployment| places.get(deployment.name.as_str()));
+}
+
+/// Leaves one part of what is selected.
+fn take_shard(selection: &mut Selection, graph: &Graph, shard: Shard) {
+    let total = selection.deployments.len();
+    let names: Vec<&str> = selection.deployments.iter().map(|deployment| deployment.name.as_str()).collect();
+    let place = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let mut shards = graph.among(&names).groups(&names, place(shard.of())).into_iter();
+    let part: BTreeSet<usize> = shards.nth(place(shard.number()) - 1).unwrap_or_default().into_iter().collect();
+    let mut at = 0..;
+    selection.deployments.retain(|_| at.next().is_some_and(|at| part.contains(&at)));
+    if selection.deployments.is_empty() && total > 0 {
+        let all = deployments(total);
+        selection
+            .notices
+            .push(format!("shard {shard} is empty: there is less to share ({all}, some in one piece) than shards"));
+    }
 }
 
 /// Reads the settings.
@@ -97,6 +167,30 @@ impl Fleet {
             CliError::usage(format!("{} states belong to more than one selected deployment", duplicates.len()));
         error.failure.causes.extend(duplicates.iter().map(ToString::to_string));
         Err(error.next(first.hint()))
+    }
+
+    /// What a person should know of deployments that are not selected and yet have to do with those that are.
+    pub fn left_out(&self, action: Action) -> Option<String> {
+        /// How many are named.
+        const NAMED: usize = 3;
+        let selected: BTreeSet<&str> = self.selection.deployments.iter().map(|d| d.name.as_str()).collect();
+        if action == Action::Destroy {
+            let dependents: Vec<&str> = self.graph.dependents(&selected).into_iter().collect();
+            let mut named = dependents.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            if let Some(more @ 1..) = dependents.len().checked_sub(NAMED) {
+                named = format!("{named} and {more} more");
+            }
+            return (!dependents.is_empty()).then(|| {
+                format!(
+                    "not selected, though they need what is to be destroyed: {named}; --with-dependents includes them"
+                )
+            });
+        }
+        let needed = self.graph.dependencies(&selected).len();
+        (needed > 0).then(|| {
+            let them = deployments(needed);
+            format!("the selected need {them} that are not selected and are taken as they are; --with-dependencies includes them")
+        })
     }
 
     /// What a person should know before anything runs.

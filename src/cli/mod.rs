@@ -13,6 +13,7 @@ mod exit;
 mod fleet;
 mod log;
 mod plan;
+mod report;
 mod runs;
 mod state;
 mod terminal;
@@ -29,6 +30,7 @@ pub use exit::Exit;
 
 use crate::config::variables;
 use crate::redact::Redactor;
+use args::ReportVerb;
 use terminal::Terminal;
 
 /// Runs the command line and prints whatever goes wrong.
@@ -68,6 +70,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),
         Verb::Runs(args) => block_on(runs::run(&args, terminal)),
         Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),
+        Verb::Report { verb: ReportVerb::Merge(args) } => Ok(report::run(&args, terminal)?),
         Verb::State { verb } => block_on(state::run(&verb, terminal)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

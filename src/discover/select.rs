@@ -27,6 +27,8 @@ pub struct Filters {
     pub projects: Vec<String>,
     /// Services.
     pub services: Vec<String>,
+    /// Names of deployments.
+    pub deployments: Vec<String>,
 }
 
 /// One kind of filter: the values asked for, and what a deployment has of it.
@@ -51,7 +53,7 @@ impl Filters {
         })
     }
 
-    fn each(&self) -> [Filter<'_>; 5] {
+    fn each(&self) -> [Filter<'_>; 6] {
         [
             Filter {
                 flag: "--account",
@@ -70,6 +72,7 @@ impl Filters {
                 asked: &self.services,
                 has: |d| d.services.iter().map(String::as_str).collect(),
             },
+            Filter { flag: "--deployment", asked: &self.deployments, has: |d| vec![d.name.as_str()] },
         ]
     }
 }

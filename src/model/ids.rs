@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -140,6 +141,14 @@ impl RunId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// When it was made, to the millisecond: the beginning of the run.
+    #[must_use]
+    pub fn time(self) -> Timestamp {
+        // The upper 48 bits of a UUIDv7 are milliseconds since 1970 (RFC 9562, section 5.7).
+        let millis = i64::try_from(self.0.as_u128() >> 80).unwrap_or_default();
+        Timestamp::from_millisecond(millis).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for RunId {
@@ -205,6 +214,8 @@ mod tests {
         let (first, second) = (RunId::new(), RunId::new());
         assert!(first < second);
         assert_eq!(first.to_string().parse::<RunId>(), Ok(first));
+        let age = Timestamp::now().duration_since(first.time());
+        assert!(age.as_secs() < 60 && !age.is_negative(), "{age:?}");
         assert!("4c2f6e0e-6d8f-4a51-9d43-0d3a8f3d3b9e".parse::<RunId>().is_err(), "a UUIDv4");
     }
 }

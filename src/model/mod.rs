@@ -10,6 +10,7 @@ mod rule;
 #[cfg(test)]
 pub(crate) mod samples;
 mod secret;
+mod shard;
 mod snapshot;
 
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
@@ -20,4 +21,5 @@ pub use minted::{MintedAccount, MintedAccounts};
 pub use recipe::{Delivery, Executor, Hook, HookRun, Hooks, Input, Make, Recipe, Vault};
 pub use rule::{DeliverySpec, DependencySpec, InputSpec, RuleSpec};
 pub use secret::Secret;
+pub use shard::Shard;
 pub use snapshot::{FileKind, Manifest, SnapshotEntry, SnapshotFile, SnapshotReason};

@@ -1,6 +1,6 @@
 //! What people and pipelines get to see of a run: the display while it goes on ([`Lines`], [`TerminalProgress`]), the
 //! final report ([`final_report`]) and the summary file
-//! ([`write_summary`]).
+//! ([`write_summary`]), also of several runs in one ([`merge()`]).
 //!
 //! Everything here has been redacted before. It may still hold what a terminal would obey, since Terraform passes on
 //! what providers and provisioners print: nothing is shown before [`crate::text`] has cleaned it.
@@ -8,6 +8,7 @@
 mod board;
 mod columns;
 mod lines;
+mod merge;
 mod output;
 mod progress;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod text;
 
 pub use columns::columns;
 pub use lines::Lines;
+pub use merge::{MergeError, Merged, ReadSummary, merge};
 pub use output::Output;
 pub use progress::{TerminalProgress, TerminalSize, terminal_size};
 pub use summary::{SummaryError, summary, write_summary};

@@ -3,15 +3,15 @@
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::text;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunReport, TouchedResource};
 use crate::files;
-use crate::model::{AccountId, AccountName, Action, Project, Region, RunId, SourceKind};
+use crate::model::{AccountId, AccountName, Action, Project, Region, RunId, Shard, SourceKind};
 
 /// The version of the format. It changes when something is removed or means something else.
-const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 1;
 
 /// How much of a deployment's output stands in the summary, in bytes: its end.
 const OUTPUT: usize = 64 * 1024;
@@ -32,17 +32,20 @@ pub enum SummaryError {
     Encode(#[from] serde_json::Error),
 }
 
-/// The summary of a run, as JSON.
-pub fn summary(report: &RunReport) -> Result<Vec<u8>, SummaryError> {
-    let mut json = serde_json::to_vec_pretty(&Summary::of(report))?;
+/// The summary of a run, or of one part of it, as JSON.
+pub fn summary(report: &RunReport, shard: Option<Shard>) -> Result<Vec<u8>, SummaryError> {
+    let mut json = serde_json::to_vec_pretty(&Summary::of(report, shard))?;
     json.push(b'\n');
     Ok(json)
 }
 
 /// Writes the summary of a run: whole or not at all.
-pub fn write_summary(path: &Utf8Path, report: &RunReport) -> Result<(), SummaryError> {
-    let json = summary(report)?;
-    files::write_atomic(path, &json).map_err(|source| SummaryError::Write { path: path.to_owned(), source })
+pub fn write_summary(path: &Utf8Path, report: &RunReport, shard: Option<Shard>) -> Result<(), SummaryError> {
+    write(path, &summary(report, shard)?)
+}
+
+pub(super) fn write(path: &Utf8Path, json: &[u8]) -> Result<(), SummaryError> {
+    files::write_atomic(path, json).map_err(|source| SummaryError::Write { path: path.to_owned(), source })
 }
 
 #[derive(Debug, Serialize)]
@@ -50,6 +53,8 @@ pub fn write_summary(path: &Utf8Path, report: &RunReport) -> Result<(), SummaryE
 struct Summary<'a> {
     schema_version: u32,
     run_id: RunId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<Shard>,
     action: Action,
     successful: Vec<Entry<'a>>,
     failed: Vec<Entry<'a>>,
@@ -58,15 +63,15 @@ struct Summary<'a> {
     summary: Counts,
 }
 
-#[derive(Debug, Serialize)]
-struct Counts {
-    total: usize,
-    successful: usize,
-    failed: usize,
-    skipped: usize,
-    cancelled: usize,
-    action: Action,
-    duration_ms: u64,
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    pub(super) total: usize,
+    pub(super) successful: usize,
+    pub(super) failed: usize,
+    pub(super) skipped: usize,
+    pub(super) cancelled: usize,
+    pub(super) action: Action,
+    pub(super) duration_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,15 +111,36 @@ struct Subject<'a> {
     bucket: Option<&'a str>,
 }
 
+/// One of the four lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    Successful,
+    Failed,
+    Skipped,
+    Cancelled,
+}
+
+impl List {
+    /// The list in which entries of this outcome stand.
+    pub(super) const fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Succeeded | Outcome::NoChanges => Self::Successful,
+            Outcome::Failed | Outcome::RolledBack | Outcome::NeedsOperator => Self::Failed,
+            Outcome::Skipped => Self::Skipped,
+            Outcome::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 impl<'a> Summary<'a> {
-    fn of(report: &'a RunReport) -> Self {
+    fn of(report: &'a RunReport, shard: Option<Shard>) -> Self {
         let (mut successful, mut failed, mut skipped, mut cancelled) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for result in &report.results {
-            let list = match result.outcome {
-                Outcome::Succeeded | Outcome::NoChanges => &mut successful,
-                Outcome::Failed | Outcome::RolledBack | Outcome::NeedsOperator => &mut failed,
-                Outcome::Skipped => &mut skipped,
-                Outcome::Cancelled => &mut cancelled,
+            let list = match List::of(result.outcome) {
+                List::Successful => &mut successful,
+                List::Failed => &mut failed,
+                List::Skipped => &mut skipped,
+                List::Cancelled => &mut cancelled,
             };
             list.push(Entry::of(result));
         }
@@ -128,7 +154,7 @@ impl<'a> Summary<'a> {
             duration_ms: millis(report.duration),
         };
         let (run_id, action) = (report.run_id, report.action);
-        Self { schema_version: SCHEMA_VERSION, run_id, action, successful, failed, skipped, cancelled, summary }
+        Self { schema_version: SCHEMA_VERSION, run_id, shard, action, successful, failed, skipped, cancelled, summary }
     }
 }
 
@@ -181,7 +207,7 @@ fn clean(error: &Failure) -> Failure {
     Failure { what: text::block(&error.what), causes: all(&error.causes), next: all(&error.next) }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -200,7 +226,7 @@ mod tests {
 
     #[track_caller]
     fn check(report: &RunReport) -> Value {
-        let json: Value = serde_json::from_slice(&summary(report).unwrap()).unwrap();
+        let json: Value = serde_json::from_slice(&summary(report, None).unwrap()).unwrap();
         let errors: Vec<String> =
             validator().iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect();
         assert!(errors.is_empty(), "{errors:#?}");
@@ -226,6 +252,14 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_run_says_which() {
+        let json = summary(&samples::report(), Some("2/3".parse().unwrap())).unwrap();
+        let json: Value = serde_json::from_slice(&json).unwrap();
+        assert!(validator().is_valid(&json));
+        assert_eq!(json["shard"], "2/3");
+    }
+
+    #[test]
     fn the_schema_refuses_what_is_not_one() {
         let good = check(&samples::report());
         for (pointer, bad) in [
@@ -236,9 +270,14 @@ mod tests {
             ("/successful/0/deployment/account_id", Value::from("***")),
             ("/skipped/0/changes", Value::Null),
             ("/run_id", Value::from("1")),
+            ("/shard", Value::from("0")),
+            ("/run_ids", Value::from(vec!["1"])),
         ] {
             let mut json = good.clone();
-            *json.pointer_mut(pointer).unwrap() = bad;
+            match json.pointer_mut(pointer) {
+                Some(place) => *place = bad,
+                None => drop(json.as_object_mut().unwrap().insert(pointer[1..].to_owned(), bad)),
+            }
             assert!(!validator().is_valid(&json), "{pointer}");
         }
         let mut json = good;
@@ -250,9 +289,9 @@ mod tests {
     fn the_file_appears_whole_and_errors_name_it() {
         let temp = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(temp.path()).unwrap();
-        write_summary(&dir.join("summary.json"), &samples::report()).unwrap();
-        assert_eq!(std::fs::read(dir.join("summary.json")).unwrap(), summary(&samples::report()).unwrap());
-        let error = write_summary(&dir.join("none/summary.json"), &samples::report()).unwrap_err();
+        write_summary(&dir.join("summary.json"), &samples::report(), None).unwrap();
+        assert_eq!(std::fs::read(dir.join("summary.json")).unwrap(), summary(&samples::report(), None).unwrap());
+        let error = write_summary(&dir.join("none/summary.json"), &samples::report(), None).unwrap_err();
         assert!(error.to_string().ends_with("none/summary.json"), "{error}");
     }
 

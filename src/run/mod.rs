@@ -2,15 +2,19 @@
 //!
 //! The dispatcher owns the queue, the results and the sinks; the tasks that take deployments through their steps share
 //! nothing with it and speak to it in events alone. Signals come to the dispatcher, which passes them on as [`Stop`].
+//!
+//! A deployment begins as soon as all that it needs has done what was asked (for a destroy: all that needs it). Where
+//! one of those has not, it is skipped, and so is what waits for it in turn.
 
 pub mod desk;
 pub mod moving;
 pub mod preflight;
 pub mod revive;
 mod signals;
+mod skipped;
 pub mod unfinished;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +25,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use crate::config::OnError;
 use crate::event::{DeploymentResult, EventSink, Failure, Outcome, RunEvent, RunReport};
 use crate::execute::Stop;
-use crate::model::Deployment;
+use crate::graph::{Graph, Queue};
+use crate::model::{Action, Deployment};
 use crate::saga::{Context, Task, deploy};
 
 pub use signals::{Signals, stop_on_signal};
@@ -37,20 +42,24 @@ pub struct Channels {
     pub stop: watch::Sender<Stop>,
 }
 
-/// Runs every deployment and returns how each one ended, in the order given.
+/// Runs every deployment in the order of the graph, and returns how each one ended, in the order given.
 pub async fn run(
     context: Arc<Context>,
+    graph: &Graph,
     deployments: &[Arc<Deployment>],
     task: Task,
     channels: &mut Channels,
     signals: &mut Signals,
     sinks: &mut [Box<dyn EventSink>],
 ) -> Arc<RunReport> {
+    let names: Vec<&str> = deployments.iter().map(|deployment| deployment.name.as_str()).collect();
+    let order = graph.among(&names);
+    let order = if task.purpose() == Action::Destroy { order.reversed() } else { order };
     let mut dispatcher = Dispatcher {
         began: Instant::now(),
         started: Timestamp::now(),
         task,
-        queue: deployments.iter().cloned().enumerate().collect(),
+        queue: Queue::new(order),
         running: JoinSet::new(),
         indexes: BTreeMap::new(),
         results: vec![None; deployments.len()],
@@ -69,7 +78,7 @@ struct Dispatcher<'a> {
     began: Instant,
     started: Timestamp,
     all: &'a [Arc<Deployment>],
-    queue: VecDeque<(usize, Arc<Deployment>)>,
+    queue: Queue,
     running: JoinSet<DeploymentResult>,
     indexes: BTreeMap<Id, usize>,
     results: Vec<Option<Arc<DeploymentResult>>>,
@@ -117,7 +126,8 @@ impl Dispatcher<'_> {
             return;
         }
         while self.running.len() < self.context.settings.run.workers {
-            let Some((index, deployment)) = self.queue.pop_front() else { return };
+            let Some(index) = self.queue.next_ready() else { return };
+            let deployment = Arc::clone(&self.all[index]);
             let (context, task) = (Arc::clone(&self.context), self.task);
             let handle = self.running.spawn(async move { deploy(&context, deployment, task).await });
             self.indexes.insert(handle.id(), index);
@@ -136,6 +146,29 @@ impl Dispatcher<'_> {
         if !result.outcome.is_success() && self.context.settings.run.on_error == OnError::Stop {
             self.blocked_by.get_or_insert_with(|| result.deployment.name.clone());
         }
+        let outcome = result.outcome;
+        self.settle(index, result);
+        if outcome.is_success() {
+            self.queue.succeeded(index);
+        } else {
+            self.skip_what_waits_for(index, outcome);
+        }
+    }
+
+    /// Nothing begins that waits for a deployment which has not done what was asked.
+    fn skip_what_waits_for(&mut self, index: usize, outcome: Outcome) {
+        for blocked in self.queue.failed(index) {
+            let name = |at: usize| self.all[at].name.as_str();
+            let by = (blocked.by != index).then(|| name(blocked.by));
+            let why = skipped::because(self.task.purpose(), name(index), outcome, by);
+            self.give_up(blocked.at, Outcome::Skipped, why);
+        }
+    }
+
+    /// The result of a deployment that was never started.
+    fn give_up(&mut self, index: usize, outcome: Outcome, why: String) {
+        let mut result = DeploymentResult::new(Arc::clone(&self.all[index]), self.task.action(), outcome);
+        result.error = Some(Failure::new(why));
         self.settle(index, result);
     }
 
@@ -178,16 +211,14 @@ impl Dispatcher<'_> {
     }
 
     fn finish(&mut self, stop: Stop) -> Arc<RunReport> {
-        while let Some((index, deployment)) = self.queue.pop_front() {
+        for index in self.queue.drain() {
             let (outcome, why) = match &self.blocked_by {
                 Some(name) if stop == Stop::No => {
                     (Outcome::Skipped, format!("not started: {name} failed, and --on-error is stop"))
                 }
                 _ => (Outcome::Cancelled, "not started: the run was cancelled".to_owned()),
             };
-            let mut result = DeploymentResult::new(deployment, self.task.action(), outcome);
-            result.error = Some(Failure::new(why));
-            self.settle(index, result);
+            self.give_up(index, outcome, why);
         }
         for index in 0..self.results.len() {
             // Whatever became of it, a deployment without a result is no success.
