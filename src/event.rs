@@ -213,6 +213,8 @@ pub enum Step {
     Lease,
     /// Reading the state.
     State,
+    /// Reading the outputs of other deployments that are its inputs.
+    Inputs,
     /// Building the workspace.
     Workspace,
     /// Fetching providers and modules of a root module that was not prepared yet.
@@ -223,11 +225,17 @@ pub enum Step {
     Lock,
     /// Copying the state aside.
     Backup,
+    /// The hooks before the plan.
+    BeforePlan,
     /// `terraform plan`.
     Plan,
-    /// `terraform apply`.
+    /// The hooks after the plan.
+    AfterPlan,
+    /// The hooks before the apply.
+    BeforeApply,
+    /// `terraform apply`, or the target of make that applies.
     Apply,
-    /// `terraform apply -destroy`.
+    /// `terraform apply -destroy`, or the target of make that destroys.
     Destroy,
     /// Finding out what a failure left, and putting it right.
     Recover,
@@ -239,6 +247,10 @@ pub enum Step {
     Record,
     /// Keeping outputs as secrets elsewhere.
     Deliver,
+    /// The hooks after the apply.
+    AfterApply,
+    /// The hooks after a failure.
+    OnFailure,
     /// Writing the audit record.
     Audit,
 }
@@ -250,12 +262,16 @@ impl Step {
         match self {
             Self::Lease => "credentials",
             Self::State => "state",
+            Self::Inputs => "inputs",
             Self::Workspace => "workspace",
             Self::Prepare => "providers and modules",
             Self::Init => "init",
             Self::Lock => "lock",
             Self::Backup => "backup",
+            Self::BeforePlan => "before_plan",
             Self::Plan => "plan",
+            Self::AfterPlan => "after_plan",
+            Self::BeforeApply => "before_apply",
             Self::Apply => "apply",
             Self::Destroy => "destroy",
             Self::Recover => "recover",
@@ -263,6 +279,8 @@ impl Step {
             Self::Snapshot => "snapshot",
             Self::Record => "record",
             Self::Deliver => "deliver",
+            Self::AfterApply => "after_apply",
+            Self::OnFailure => "on_failure",
             Self::Audit => "audit",
         }
     }

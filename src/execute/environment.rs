@@ -110,6 +110,21 @@ impl Environment {
         self
     }
 
+    /// The same environment without these variables.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> Self {
+        for name in names {
+            self.variables.remove(OsStr::new(name));
+        }
+        self
+    }
+
+    /// Whether it has a variable of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.variables.contains_key(OsStr::new(name))
+    }
+
     /// The same environment with one more variable.
     #[must_use]
     pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {

@@ -33,6 +33,15 @@ pub enum Stop {
     Kill,
 }
 
+/// Who of a process group gets the one interrupt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupted {
+    /// The process itself: Terraform ends its providers and provisioners in order.
+    Alone,
+    /// All of them, as with Ctrl-C on a terminal: make and shells count on that, and wait for what they started.
+    Group,
+}
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -48,6 +57,8 @@ pub struct Spec {
     pub timeout: Duration,
     /// How long it may take to end after that before it is killed.
     pub grace: Duration,
+    /// Who gets the interrupt.
+    pub interrupted: Interrupted,
     /// What stays open as its standard input; nothing where there is none. Nobody ever answers a question there.
     pub stdin: Option<Arc<File>>,
     /// The file that takes its standard output and standard error, made anew, only for its owner. It is unredacted.
@@ -231,7 +242,7 @@ async fn supervise(
                 }
                 Ok(_) => {
                     if ending.is_none() {
-                        interrupt(pid);
+                        interrupt(spec, pid);
                         ending = Some(Ending {
                             exit: |killed| Exit::Cancelled { killed },
                             deadline: Instant::now() + spec.grace,
@@ -246,7 +257,7 @@ async fn supervise(
                     kill_group(pid);
                     ending.killed = true;
                 } else {
-                    interrupt(pid);
+                    interrupt(spec, pid);
                     ending = Some(Ending {
                         exit: |killed| Exit::TimedOut { killed },
                         deadline: Instant::now() + spec.grace,
@@ -293,9 +304,12 @@ fn exit_of(status: ExitStatus) -> Exit {
     status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code)
 }
 
-/// Interrupts the process alone: Terraform itself ends its providers and provisioners in order.
-fn interrupt(pid: Option<Pid>) {
-    if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::INT)) {
+fn interrupt(spec: &Spec, pid: Option<Pid>) {
+    let send = match spec.interrupted {
+        Interrupted::Alone => kill_process,
+        Interrupted::Group => kill_process_group,
+    };
+    if let Some(Err(error)) = pid.map(|pid| send(pid, Signal::INT)) {
         tracing::debug!(%error, "nothing to interrupt");
     }
 }
@@ -322,6 +336,7 @@ mod tests {
             environment: Environment::default().with("PATH", "/usr/bin:/bin"),
             timeout: Duration::from_secs(60),
             grace: Duration::from_secs(60),
+            interrupted: Interrupted::Alone,
             stdin: None,
             keep_output: false,
             output,
@@ -353,6 +368,23 @@ mod tests {
         let (exit, lines) = output(&spec, stop).await;
         assert_eq!(exit, Exit::TimedOut { killed: false });
         assert_eq!(lines, ["ready", "interrupted"]);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_waits_for_another_is_interrupted_with_it() {
+        let (_keep, stop) = watch::channel(Stop::No);
+        // As make does, it waits for what it started, whatever comes to itself.
+        let (_dir, mut spec) = shell(
+            "trap 'echo outer' INT; sh -c \"trap 'echo inner; kill \\$!; exit 1' INT; tail -f /dev/null & echo ready; wait\"; exit 2",
+        );
+        spec.timeout = Duration::from_millis(500);
+        spec.interrupted = Interrupted::Group;
+        let (exit, mut lines) = output(&spec, stop).await;
+        lines.sort();
+        assert_eq!(
+            (exit, lines),
+            (Exit::TimedOut { killed: false }, ["inner", "outer", "ready"].map(str::to_owned).to_vec())
+        );
     }
 
     #[tokio::test]

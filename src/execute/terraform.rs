@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use semver::{Version, VersionReq};
 use tokio::process::Command;
 
-use super::Environment;
+use super::{Environment, on_path};
 use crate::model::Action;
 
 /// Why there is no Terraform to run.
@@ -170,19 +170,6 @@ fn satisfies_one(version: &Version, constraint: &str) -> Option<bool> {
         "~>" => *version >= wanted && version.major == wanted.major,
         _ => return None,
     })
-}
-
-fn on_path(name: &str, environment: &Environment) -> Option<Utf8PathBuf> {
-    let runnable =
-        |path: &Utf8Path| path.is_file() && rustix::fs::access(path.as_std_path(), rustix::fs::Access::EXEC_OK).is_ok();
-    if name.contains('/') {
-        let path = Utf8Path::new(name).canonicalize_utf8().ok()?;
-        return runnable(&path).then_some(path);
-    }
-    let path = environment.iter().find(|(key, _)| *key == "PATH")?.1;
-    std::env::split_paths(path)
-        .filter_map(|folder| Utf8PathBuf::from_path_buf(folder.join(name)).ok())
-        .find(|candidate| runnable(candidate))
 }
 
 /// The arguments of each command. What they have in common: no questions, no colours.

@@ -34,7 +34,8 @@ pub enum Illegal {
     /// Nothing comes after the end.
     #[error("it has ended")]
     Ended,
-    /// Steps come in their order, each once, and after the failure of one that does more than write down, only the audit.
+    /// Steps come in their order, each once, and after the failure of one that does more than write down, only the hooks of
+    /// failures and the audit.
     #[error("{} cannot begin after {}", step.as_str(), after.as_str())]
     Order {
         /// The step.
@@ -77,18 +78,24 @@ const fn rank(step: Step) -> u8 {
         Step::Lock => 0,
         Step::Lease => 1,
         Step::State => 2,
-        Step::Workspace => 3,
-        Step::Prepare => 4,
-        Step::Init => 5,
-        Step::Plan => 6,
-        Step::Backup => 7,
-        Step::Apply | Step::Destroy => 8,
-        Step::Recover => 9,
-        Step::RollBack => 10,
-        Step::Snapshot => 11,
-        Step::Record => 12,
-        Step::Deliver => 13,
-        Step::Audit => 14,
+        Step::Inputs => 3,
+        Step::Workspace => 4,
+        Step::Prepare => 5,
+        Step::Init => 6,
+        Step::BeforePlan => 7,
+        Step::Plan => 8,
+        Step::AfterPlan => 9,
+        Step::Backup => 10,
+        Step::BeforeApply => 11,
+        Step::Apply | Step::Destroy => 12,
+        Step::Recover => 13,
+        Step::RollBack => 14,
+        Step::Snapshot => 15,
+        Step::Record => 16,
+        Step::Deliver => 17,
+        Step::AfterApply => 18,
+        Step::OnFailure => 19,
+        Step::Audit => 20,
     }
 }
 
@@ -259,7 +266,7 @@ impl Past {
             Status::Undoing | Status::Undone => true,
             Status::Begun | Status::Done => false,
         };
-        if step != Step::Audit
+        if !matches!(step, Step::OnFailure | Step::Audit)
             && let Some((after, _)) = self.steps.iter().find(|(step, status)| broken(*step, *status))
         {
             return Err(Illegal::Order { step, after: *after });

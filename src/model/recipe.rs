@@ -29,6 +29,42 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// The targets of make, where make runs it.
+    #[must_use]
+    pub const fn make(&self) -> Option<&Make> {
+        match &self.executor {
+            Executor::Terraform => None,
+            Executor::Make(make) => Some(make),
+        }
+    }
+
+    /// The targets of make that it names, each with the setting that names it.
+    pub fn make_targets(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let own = self.make().into_iter().flat_map(|make| {
+            [
+                ("make.apply", Some(&make.apply)),
+                ("make.destroy", make.destroy.as_ref()),
+                ("make.plan", make.plan.as_ref()),
+            ]
+        });
+        let own = own.filter_map(|(setting, target)| Some((setting, target?.as_str())));
+        let hooks = self.hooks.all().filter_map(|(setting, hook)| match &hook.run {
+            HookRun::Make(target) => Some((setting, target.as_str())),
+            HookRun::Command(_) => None,
+        });
+        own.chain(hooks)
+    }
+
+    /// Why a failed apply stays as it is, where that is so.
+    #[must_use]
+    pub const fn not_rolled_back(&self) -> Option<&'static str> {
+        match self.executor {
+            _ if self.never_rolled_back => Some("what is deployed here never is"),
+            Executor::Make(_) => Some("make ran it, and what its targets do is not known"),
+            Executor::Terraform => None,
+        }
+    }
+
     /// Whether this action has to be planned first, because something looks at its plan: exactly that plan is then applied.
     #[must_use]
     pub fn plans_first(&self, action: Action) -> bool {
@@ -89,6 +125,18 @@ impl Hooks {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// All of them, each with the setting that names it.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Hook)> {
+        let moments = [
+            ("hooks.before_plan", &self.before_plan),
+            ("hooks.after_plan", &self.after_plan),
+            ("hooks.before_apply", &self.before_apply),
+            ("hooks.after_apply", &self.after_apply),
+            ("hooks.on_failure", &self.on_failure),
+        ];
+        moments.into_iter().flat_map(|(setting, hooks)| hooks.iter().map(move |hook| (setting, hook)))
     }
 }
 

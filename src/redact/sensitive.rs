@@ -128,6 +128,12 @@ pub fn mask_plan(plan: &mut Value) {
     mask_known(plan, false, &secrets);
 }
 
+/// Masks the values of a plan that hold one of these secrets, which nothing in the plan marks.
+pub fn mask_secrets(plan: &mut Value, secrets: &[Secret<String>]) {
+    let secrets = secrets.iter().map(|secret| secret.expose().clone()).collect();
+    mask_known(plan, false, &secrets);
+}
+
 /// Collects texts and numbers, each once.
 #[derive(Default)]
 struct Found(BTreeSet<String>);
@@ -402,6 +408,18 @@ mod tests {
                 "text-secret",
             ]
         );
+    }
+
+    #[test]
+    fn a_secret_that_no_mark_tells_of_is_masked_by_its_value() {
+        let mut plan = json!({"variables": {"token": {"value": "s3cr3t-token"}, "other": {"value": "plain"}},
+            "resource_changes": [{"address": "t.s3cr3t-token", "change": {"after": {"text": "is s3cr3t-token"}}}]});
+        let secrets = from_value(&json!({"a": ["s3cr3t-token", "short", 1]}));
+        assert_eq!(exposed(&secrets), ["s3cr3t-token"]);
+        mask_secrets(&mut plan, &secrets);
+        assert_eq!(plan["variables"]["other"]["value"], "plain");
+        let text = plan.to_string();
+        assert_eq!(text.matches("s3cr3t-token").count(), 1, "the address is no value: {text}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod migrate;
 mod modules;
 mod ownership;
 mod prune;
+mod recipes;
 mod recovery;
 mod stores;
 
@@ -93,9 +94,12 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         environment = environment.with_variables(variables);
     }
     let terraform = find_terraform(settings, &environment).await?;
+    let make = recipes::find_make(request, &environment)?;
     modules::check_versions(request, &terraform)?;
+    recipes::check_variables(request)?;
     let roots = modules::read_roots(request, &cache)?;
-    let included = modules::included(request, &cache)?;
+    let included = recipes::included(request, &cache)?;
+    recipes::check_hooks(request, &roots, &included)?;
     notices.extend(included.values().flat_map(|files| files.notices().iter().cloned()));
     let backend = backend_settings(settings, &terraform);
     modules::check_backends(request, &backend)?;
@@ -129,6 +133,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         settings: Arc::clone(settings),
         toolchain: toolchain(&terraform),
         terraform,
+        make,
         environment,
         memory_each: memory::each(settings.run.workers),
         backend,

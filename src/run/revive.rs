@@ -67,8 +67,10 @@ pub async fn revive(
     let top = Utf8Path::from_path(folder.path()).ok_or_else(|| Failure::new("the cache directory is not UTF-8"))?;
     let top = top.canonicalize_utf8().map_err(|error| made(&error))?.join("repository");
     materialize(store, &manifest, &top, &[FileKind::Source, FileKind::LockFile]).await.map_err(|error| made(&error))?;
-    let deployment = Deployment { state, ..manifest.deployment };
     let working_dir = top.join(&manifest.working_dir);
+    // What the inputs were is in the variable file: whatever they came from may be gone, or different.
+    let var_files = manifest.var_files.iter().map(|file| files::relative(&working_dir, &top.join(file))).collect();
+    let deployment = Deployment { state, var_files, inputs: Vec::new(), ..manifest.deployment };
     let root = RootModule::read(&top.join(&manifest.root)).map_err(|error| made(&error))?;
     let mut discovery = discover(&Options { working_dir: working_dir.clone(), terraform_dir: None, ..options })
         .map_err(|error| made(&error))?;

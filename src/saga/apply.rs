@@ -19,6 +19,8 @@ use crate::store::TerraformLocks;
 
 /// How an apply ended, and what it said before.
 pub(super) struct Applied {
+    /// What was run: `terraform apply`, `make TARGET`.
+    pub command: String,
     pub exit: Exit,
     pub record: ApplyRecord,
     /// Errors outside the stream: a crash, a wrapper's words.
@@ -54,7 +56,7 @@ impl Saga<'_> {
             self.applied = Some(Arc::new(applied));
             return Ok(ended);
         }
-        let ended = self.failed(action, &applied);
+        let ended = self.failed(&applied);
         self.applied = Some(Arc::new(applied));
         Err(ended)
     }
@@ -75,8 +77,9 @@ impl Saga<'_> {
         let Sink { record, stray, probe, .. } = sink;
         let record = record.lock().map(|mut record| std::mem::take(&mut *record)).unwrap_or_default();
         let lock_id = probe.finish().await;
-        let exit = ended.map_err(|error| not_run(name, &error))?;
-        Ok(Applied { exit, record, stray: stray.finish(), lock_id })
+        let command = format!("terraform {name}");
+        let exit = ended.map_err(|error| not_run(&command, &error))?;
+        Ok(Applied { command, exit, record, stray: stray.finish(), lock_id })
     }
 
     fn changed(&self, applied: &Applied) -> Ended {
@@ -125,13 +128,13 @@ async fn run_telling(spec: &Spec, stop: watch::Receiver<Stop>, sink: &mut Sink<'
 }
 
 /// Nothing was changed by what did not start; of what was lost after that, nobody knows what it does.
-fn not_run(name: &str, error: &ProcessError) -> Ended {
+pub(super) fn not_run(command: &str, error: &ProcessError) -> Ended {
     match error {
         ProcessError::Output { .. } | ProcessError::Spawn { .. } => {
-            Ended::failed(Failure::caused_by(format!("terraform {name} did not start"), error))
+            Ended::failed(Failure::caused_by(format!("{command} did not start"), error))
         }
         ProcessError::Lost { .. } => {
-            let failure = Failure::caused_by(format!("terraform {name} was lost while it ran"), error)
+            let failure = Failure::caused_by(format!("{command} was lost while it ran"), error)
                 .next("make sure that it has ended, then compare its state and its account with the log");
             Ended::new(Outcome::NeedsOperator, Some(failure))
         }

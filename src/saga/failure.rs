@@ -34,7 +34,7 @@ const HINTS: [(&str, &str); 9] = [
 ];
 
 impl Saga<'_> {
-    /// A command that did not end well.
+    /// A command of Terraform's that did not end well.
     pub(super) fn command_failed(&self, name: &str, exit: Exit, errors: Option<String>) -> Ended {
         let outcome = match exit {
             Exit::Cancelled { .. } => Outcome::Cancelled,
@@ -43,29 +43,30 @@ impl Saga<'_> {
         Ended { outcome, ..Ended::failed(self.failure_of_command(name, exit, errors)) }
     }
 
-    /// The same, as a failure.
+    /// The same, as a failure of Terraform's command `name`.
     pub(super) fn failure_of_command(&self, name: &str, exit: Exit, errors: Option<String>) -> Failure {
-        let mut failure = Failure::new(ended_how(name, exit, self.ctx.settings.run.plan_timeout));
+        let mut failure =
+            Failure::new(ended_how(&format!("terraform {name}"), exit, self.ctx.settings.run.plan_timeout));
         failure.causes.extend(errors.map(|text| self.redactor.text(&text)));
         with_hints(failure)
     }
 }
 
-/// How a Terraform command ended, as the beginning of a sentence.
+/// How a command ended, as the beginning of a sentence.
 pub(super) fn ended_how(name: &str, exit: Exit, limit: Duration) -> String {
     let limit = limit.as_secs();
     match exit {
-        Exit::Code(1) => format!("terraform {name} failed"),
-        Exit::Code(code) => format!("terraform {name} failed with exit code {code}"),
-        Exit::Signal(signal) => format!("terraform {name} was ended by signal {signal} from outside"),
+        Exit::Code(1) => format!("{name} failed"),
+        Exit::Code(code) => format!("{name} failed with exit code {code}"),
+        Exit::Signal(signal) => format!("{name} was ended by signal {signal} from outside"),
         Exit::TimedOut { killed: false } => {
-            format!("terraform {name} took longer than {limit}s and was interrupted")
+            format!("{name} took longer than {limit}s and was interrupted")
         }
         Exit::TimedOut { killed: true } => {
-            format!("terraform {name} took longer than {limit}s, did not end when it was interrupted, and was killed")
+            format!("{name} took longer than {limit}s, did not end when it was interrupted, and was killed")
         }
-        Exit::Cancelled { killed: false } => format!("terraform {name} was cancelled, and ended in order"),
-        Exit::Cancelled { killed: true } => format!("terraform {name} was cancelled and killed"),
+        Exit::Cancelled { killed: false } => format!("{name} was cancelled, and ended in order"),
+        Exit::Cancelled { killed: true } => format!("{name} was cancelled and killed"),
     }
 }
 

@@ -44,7 +44,7 @@ impl Saga<'_> {
     }
 
     /// Says something once in the whole run, whichever deployment finds it first.
-    fn notice_once(&self, text: &str) {
+    pub(super) fn notice_once(&self, text: &str) {
         let new = self.ctx.said.lock().is_ok_and(|mut said| said.insert(text.to_owned()));
         if new {
             let text = self.shown(text);

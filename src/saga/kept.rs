@@ -8,6 +8,7 @@ use crate::event::Failure;
 use crate::execute::Environment;
 use crate::lease::{ChildConfig, ProfileGrant};
 use crate::model::Manifest;
+use crate::redact::Redactor;
 use crate::workspace::{PreparedModule, Workspace};
 
 /// A workspace with a plan that has been shown and waits for an answer.
@@ -21,6 +22,7 @@ pub struct Kept {
     lock_table: Option<String>,
     module: Option<Arc<PreparedModule>>,
     manifest: Option<Manifest>,
+    redactor: Redactor,
 }
 
 impl Context {
@@ -50,6 +52,7 @@ impl Saga<'_> {
             lock_table: self.lock_table.clone(),
             module: self.module.clone(),
             manifest: self.manifest.take(),
+            redactor: self.redactor.clone(),
         };
         if let Ok(mut all) = self.ctx.kept.lock() {
             all.insert(self.deployment.name.clone(), kept);
@@ -66,6 +69,10 @@ impl Saga<'_> {
         self.lock_table = kept.lock_table;
         self.module = kept.module;
         self.manifest = kept.manifest;
+        // What was read for the plan is in it.
+        self.redactor = kept.redactor;
+        let redactor = self.redactor.clone();
+        self.recorder()?.redact_with(&redactor);
         self.workspace = Some(kept.workspace);
         self.saved_plan = Some(kept.plan);
         Ok(())

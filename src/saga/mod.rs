@@ -9,13 +9,17 @@ mod backup;
 mod damaged;
 mod deliver;
 mod failure;
+mod hooks;
 mod init;
+mod inputs;
 mod kept;
 mod lease;
 mod lock;
+mod make;
 mod output;
 mod plan;
 mod prepare;
+mod program;
 mod record;
 mod recover;
 mod refuse;
@@ -27,6 +31,7 @@ mod scribe;
 mod snapshot;
 mod state;
 mod steps;
+mod surroundings;
 mod workspace;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -35,17 +40,18 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OnceCell, watch};
 
 use crate::config::Settings;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunEvent, Step, TouchedResource};
-use crate::execute::{Environment, Spec, Stop, Terraform};
+use crate::execute::{Environment, Interrupted, Spec, Stop, Terraform};
 use crate::hcl::RootModule;
 use crate::journal::Opened;
 use crate::lease::{Caller, ChildConfig, CredentialServer, Leases, ProfileGrant, RoleSettings};
-use crate::model::{Action, Deployment, Manifest, RunId, SnapshotReason, StateAddress};
+use crate::model::{Action, Deployment, Manifest, RunId, Secret, SnapshotReason, StateAddress};
 use crate::processes::{self, ProcessId};
 use crate::redact::Redactor;
 use crate::store::Known;
@@ -72,6 +78,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// The Terraform that is run.
     pub terraform: Terraform,
+    /// The make that is run, where a selected deployment needs one.
+    pub make: Option<Utf8PathBuf>,
     /// What decides which providers and modules it fetches.
     pub toolchain: OwnedToolchain,
     /// The environment that every Terraform starts with.
@@ -268,6 +276,11 @@ struct Saga<'c> {
     module: Option<Arc<PreparedModule>>,
     /// What the workspace was made of, before anything ran in it.
     manifest: Option<Manifest>,
+    /// The values of its inputs, and what of them is secret.
+    inputs: Map<String, Value>,
+    input_secrets: Vec<Secret<String>>,
+    /// What leads an `init` that is not tfleet's own to the backend.
+    init_args: Option<String>,
     /// Whether Terraform locks with a lock file beside the state.
     locks_with_file: bool,
     lock_table: Option<String>,
@@ -338,6 +351,9 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         workspace: None,
         module: None,
         manifest: None,
+        inputs: Map::new(),
+        input_secrets: Vec::new(),
+        init_args: None,
         locks_with_file: false,
         lock_table: None,
         before: None,
@@ -480,6 +496,7 @@ impl Saga<'_> {
             environment: self.environment.clone(),
             timeout,
             grace: self.ctx.settings.run.grace,
+            interrupted: Interrupted::Alone,
             output: self.output_path(command),
             keep_output: false,
         })

@@ -61,9 +61,12 @@ impl Saga<'_> {
         let refusal = json.as_ref().map_or(Ok(()), |json| self.refuse_deletions(json));
         if let (Some(kept), Some(json)) = (kept, json) {
             self.write_artefacts(json, &kept, (counts, has_changes))?;
-        } else if self.task == Task::Plan {
+        }
+        let unused = self.task == Task::Plan && self.deployment.recipe.hooks.after_plan.is_empty();
+        if unused && !artefacts {
             let _ = fs::remove_file(&binary);
         } else {
+            // Where it is no artefact, it goes with the workspace.
             self.saved_plan = Some(SavedPlan { path: binary, has_changes });
         }
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
@@ -113,7 +116,7 @@ impl Saga<'_> {
     }
 
     /// A Terraform that was killed leaves its lock, which a plan may not remove: its owner is told.
-    async fn name_left_lock(&self, exit: Exit, ended: &mut Ended) {
+    pub(super) async fn name_left_lock(&self, exit: Exit, ended: &mut Ended) {
         if matches!(exit, Exit::Code(0..=2) | Exit::TimedOut { killed: false } | Exit::Cancelled { killed: false }) {
             return;
         }
@@ -145,6 +148,7 @@ impl Saga<'_> {
         (counts, has_changes): (ChangeCounts, bool),
     ) -> Result<(), Ended> {
         sensitive::mask_plan(&mut json);
+        sensitive::mask_secrets(&mut json, &self.input_secrets);
         let path = self.artefact(JSON);
         files::write_private(&path, json.to_string().as_bytes()).map_err(|error| cannot_write(&path, &error))?;
         let path = self.artefact(MARKDOWN);

@@ -9,7 +9,7 @@ use super::scribe::Scribe;
 use super::workspace::with_hint;
 use super::{Ended, Saga};
 use crate::event::{Failure, Outcome, Step};
-use crate::execute::{Exit, Output as _, ProcessError, Spec, Stop, args};
+use crate::execute::{Exit, Interrupted, Output as _, ProcessError, Spec, Stop, args};
 use crate::workspace::{Prepared, PreparedModule, Staging, Toolchain, lock_lacks_platform, prepared};
 
 impl Saga<'_> {
@@ -65,6 +65,7 @@ impl Saga<'_> {
             environment,
             timeout: self.ctx.settings.run.plan_timeout,
             grace: self.ctx.settings.run.grace,
+            interrupted: Interrupted::Alone,
             stdin: None,
             keep_output: false,
             output: self.output_path("prepare"),

@@ -17,9 +17,9 @@ use crate::event::{Failure, Outcome, ResourceFate, Step, TouchedResource};
 use crate::execute::{ErrorText, Exit, args, run};
 use crate::files;
 use crate::journal::Fact;
-use crate::model::Action;
 use crate::store::{Object, StoreError, keep_recovered};
 use crate::tfstate::{StateFile, touched_and_unknown};
+use crate::workspace::Workspace;
 
 /// The name of the file in which Terraform leaves a state that it could not write.
 pub(super) const ERRORED: &str = "errored.tfstate";
@@ -43,7 +43,7 @@ impl std::fmt::Display for NotRead {
 
 impl Saga<'_> {
     /// What a failed command looks like before anything is found out.
-    pub(super) fn failed(&self, action: Action, applied: &Applied) -> Ended {
+    pub(super) fn failed(&self, applied: &Applied) -> Ended {
         Ended {
             outcome: match applied.exit {
                 Exit::Cancelled { .. } => Outcome::Cancelled,
@@ -51,7 +51,7 @@ impl Saga<'_> {
             },
             changes: applied.record.done,
             has_changes: applied.record.done.any(),
-            ..Ended::failed(failure_of(action.as_str(), applied, self.ctx.settings.run.timeout))
+            ..Ended::failed(failure_of(applied, self.ctx.settings.run.timeout))
         }
     }
 
@@ -64,9 +64,10 @@ impl Saga<'_> {
         let action = self.task.action();
         // What failed may be no fault of Terraform's.
         if !applied.went_well() {
-            *ended = self.failed(action, &applied);
+            *ended = self.failed(&applied);
         }
         self.take_stock(&applied, ended).await;
+        self.untold(&applied, ended);
         self.roll_back(&applied, ended).await;
         if let Some(failure) = &mut ended.failure
             && failure.next.is_empty()
@@ -80,8 +81,8 @@ impl Saga<'_> {
 
     /// Finds out what a command left, saves what it could not save, and releases the lock that it could not release.
     pub(super) async fn take_stock(&mut self, applied: &Applied, ended: &mut Ended) {
-        let Ok(errored) = self.workspace().map(|workspace| workspace.dir.join(ERRORED)) else { return };
-        if errored.exists() {
+        let Ok(errored) = self.workspace().map(Workspace::errored_state) else { return };
+        if let Some(errored) = errored {
             self.rescue(&errored, applied, ended).await;
         } else {
             self.release_dead_lock(applied, ended).await;
@@ -230,7 +231,9 @@ impl Saga<'_> {
 
     pub(super) async fn push(&mut self, errored: &Utf8Path) -> Result<(), String> {
         let args = args::state_push(errored, self.ctx.settings.run.lock_timeout);
-        let spec = self.spec("push", args, self.ctx.settings.run.plan_timeout).map_err(|e| e.one_line())?;
+        let mut spec = self.spec("push", args, self.ctx.settings.run.plan_timeout).map_err(|e| e.one_line())?;
+        // Where Terraform left it, it knows its backend.
+        parent(errored).clone_into(&mut spec.dir);
         let mut errors = ErrorText::default();
         let recorder = self.recorder.as_mut().ok_or("the log is closed")?;
         // A cancelled run still saves what it can: this command is not told to stop.
@@ -359,8 +362,8 @@ impl Saga<'_> {
 }
 
 /// The failure as Terraform told it.
-pub(super) fn failure_of(name: &str, applied: &Applied, limit: Duration) -> Failure {
-    let mut failure = Failure::new(ended_how(name, applied.exit, limit));
+pub(super) fn failure_of(applied: &Applied, limit: Duration) -> Failure {
+    let mut failure = Failure::new(ended_how(&applied.command, applied.exit, limit));
     failure.causes.extend(applied.record.errors.iter().cloned());
     failure.causes.extend(applied.stray.iter().cloned());
     with_hints(failure)

@@ -47,6 +47,19 @@ impl Saga<'_> {
         Ok(())
     }
 
+    /// Notes the files again, once hooks have run that may have made some.
+    pub(super) fn take_inventory_again(&mut self) {
+        let (Some(manifest), Some(workspace)) = (&mut self.manifest, &self.workspace) else { return };
+        match workspace.inventory() {
+            Ok(files) => manifest.files = files,
+            Err(error) => {
+                self.manifest = None;
+                let line = Failure::caused_by("no snapshot can be kept of what its hooks made", &error).one_line();
+                self.notice(&format!("{line}; the next apply cannot be rolled back"));
+            }
+        }
+    }
+
     /// Keeps what was applied.
     pub(super) async fn keep_snapshot(&mut self) -> Result<(), Ended> {
         let after = match self.read_back().await {

@@ -5,46 +5,119 @@
 //! | lock | takes tfleet's lock of the key | releases it |
 //! | credentials | leases and serves them | serves them no more |
 //! | state | reads the state | |
+//! | inputs | reads outputs of other deployments | |
 //! | workspace | builds the private copy | removes it, unless it holds the only copy of something |
 //! | providers, init | complete the workspace | go with it |
 //! | plan | plans; before an apply only where something looks at its plan | |
 //! | backup | keeps the state aside | stays, for whoever puts things back by hand |
-//! | apply, destroy | runs Terraform | recovers the state, and rolls back |
+//! | apply, destroy | runs Terraform, or make | recovers the state, and rolls back |
 //! | snapshot, record | write down what a success was made of, and whose it is | |
 //! | deliver | keeps outputs as secrets elsewhere | stays: what was applied stays too |
+//! | `before_plan`, `after_plan`, `before_apply`, `after_apply` | run the hooks of these names | |
+//! | `on_failure` | runs the hooks of this name, once what failed was put right | |
 //! | audit | writes the record, always | |
+//!
+//! Each executor has a list of its own ([`steps_of`]); what a deployment does not ask for is left out of it. Only planning,
+//! applying and completing the workspace differ between them.
 //!
 //! What a failed deployment has changed is put right while it still holds everything; then the audit record is written;
 //! then, failed or not, it gives back what it holds, the lock last. Every undo may be done twice.
 
+use std::sync::Arc;
+
+use super::hooks::{cancelled_after_apply, hooks_of};
 use super::{Ended, Saga, Task};
 use crate::event::{Failure, Outcome, RunEvent, Step};
 use crate::execute::Stop;
 use crate::failpoint;
 use crate::journal::{Event, JournalError};
-use crate::model::{Action, Deployment};
+use crate::model::{Action, Deployment, Executor};
 
 /// The steps of a task, in order, less those that the deployment does not ask for. The audit follows always.
 fn steps_of(task: Task, deployment: &Deployment) -> Vec<Step> {
-    use Step::{Apply, Backup, Deliver, Destroy, Init, Lease, Lock, Plan, Prepare, Record, Snapshot, State, Workspace};
-    let all: &[Step] = match task {
-        Task::Plan | Task::Ask(_) => &[Lease, State, Workspace, Prepare, Init, Plan],
-        Task::Direct(Action::Destroy) => &[Lock, Lease, State, Workspace, Prepare, Init, Plan, Backup, Destroy, Record],
-        Task::Direct(_) => {
-            &[Lock, Lease, State, Workspace, Prepare, Init, Plan, Backup, Apply, Snapshot, Record, Deliver]
-        }
-        Task::Saved(Action::Destroy) => &[Lock, Lease, State, Workspace, Backup, Destroy, Record],
-        Task::Saved(_) => &[Lock, Lease, State, Workspace, Backup, Apply, Snapshot, Record, Deliver],
+    let all = match deployment.recipe.executor {
+        Executor::Terraform => steps_of_terraform(task),
+        Executor::Make(_) => steps_of_make(task),
     };
     all.iter().copied().filter(|step| asked_for(*step, task, deployment)).collect()
 }
 
+const fn steps_of_terraform(task: Task) -> &'static [Step] {
+    use Step::{
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Init, Inputs, Lease, Lock,
+        Plan, Prepare, Record, Snapshot, State, Workspace,
+    };
+    match task {
+        Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan],
+        Task::Direct(Action::Destroy) => {
+            &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
+        }
+        Task::Direct(_) => &[
+            Lock,
+            Lease,
+            State,
+            Inputs,
+            Workspace,
+            Prepare,
+            Init,
+            BeforePlan,
+            Plan,
+            AfterPlan,
+            Backup,
+            BeforeApply,
+            Apply,
+            Snapshot,
+            Record,
+            Deliver,
+            AfterApply,
+        ],
+        Task::Saved(Action::Destroy) => &[Lock, Lease, State, Workspace, Backup, Destroy, Record],
+        Task::Saved(_) => {
+            &[Lock, Lease, State, Workspace, Backup, BeforeApply, Apply, Snapshot, Record, Deliver, AfterApply]
+        }
+    }
+}
+
+const fn steps_of_make(task: Task) -> &'static [Step] {
+    use Step::{
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Inputs, Lease, Lock, Plan,
+        Record, State, Workspace,
+    };
+    match task {
+        Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
+        Task::Direct(Action::Destroy) | Task::Saved(Action::Destroy) => {
+            &[Lock, Lease, State, Inputs, Workspace, Backup, Destroy, Record]
+        }
+        Task::Direct(_) | Task::Saved(_) => {
+            &[Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Record, Deliver, AfterApply]
+        }
+    }
+}
+
+/// Whether a deployment has anything for a step to do.
 fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
+    let recipe = &deployment.recipe;
     match step {
-        Step::Plan => !task.changes() || deployment.recipe.plans_first(task.action()),
         Step::Deliver => !deployment.deliver.is_empty(),
+        Step::Inputs => !deployment.inputs.is_empty(),
+        Step::Plan => !task.changes() || recipe.plans_first(task.action()),
+        Step::BeforePlan | Step::AfterPlan | Step::BeforeApply | Step::AfterApply => {
+            // What is not planned has nothing around its plan either.
+            let planned = recipe.make().is_none_or(|make| task.changes() || make.plan.is_some());
+            planned && task.purpose() != Action::Destroy && !hooks_of(&recipe.hooks, step).is_empty()
+        }
         _ => true,
     }
+}
+
+/// Whether a step follows from a deed that went well.
+const fn follows(step: Step) -> bool {
+    matches!(step, Step::Deliver | Step::AfterApply)
+}
+
+/// Whether a step only writes down what was done.
+const fn is_written(step: Step) -> bool {
+    matches!(step, Step::Snapshot | Step::Record)
 }
 
 /// Whether the undo of a step gives back what is held, rather than putting right what was changed.
@@ -62,6 +135,7 @@ impl Saga<'_> {
                 ended
             }
         };
+        self.after_failure(&ended).await;
         self.write_audit_record(&mut ended).await;
         // A journal that does not end says that something is left.
         if self.undo_all(&mut ended, is_held).await {
@@ -75,8 +149,8 @@ impl Saga<'_> {
         self.open_journal()?;
         let mut ended: Option<Ended> = None;
         for step in steps_of(self.task, &self.deployment) {
-            // What only an operator can put right hands nothing on.
-            if step == Step::Deliver && !ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
+            // Nothing is handed on, and nothing follows, where something went wrong.
+            if follows(step) && !ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
                 continue;
             }
             ended = match (self.perform(step).await, ended) {
@@ -85,16 +159,18 @@ impl Saga<'_> {
                 (Ok(None), before) => before,
                 (Err(failed), None) => return Err(failed),
                 (Err(failed), Some(_)) if failed.outcome == Outcome::NeedsOperator => Some(failed),
-                // The deed is done and stays; what was to follow from it is not.
-                (Err(failed), Some(done)) if step == Step::Deliver => {
-                    Some(Ended { outcome: failed.outcome, failure: failed.failure, ..done })
-                }
                 // The deed is done, and only what is written about it is missing.
-                (Err(failed), done) => {
+                (Err(failed), done) if is_written(step) => {
                     self.notice(&format!("{} is done, but: {}", self.task.action(), failed.one_line()));
                     done
                 }
+                // The deed is done and stays; what was to follow from it is not.
+                (Err(failed), Some(done)) => Some(Ended { outcome: failed.outcome, failure: failed.failure, ..done }),
             };
+        }
+        let worth_keeping = ended.as_ref().is_some_and(|ended| ended.outcome.is_success() && ended.has_changes);
+        if matches!(self.task, Task::Ask(_)) && worth_keeping && self.saved_plan.is_some() {
+            self.keep();
         }
         ended.ok_or_else(|| Ended::failed(Failure::new("it has no step that does anything")))
     }
@@ -102,8 +178,8 @@ impl Saga<'_> {
     /// One step, written down before and after.
     async fn perform(&mut self, step: Step) -> Result<Option<Ended>, Ended> {
         // What was changed is written down, whoever wants to stop; what is not delivered then is named.
-        if !matches!(step, Step::Snapshot | Step::Record | Step::Deliver) && *self.ctx.stop.borrow() > Stop::No {
-            return Err(Ended::cancelled());
+        if !(is_written(step) || step == Step::Deliver) && *self.ctx.stop.borrow() > Stop::No {
+            return Err(if step == Step::AfterApply { cancelled_after_apply() } else { Ended::cancelled() });
         }
         self.scribe.announce(Event::Begun { step }).map_err(|error| unwritten(&error))?;
         self.begun.push(step);
@@ -128,25 +204,26 @@ impl Saga<'_> {
         }
         match step {
             Step::Lock => self.take_lock().await?,
-            Step::Lease if matches!(self.task, Task::Saved(_)) => self.take_kept()?,
+            Step::Lease if self.takes_kept() => self.take_kept()?,
             Step::Lease => self.lease().await?,
             Step::State => self.read_state().await?,
+            Step::Inputs => self.read_inputs().await?,
             // A kept one is taken as it is.
             Step::Workspace if self.workspace.is_some() => {}
             Step::Workspace => self.build_workspace().await?,
             Step::Prepare => self.prepare_module().await?,
             Step::Init => self.init().await?,
             Step::Backup => self.back_up().await?,
-            Step::Plan => return self.plan_and_keep().await,
-            Step::Apply | Step::Destroy => {
-                self.still_room()?;
-                return self.change(self.task.action()).await.map(Some);
+            Step::Plan => return self.plan_by_executor().await,
+            Step::Apply | Step::Destroy => return self.change_by_executor().await.map(Some),
+            Step::BeforePlan | Step::AfterPlan | Step::BeforeApply | Step::AfterApply => {
+                self.run_hooks(step, None).await?;
             }
             Step::Snapshot => self.keep_snapshot().await?,
             Step::Record => self.own().await?,
             Step::Deliver => self.deliver().await?,
             // Not steps of the way forward.
-            Step::Recover | Step::RollBack | Step::Audit => {}
+            Step::Recover | Step::RollBack | Step::OnFailure | Step::Audit => {}
         }
         Ok(None)
     }
@@ -178,27 +255,43 @@ impl Saga<'_> {
             Step::Lease => self.end_lease(),
             Step::Lock => return self.release_lock().await,
             Step::State
+            | Step::Inputs
             | Step::Prepare
             | Step::Init
-            | Step::Backup
+            | Step::BeforePlan
             | Step::Plan
+            | Step::AfterPlan
+            | Step::Backup
+            | Step::BeforeApply
             | Step::Recover
             | Step::RollBack
             | Step::Snapshot
             | Step::Record
             | Step::Deliver
+            | Step::AfterApply
+            | Step::OnFailure
             | Step::Audit => {}
         }
         true
     }
 
     /// How the plan ended, where it is the end: not before an apply of exactly this plan.
-    async fn plan_and_keep(&mut self) -> Result<Option<Ended>, Ended> {
-        let ended = self.plan(self.task.purpose() == Action::Destroy).await?;
-        if matches!(self.task, Task::Ask(_)) && ended.has_changes {
-            self.keep();
-        }
+    async fn plan_by_executor(&mut self) -> Result<Option<Ended>, Ended> {
+        let recipe = Arc::clone(&self.deployment.recipe);
+        let ended = match &recipe.executor {
+            Executor::Terraform => self.plan(self.task.purpose() == Action::Destroy).await?,
+            Executor::Make(make) => self.make_plan(make).await?,
+        };
         Ok((!self.task.changes()).then_some(ended))
+    }
+
+    async fn change_by_executor(&mut self) -> Result<Ended, Ended> {
+        self.still_room()?;
+        let (recipe, action) = (Arc::clone(&self.deployment.recipe), self.task.action());
+        match &recipe.executor {
+            Executor::Terraform => self.change(action).await,
+            Executor::Make(make) => self.make_change(make, action).await,
+        }
     }
 
     /// Shows that a step begins.

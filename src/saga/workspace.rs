@@ -7,6 +7,7 @@ use crate::event::{Failure, Outcome};
 use crate::execute::Stop;
 use crate::journal::Fact;
 use crate::lease::BACKEND_PROFILE;
+use crate::model::Executor;
 use crate::workspace::{SuppliedVariable, WorkspaceError, build, supplied_variables};
 
 impl Saga<'_> {
@@ -31,7 +32,22 @@ impl Saga<'_> {
         let built = built.map_err(|error| workspace_failure("the workspace could not be built", &error))?;
         self.scribe.learn(Fact::Workspace { top: built.top.clone(), dir: built.dir.clone() });
         self.workspace = Some(built);
-        self.supply_variables()
+        self.write_variables()?;
+        self.supply_variables()?;
+        match self.deployment.recipe.executor {
+            // Its init comes in a step of its own.
+            Executor::Terraform => Ok(()),
+            Executor::Make(_) => self.equip_for_make(),
+        }
+    }
+
+    /// What the deployment's file says beside other things, and its inputs, become a variable file that comes last.
+    fn write_variables(&mut self) -> Result<(), Ended> {
+        let mut variables = self.deployment.variables.clone();
+        variables.extend(self.inputs.clone());
+        let Some(workspace) = self.workspace.as_mut().filter(|_| !variables.is_empty()) else { return Ok(()) };
+        let written = workspace.add_variables(&variables);
+        written.map_err(|error| workspace_failure("the variables could not be written", &error))
     }
 
     /// Values of variables that tfleet knows and the module asks for; a variable file that sets one wins.
@@ -45,6 +61,14 @@ impl Saga<'_> {
                 SuppliedVariable::BackendProfile => BACKEND_PROFILE.to_owned(),
             };
             self.environment.set(format!("TF_VAR_{}", variable.as_str()), value);
+        }
+        let declared = &root.module.dirs[0].variables;
+        for (name, value) in self.deployment.supplied.iter().filter(|(name, _)| declared.contains(*name)) {
+            let name = format!("TF_VAR_{name}");
+            // The caller may have said something else. Variable files come after both.
+            if !self.environment.has(&name) {
+                self.environment.set(name, value);
+            }
         }
         Ok(())
     }

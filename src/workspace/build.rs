@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::copy::{copy_file, remove_tree};
@@ -17,6 +18,9 @@ use crate::model::{Deployment, Reference, StateAddress};
 
 /// The file in which Terraform leaves a state that it could not write.
 pub(super) const ERRORED_STATE: &str = "errored.tfstate";
+
+/// The variable file that tfleet writes, relative to the top: in a folder in which neither Terraform nor discovery looks.
+const VARIABLES_FILE: &str = ".tfleet/variables.tfvars.json";
 
 /// A private copy of everything that Terraform needs for one deployment, locked until it is dropped.
 #[derive(Debug)]
@@ -77,6 +81,17 @@ impl Workspace {
         included.files().try_for_each(|(place, source)| copy_file(source, &self.top.join(place)))
     }
 
+    /// Adds a variable file with these values, after all others. Terraform loads it only because it is named.
+    pub fn add_variables(&mut self, variables: &Map<String, Value>) -> Result<(), WorkspaceError> {
+        let path = self.top.join(VARIABLES_FILE);
+        let folder = path.parent().unwrap_or(&self.top);
+        private_dir(folder).map_err(WorkspaceError::write(folder))?;
+        let text = serde_json::to_vec_pretty(variables).map_err(|error| WorkspaceError::write(&path)(error.into()))?;
+        write_private(&path, &text).map_err(WorkspaceError::write(&path))?;
+        self.var_files.push(path);
+        Ok(())
+    }
+
     /// Writes the override files into the copies of their modules.
     pub fn write_overrides(&self, overrides: &Overrides) -> Result<(), WorkspaceError> {
         for (dir, text) in overrides.iter() {
@@ -89,10 +104,12 @@ impl Workspace {
         Ok(())
     }
 
-    /// The state that Terraform could not write to its backend, if it left one here.
+    /// The state that Terraform could not write to its backend, if it left one here: beside the root module, or, where
+    /// something else started it, anywhere.
     #[must_use]
     pub fn errored_state(&self) -> Option<Utf8PathBuf> {
-        Some(self.dir.join(ERRORED_STATE)).filter(|path| path.symlink_metadata().is_ok())
+        let usual = Some(self.dir.join(ERRORED_STATE)).filter(|path| path.symlink_metadata().is_ok());
+        usual.or_else(|| find_errored(&self.top).ok().flatten())
     }
 
     /// A file that holds the workspace's lock as well, to be given to each Terraform as its standard input (at its end;
@@ -318,6 +335,20 @@ mod tests {
         let workspace = case.build(&references).unwrap();
         assert_eq!(names(&workspace.dir), ["main.tf", "run.sh"]);
         assert!(workspace.top.join("fleet/acc/x/more.tf").is_file());
+    }
+
+    #[test]
+    fn variables_come_last_in_a_file_of_their_own() {
+        let case = Case::new();
+        let mut workspace = case.build(&[]).unwrap();
+        let variables = serde_json::json!({"zones": ["a", "b"], "secret": "${not a template}"});
+        workspace.add_variables(variables.as_object().unwrap()).unwrap();
+        let file = workspace.var_files.last().unwrap();
+        assert_eq!((workspace.var_files.len(), file), (2, &workspace.top.join(VARIABLES_FILE)));
+        assert_eq!(serde_json::from_slice::<Value>(&std::fs::read(file).unwrap()).unwrap(), variables);
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let listed = workspace.inventory().unwrap();
+        assert!(listed.iter().any(|file| file.path == VARIABLES_FILE), "a snapshot has it");
     }
 
     #[test]

@@ -14,8 +14,7 @@ use crate::files;
 use crate::lease::BACKEND_PROFILE;
 use crate::saga::Root;
 use crate::workspace::{
-    BackendSettings, CacheDirs, CredentialsFor, Exclusions, Included, Layout, SourceTree, plan_backend,
-    provider_credentials,
+    BackendSettings, CacheDirs, CredentialsFor, Exclusions, Layout, SourceTree, plan_backend, provider_credentials,
 };
 
 /// Refuses root modules that ask for another Terraform, before anything runs.
@@ -67,27 +66,6 @@ pub(super) fn read_roots(
         roots.insert(folder.to_owned(), Arc::new(Root { module, tree, credentials_for, prepared: OnceCell::new() }));
     }
     Ok(roots)
-}
-
-/// The files that the rules of the selected deployments add to their workspaces, by rule.
-pub(super) fn included(request: &Request<'_>, cache: &CacheDirs) -> Result<BTreeMap<String, Arc<Included>>, Failure> {
-    let settings = request.settings;
-    let mut all = BTreeMap::new();
-    for recipe in request.deployments.iter().map(|deployment| &deployment.recipe) {
-        if recipe.include.is_empty() || all.contains_key(&recipe.rule) {
-            continue;
-        }
-        let setting = format!("`include` of the rule `{}`", recipe.rule);
-        let files = Layout::new(&settings.working_dir, &settings.base_dir)
-            .and_then(|layout| Included::read(cache, &layout, &setting, &recipe.include))
-            .map_err(|error| {
-                let mut failure = Failure::caused_by(format!("the files of {setting} cannot be used"), &error);
-                failure.next.extend(error.hint().map(str::to_owned));
-                failure
-            })?;
-        all.insert(recipe.rule.clone(), Arc::new(files));
-    }
-    Ok(all)
 }
 
 /// What `provider_credentials` says of a root module, however its folder is written there.

@@ -1,7 +1,7 @@
 //! The state stores of a run: one for each bucket, each tried once.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
@@ -13,7 +13,7 @@ use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::hcl::Setting;
 use crate::lease::{LeaseKey, Leases, retry_partition, sdk_config};
-use crate::model::{Deployment, Region};
+use crate::model::{Deployment, Region, StateAddress};
 use crate::redact::Redactor;
 use crate::saga::Credentials;
 use crate::store::{
@@ -37,7 +37,10 @@ pub(super) async fn open_stores(request: &Request<'_>, credentials: Option<&Cred
         StateSettings::S3(s3) => s3,
     };
     let Some(credentials) = credentials else { return Ok(HashMap::new()) };
-    let regions = bucket_regions(s3, request.discovery, request.deployments.iter().map(|deployment| &**deployment));
+    let mut regions = bucket_regions(s3, request.discovery, request.deployments.iter().map(|deployment| &**deployment));
+    for (bucket, region) in input_buckets(request, s3) {
+        regions.entry(bucket).or_insert(region);
+    }
     let mut stores: Stores = HashMap::new();
     for (bucket, region) in regions {
         let store = open_store(s3, &bucket, &region, &credentials.leases).await?;
@@ -46,6 +49,18 @@ pub(super) async fn open_stores(request: &Request<'_>, credentials: Option<&Cred
         stores.insert(Some(bucket), Arc::new(store));
     }
     Ok(stores)
+}
+
+/// The buckets of the states that the selected deployments have inputs from.
+fn input_buckets(request: &Request<'_>, s3: &S3Settings) -> BTreeMap<String, Region> {
+    let states: HashSet<&StateAddress> =
+        request.deployments.iter().flat_map(|deployment| &deployment.inputs).map(|input| &input.state).collect();
+    let known = request.discovery.deployments.iter().filter(|deployment| states.contains(&deployment.state));
+    let mut regions = bucket_regions(s3, request.discovery, known);
+    for bucket in states.iter().filter_map(|state| state.bucket.clone()) {
+        regions.entry(bucket).or_insert_with(|| s3.region.clone());
+    }
+    regions
 }
 
 /// The buckets of these deployments, each with its region.

@@ -197,10 +197,19 @@ fn working(of: &Unfinished) -> (BTreeSet<String>, BTreeSet<String>) {
     (open, created)
 }
 
-/// The files with the output of the commands that change things, in order.
+/// The files with what Terraform itself said while it changed things, in order.
 pub(super) fn changing_outputs(past: &Past) -> impl Iterator<Item = &Utf8Path> {
-    let changing = past.outputs().filter(|(name, _)| matches!(*name, "apply" | "destroy" | "rollback-apply"));
-    let mut outputs: Vec<&Utf8Path> = changing.map(|(_, output)| output).collect();
+    named(past, &["apply", "destroy", "rollback-apply"])
+}
+
+/// Whether make was started to change things: what it prints tells nothing of resources.
+pub(super) fn made(past: &Past) -> bool {
+    named(past, &["make-apply", "make-destroy"]).next().is_some()
+}
+
+fn named<'p>(past: &'p Past, names: &[&str]) -> impl Iterator<Item = &'p Utf8Path> {
+    let mut outputs: Vec<&Utf8Path> =
+        past.outputs().filter(|(name, _)| names.contains(name)).map(|(_, output)| output).collect();
     outputs.dedup();
     outputs.into_iter()
 }

@@ -262,7 +262,7 @@ impl Saga<'_> {
             return Ok(());
         }
         self.take_stock(&applied, ended).await;
-        Err(failure_of("apply", &applied, limit))
+        Err(failure_of(&applied, limit))
     }
 
     /// The state after the rollback: all that was there before, and nothing of what the failed apply had created.

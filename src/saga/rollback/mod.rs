@@ -54,8 +54,8 @@ impl Saga<'_> {
         if mode == Rollback::None || self.task.action() != Action::Apply || ended.touched.is_empty() {
             return;
         }
-        if self.deployment.recipe.never_rolled_back {
-            return left(ended, "what is deployed here never is");
+        if let Some(why) = self.deployment.recipe.not_rolled_back() {
+            return left(ended, why);
         }
         // What is not sound, or not this run's, is an operator's.
         let Some(sound) = self.sound.clone() else { return };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::super::TfleetLock;
-use super::super::left::changing_outputs;
+use super::super::left::{changing_outputs, made};
 use super::{Stop, Work};
 use crate::event::{Failure, Step};
 use crate::journal::{Fact, Status};
@@ -249,7 +249,7 @@ impl Work<'_> {
         let seen = |step| matches!(past.status(step), Some(Status::Done | Status::Failed | Status::Undone));
         let end_was_seen = seen(Step::Apply) || seen(Step::Destroy);
         // A local state has no lock that would tell of a Terraform that died. The journal itself tells whether there was one.
-        let unstarted = self.of.journal.is_some() && changing_outputs(past).next().is_none();
+        let unstarted = self.of.journal.is_some() && changing_outputs(past).next().is_none() && !made(past);
         let died = was_locked || self.site.bucket.is_none() && !unstarted;
         if !told && !end_was_seen && died {
             self.report.operator(

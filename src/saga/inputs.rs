@@ -1,0 +1,149 @@
+//! The inputs of a deployment: outputs of others, read from their states without starting Terraform.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use super::state::store_failure;
+use super::{Ended, Saga};
+use crate::event::{Failure, Outcome};
+use crate::model::{Input, StateAddress};
+use crate::redact::sensitive;
+use crate::tfstate::{OutputValue, outputs};
+
+/// The outputs of a state; `None` where there is no state yet.
+type Outputs = Option<BTreeMap<String, OutputValue>>;
+
+/// Why an input has no value.
+#[derive(Debug, PartialEq, Eq)]
+enum Missing {
+    /// The other deployment was never applied, or not yet with this output.
+    NotApplied(String),
+    /// The output is there, and nothing is in it.
+    Null,
+}
+
+impl Saga<'_> {
+    /// Reads every input. What the states mark as sensitive is hidden from here on.
+    pub(super) async fn read_inputs(&mut self) -> Result<(), Ended> {
+        let deployment = std::sync::Arc::clone(&self.deployment);
+        let mut read: HashMap<&StateAddress, Outputs> = HashMap::new();
+        for input in &deployment.inputs {
+            if !read.contains_key(&input.state) {
+                let outputs = self.outputs_of(input).await?;
+                read.insert(&input.state, outputs);
+            }
+            let found = value_of(input, read.get(&input.state).and_then(Option::as_ref));
+            let output = found.map_err(|missing| self.without_input(input, &missing))?;
+            if output.sensitive {
+                self.input_secrets.extend(sensitive::from_value(&output.value));
+            }
+            self.inputs.insert(input.variable.clone(), output.value);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.redact_with(&self.redactor);
+        }
+        Ok(())
+    }
+
+    async fn outputs_of(&mut self, input: &Input) -> Result<Outputs, Ended> {
+        let what = format!("the input `{}` cannot be read from the state {}", input.variable, input.state);
+        let store = self.ctx.stores.get(&input.state.bucket);
+        let store = store.ok_or_else(|| Ended::failed(Failure::new(&*what).because("its store was not opened")))?;
+        let object = store.get(input.state.key.as_str()).await.map_err(|error| store_failure(&what, &error))?;
+        let Some(object) = object else { return Ok(None) };
+        let found = outputs(&object.bytes).map_err(|error| {
+            Ended::failed(
+                Failure::caused_by(what, &error)
+                    .next(format!("look at that state: tfleet state history {}; nothing was run", input.state.key)),
+            )
+        })?;
+        self.learn(&object.bytes);
+        Ok(Some(found))
+    }
+
+    /// A plan cannot be made yet; an apply fails before it has changed anything. No value is ever made up.
+    fn without_input(&self, input: &Input, missing: &Missing) -> Ended {
+        let Input { variable, deployment, output, .. } = input;
+        let (outcome, what, next) = match missing {
+            Missing::NotApplied(why) => (
+                if self.task.changes() { Outcome::Failed } else { Outcome::Skipped },
+                format!("its input `{variable}` comes from {deployment}, {why}: apply that first"),
+                format!("tfleet apply, with {deployment} in the selection"),
+            ),
+            Missing::Null => (
+                Outcome::Failed,
+                format!("its input `{variable}` comes from {deployment}, whose output `{output}` is null"),
+                format!("give the output `{output}` a value, and apply {deployment}"),
+            ),
+        };
+        Ended::new(outcome, Some(Failure::new(what).next(next)))
+    }
+}
+
+/// The value of an input in the outputs of the other deployment.
+fn value_of(input: &Input, outputs: Option<&BTreeMap<String, OutputValue>>) -> Result<OutputValue, Missing> {
+    let outputs = outputs.ok_or_else(|| Missing::NotApplied("which has no state yet".to_owned()))?;
+    let found = outputs.get(&input.output).ok_or_else(|| {
+        Missing::NotApplied(format!("whose state has no output `{}` (it has {})", input.output, listed(outputs)))
+    })?;
+    if found.value == Value::Null { Err(Missing::Null) } else { Ok(found.clone()) }
+}
+
+/// The names of the outputs that there are, as far as a sentence holds them.
+fn listed(outputs: &BTreeMap<String, OutputValue>) -> String {
+    const NAMED: usize = 10;
+    let names: Vec<&str> = outputs.keys().take(NAMED).map(String::as_str).collect();
+    match outputs.len().checked_sub(NAMED) {
+        _ if names.is_empty() => "none".to_owned(),
+        Some(more @ 1..) => format!("{} and {more} more", names.join(", ")),
+        _ => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::BackendKey;
+
+    fn input(output: &str) -> Input {
+        Input {
+            variable: "vpc_id".to_owned(),
+            deployment: "net".to_owned(),
+            state: StateAddress { bucket: None, key: BackendKey::new("net/terraform.tfstate").unwrap() },
+            output: output.to_owned(),
+        }
+    }
+
+    fn state(outputs: &Value) -> BTreeMap<String, OutputValue> {
+        super::outputs(json!({"version": 4, "outputs": outputs}).to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_value_is_taken_as_it_is() {
+        let outputs = state(&json!({"vpc": {"value": {"id": "vpc-1"}}, "off": {"value": false}}));
+        assert_eq!(value_of(&input("vpc"), Some(&outputs)).unwrap().value, json!({"id": "vpc-1"}));
+        assert_eq!(value_of(&input("off"), Some(&outputs)).unwrap().value, json!(false));
+    }
+
+    #[test]
+    fn nothing_is_made_up() {
+        let outputs = state(&json!({"vpc": {"value": null}, "zone": {"value": "a"}}));
+        assert_eq!(value_of(&input("vpc"), Some(&outputs)), Err(Missing::Null));
+        assert_eq!(
+            value_of(&input("id"), Some(&outputs)),
+            Err(Missing::NotApplied("whose state has no output `id` (it has vpc, zone)".to_owned()))
+        );
+        assert_eq!(value_of(&input("id"), None), Err(Missing::NotApplied("which has no state yet".to_owned())));
+    }
+
+    #[test]
+    fn many_outputs_are_named_in_part() {
+        let names: Vec<String> = (0..12).map(|n| format!("o{n:02}")).collect();
+        let outputs = names.iter().map(|name| (name.clone(), json!({"value": 1}))).collect::<serde_json::Map<_, _>>();
+        assert!(listed(&state(&outputs.into())).ends_with("o09 and 2 more"));
+        assert_eq!(listed(&BTreeMap::new()), "none");
+    }
+}
