@@ -6,8 +6,8 @@ use super::args::SelectionArgs;
 use super::error::CliError;
 use crate::config::{ConfigError, Overrides, Settings, StateSettings, variables};
 use crate::discover::{
-    Changes, ChangesError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files, changes_since,
-    discover, duplicate_keys, select,
+    Changes, ChangesError, DiscoverError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files,
+    changes_since, discover, duplicate_keys, select,
 };
 
 /// What was found and what was asked for.
@@ -23,8 +23,7 @@ pub struct Fleet {
 /// Reads settings, discovers and selects. Problems of single files are left in the selection.
 pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliError> {
     let settings = settings(overrides)?;
-    let discovery =
-        discover(&options(&settings, args)).map_err(|error| CliError::caused_by("nothing was discovered", &error))?;
+    let discovery = discover(&options(&settings, args)).map_err(|error| refused(&error))?;
     let changes = changes(&settings, args)?;
     let filters = Filters {
         accounts: args.account.clone(),
@@ -41,6 +40,19 @@ pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliErr
         }
     })?;
     Ok(Fleet { settings: Arc::new(settings), discovery, selection })
+}
+
+/// Why nothing was discovered. Rules are settings, and a mistake in them is shown as one.
+fn refused(error: &DiscoverError) -> CliError {
+    let what = match error {
+        DiscoverError::Rule(_) => "the settings cannot be used",
+        _ => "nothing was discovered",
+    };
+    let cli = CliError::caused_by(what, error);
+    match error.hint() {
+        Some(hint) => cli.next(hint),
+        None => cli,
+    }
 }
 
 /// Reads the settings.
@@ -65,6 +77,9 @@ pub(super) fn options(settings: &Settings, args: &SelectionArgs) -> Options {
         default_bucket,
         local_state,
         source: args.source.map(Into::into),
+        rules: settings.rules.clone(),
+        rules_file: settings.config_file.as_ref().map_or_else(|| "tfleet.yaml".to_owned(), ToString::to_string),
+        accounts_file: settings.accounts_file.clone(),
     }
 }
 

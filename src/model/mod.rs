@@ -11,13 +11,15 @@ mod rule;
 pub(crate) mod samples;
 mod secret;
 mod snapshot;
+mod template;
 
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
 pub use duration::parse_duration;
 pub use ids::{AccountId, AccountName, IdError, Project, Region, RoleArn, RunId};
-pub use key::{BackendKey, KeyError, KeyParts, KeyTemplate};
+pub use key::{BackendKey, KeyError, KeyTemplate};
 pub use minted::{MintedAccount, MintedAccounts};
 pub use recipe::{Delivery, Executor, Hook, HookRun, Hooks, Input, Make, Recipe, Vault};
 pub use rule::{DeliverySpec, DependencySpec, InputSpec, RuleSpec};
 pub use secret::Secret;
 pub use snapshot::{FileKind, Manifest, SnapshotEntry, SnapshotFile, SnapshotReason};
+pub use template::{Template, TemplateError};
