@@ -7,8 +7,8 @@ use super::args::SelectionArgs;
 use super::error::CliError;
 use crate::config::{ConfigError, Overrides, Settings, StateSettings, variables};
 use crate::discover::{
-    Changes, ChangesError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files, changes_since,
-    discover, duplicate_keys, select,
+    Changes, ChangesError, DiscoverError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files,
+    changes_since, discover, duplicate_keys, select,
 };
 use crate::graph::Graph;
 use crate::model::{Action, Deployment, Shard};
@@ -29,8 +29,7 @@ pub struct Fleet {
 /// Reads settings, discovers and selects. Problems of single files are left in the selection.
 pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliError> {
     let settings = settings(overrides)?;
-    let discovery =
-        discover(&options(&settings, args)).map_err(|error| CliError::caused_by("nothing was discovered", &error))?;
+    let discovery = discover(&options(&settings, args)).map_err(|error| refused(&error))?;
     let graph =
         Graph::of(&discovery.deployments).map_err(|error| CliError::usage(error.to_string()).next(error.hint()))?;
     let changes = changes(&settings, args)?;
@@ -113,6 +112,19 @@ fn take_shard(selection: &mut Selection, graph: &Graph, shard: Shard) {
     }
 }
 
+/// Why nothing was discovered. Rules are settings, and a mistake in them is shown as one.
+fn refused(error: &DiscoverError) -> CliError {
+    let what = match error {
+        DiscoverError::Rule(_) => "the settings cannot be used",
+        _ => "nothing was discovered",
+    };
+    let cli = CliError::caused_by(what, error);
+    match error.hint() {
+        Some(hint) => cli.next(hint),
+        None => cli,
+    }
+}
+
 /// Reads the settings.
 pub fn settings(overrides: &Overrides) -> Result<Settings, CliError> {
     Settings::load(overrides, &|name| std::env::var(name).ok()).map_err(|error| match &error {
@@ -135,6 +147,9 @@ pub(super) fn options(settings: &Settings, args: &SelectionArgs) -> Options {
         default_bucket,
         local_state,
         source: args.source.map(Into::into),
+        rules: settings.rules.clone(),
+        rules_file: settings.config_file.as_ref().map_or_else(|| "tfleet.yaml".to_owned(), ToString::to_string),
+        accounts_file: settings.accounts_file.clone(),
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, OnError, Rollback};
 use crate::hcl::SourceError;
+use crate::model::RuleSpec;
 
 /// A duration as it stands in the file: `30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub struct FileSettings {
     pub(super) credentials: Credentials,
     pub(super) backup: Backup,
     pub(super) run: Run,
+    pub(super) rules: Vec<RuleSpec>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -80,6 +82,7 @@ pub(super) struct Terraform {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Discover {
     pub exclude: Vec<String>,
+    pub accounts_file: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -15,7 +15,7 @@ pub use file::{BackendKind, CredentialsChoice, FileSettings};
 
 use crate::files;
 use crate::hcl::SourceError;
-use crate::model::{IdError, KeyError, KeyTemplate, Region};
+use crate::model::{IdError, KeyError, KeyTemplate, Region, RuleSpec};
 
 pub use crate::model::parse_duration;
 
@@ -192,6 +192,10 @@ pub struct Settings {
     pub terraform_dir: Option<Utf8PathBuf>,
     /// Globs that discovery leaves out.
     pub exclude: Vec<String>,
+    /// The accounts that minting made: what it writes, and what discovery reads. Absolute.
+    pub accounts_file: Utf8PathBuf,
+    /// Which files are deployments, and how these are run.
+    pub rules: Vec<RuleSpec>,
     /// More services by tfvars key.
     pub services: BTreeMap<String, String>,
     /// Globs of files that every workspace gets.
@@ -283,6 +287,11 @@ impl Merge<'_> {
             terraform_binary: self.var(&variables::TERRAFORM_BINARY).or_else(|| self.file.terraform.binary.clone()),
             terraform_dir,
             exclude: self.file.discover.exclude.clone(),
+            accounts_file: match &self.file.discover.accounts_file {
+                Some(path) => folder.join(path),
+                None => self.working_dir.join("accounts.json"),
+            },
+            rules: self.file.rules.clone(),
             services: self.file.services.clone(),
             include: self.file.workspace.include.clone(),
             role: self.role(),
@@ -308,7 +317,8 @@ impl Merge<'_> {
     }
 
     fn bad_key(&self, setting: &str, error: &KeyError) -> ConfigError {
-        ConfigError::Value { place: self.place(setting), why: error.to_string() }
+        let why = format!("{error}; known are {}", KeyTemplate::FIELDS.join(", "));
+        ConfigError::Value { place: self.place(setting), why }
     }
 
     fn state(&self, folder: &Utf8Path) -> Result<StateSettings, ConfigError> {

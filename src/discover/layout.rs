@@ -1,9 +1,13 @@
 //! Layouts: which files of a repository are deployments, and where each field of a deployment comes from.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::DiscoverError;
-use crate::model::SourceKind;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::pattern::Pattern;
+use crate::model::{DependencySpec, InputSpec, KeyTemplate, Recipe, SourceKind, Template, Vault};
 
 /// A field of a deployment that is read from a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,14 @@ pub enum Origin {
     Entry(Cow<'static, str>),
     /// The same field in `accounts.yaml`: by account id, or, for the id itself, by account name.
     AccountsFile,
+    /// The same in `accounts.json`, which minting writes.
+    MintedFile,
+    /// The word of the field's name in the path of the file.
+    Path,
+    /// A top-level attribute that means something else, and serves where nothing else is said.
+    Fallback(Cow<'static, str>),
+    /// The name of the file, without its extension.
+    FileStem,
     /// A tag of the file; upper and lower case count alike.
     Tag(Cow<'static, str>),
     /// A tag of `default_tags` in `accounts.yaml`.
@@ -66,7 +78,7 @@ pub enum Origin {
 impl Origin {
     /// Whether it only fills a gap, so that another value elsewhere is no contradiction.
     pub(super) const fn only_fills(&self) -> bool {
-        matches!(self, Self::Tag(_) | Self::DefaultTag(_) | Self::ParentFolder)
+        matches!(self, Self::Tag(_) | Self::DefaultTag(_) | Self::ParentFolder | Self::Fallback(_) | Self::FileStem)
     }
 }
 
@@ -89,7 +101,13 @@ impl FieldRule {
             names.join(" or ")
         };
         let groups = [
-            (names(|o| if let Origin::Attribute(name) = o { Some(name) } else { None }), "in this file"),
+            (
+                names(|o| match o {
+                    Origin::Attribute(name) | Origin::Fallback(name) => Some(name),
+                    _ => None,
+                }),
+                "in this file",
+            ),
             (names(|o| if let Origin::Entry(name) = o { Some(name) } else { None }), "in its `accounts` entry"),
             (names(|o| if let Origin::Tag(name) = o { Some(name) } else { None }), "in its tags"),
         ];
@@ -104,6 +122,12 @@ impl FieldRule {
                 field => format!("set `{}` of the account in accounts.yaml", field.as_str()),
             });
         }
+        if self.origins.contains(&Origin::MintedFile) {
+            parts.push(match self.field {
+                Field::AccountId => "mint the account (`tfleet mint-accounts` writes accounts.json)".to_owned(),
+                _ => "have it in accounts.json, which `tfleet mint-accounts` writes".to_owned(),
+            });
+        }
         if self.origins.contains(&Origin::ParentFolder) {
             parts.push("put the file into a folder of that name".to_owned());
         }
@@ -111,144 +135,136 @@ impl FieldRule {
     }
 }
 
-/// A place that may be the root module of a deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RootChoice {
-    /// The folder of the file, if it holds Terraform files.
-    OwnFolder,
-    /// The configured folder (`TERRAFORM_DIR`), if there is one.
-    TerraformDir,
-    /// The working directory.
-    WorkingDir,
-}
-
-/// One way in which files become deployments.
-#[derive(Debug, Clone)]
+/// One way in which files become deployments, ready to be used: all its patterns and templates are read.
+#[derive(Debug)]
 pub struct Rule {
+    /// Its name.
+    pub name: String,
     /// What the deployments say they were read from.
     pub source: SourceKind,
-    /// How the name of a file must end.
-    pub suffix: Cow<'static, str>,
-    /// Names that end so are left out all the same.
+    /// Whether it is one of `tfleet.yaml`; a built-in rule reads only what none of these takes.
+    pub listed: bool,
+    /// Which files it reads: those of any of these.
+    pub paths: Vec<Pattern>,
+    /// Names of files that end so are left out all the same.
     pub not_suffixes: Vec<Cow<'static, str>>,
-    /// The root module: the first choice that applies.
-    pub root_module: Vec<RootChoice>,
+    /// Only files whose top-level attributes have these values.
+    pub when: BTreeMap<String, String>,
+    /// The type of its deployments.
+    pub kind: Option<String>,
+    /// The root module, relative to the working directory; `None`: the folder of the file if it holds one, else the
+    /// configured folder, else the working directory.
+    pub root_module: Option<Utf8PathBuf>,
+    /// How keys are made; `None`: as the settings have it.
+    pub key: Option<KeyTemplate>,
     /// Where the fields come from.
     pub fields: Vec<FieldRule>,
+    /// Top-level attributes that are labels.
+    pub label_attributes: Vec<&'static str>,
+    /// Fields and labels by template. They win over every place in the repository.
+    pub templates: BTreeMap<String, Template>,
+    /// The attributes of the file that templates name as `file.…`.
+    pub file_attributes: BTreeSet<String>,
+    /// The rule of the deployment in whose account its own run.
+    pub account_of: Option<String>,
+    /// What comes first.
+    pub depends_on: Vec<DependencySpec>,
+    /// Variables from outputs.
+    pub inputs: BTreeMap<String, InputSpec>,
+    /// Variables by template.
+    pub variables: BTreeMap<String, Template>,
+    /// Fields that are supplied as variables of the same name.
+    pub supplied: Vec<&'static str>,
+    /// Outputs that are kept as secrets elsewhere.
+    pub deliver: Vec<DeliveryRule>,
+    /// Which changed files concern its deployments besides their own; `None`: data files beside them.
+    pub changes: Option<Vec<Pattern>>,
+    /// How its deployments are run.
+    pub recipe: Arc<Recipe>,
+}
+
+/// Where an output goes, by templates.
+#[derive(Debug)]
+pub struct DeliveryRule {
+    /// The output.
+    pub output: String,
+    /// What keeps it.
+    pub to: Vault,
+    /// The account.
+    pub account: Option<Template>,
+    /// The region.
+    pub region: Option<Template>,
+    /// The name.
+    pub name: Template,
 }
 
 impl Rule {
-    /// The rule of `*.tfvars` files.
-    #[must_use]
-    pub fn tfvars() -> Self {
-        let attribute = |name| Origin::Attribute(Cow::Borrowed(name));
-        let entry = |name| Origin::Entry(Cow::Borrowed(name));
-        let tag = |name| Origin::Tag(Cow::Borrowed(name));
-        let default = |name| Origin::DefaultTag(Cow::Borrowed(name));
-        let file = || Origin::AccountsFile;
-        let rule = |field, must_agree, origins| FieldRule { field, origins, must_agree };
-        Self {
-            source: SourceKind::Tfvars,
-            suffix: ".tfvars".into(),
-            not_suffixes: vec![".auto.tfvars".into()],
-            root_module: vec![RootChoice::OwnFolder, RootChoice::TerraformDir, RootChoice::WorkingDir],
-            fields: vec![
-                rule(
-                    Field::AccountId,
-                    true,
-                    vec![attribute("account_id"), Origin::EntryKey, entry("account_id"), file()],
-                ),
-                rule(Field::AccountName, true, vec![attribute("account_name"), entry("account_name"), file()]),
-                rule(
-                    Field::Region,
-                    true,
-                    vec![
-                        attribute("region"),
-                        attribute("aws_region"),
-                        attribute("regions"),
-                        entry("regions"),
-                        entry("region"),
-                        file(),
-                    ],
-                ),
-                rule(
-                    Field::Project,
-                    true,
-                    vec![
-                        attribute("project"),
-                        attribute("project_name"),
-                        entry("project"),
-                        entry("project_name"),
-                        Origin::ParentFolder,
-                    ],
-                ),
-                rule(
-                    Field::Environment,
-                    false,
-                    vec![
-                        attribute("environment"),
-                        entry("environment"),
-                        file(),
-                        tag("Environment"),
-                        default("Environment"),
-                    ],
-                ),
-                rule(
-                    Field::Owner,
-                    false,
-                    vec![attribute("owner"), entry("owner"), file(), tag("Owner"), default("Owner")],
-                ),
-                rule(
-                    Field::Team,
-                    false,
-                    vec![
-                        attribute("team"),
-                        entry("team"),
-                        file(),
-                        tag("Team"),
-                        tag("Group"),
-                        default("Team"),
-                        default("Group"),
-                    ],
-                ),
-            ],
-        }
-    }
-
     /// Where the field comes from, if it does at all.
     #[must_use]
     pub fn field(&self, field: Field) -> Option<&FieldRule> {
         self.fields.iter().find(|rule| rule.field == field)
     }
 
-    /// Whether a file of this name is a deployment.
-    #[must_use]
-    pub fn takes(&self, file_name: &str) -> bool {
-        file_name.ends_with(&*self.suffix)
+    /// Whether a file of this name may be one of its own.
+    fn may_take(&self, file_name: &str) -> bool {
+        self.paths.iter().any(|path| file_name.ends_with(path.suffix()))
             && !file_name.starts_with('.')
             && !self.not_suffixes.iter().any(|end| file_name.ends_with(&**end))
+    }
+
+    /// What the words of its path stand for in this file, if it reads the file.
+    #[must_use]
+    pub fn captures(&self, file: &Utf8Path) -> Option<BTreeMap<String, String>> {
+        let name = file.file_name()?;
+        if !self.may_take(name) {
+            return None;
+        }
+        self.paths.iter().find_map(|path| path.captures(file))
+    }
+
+    /// The words that its paths have in braces.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.paths.iter().flat_map(Pattern::names).collect()
+    }
+
+    /// Whether its files are written in YAML.
+    #[must_use]
+    pub fn reads_yaml(&self) -> bool {
+        self.source != SourceKind::Tfvars
     }
 }
 
 /// The rules by which a repository is read.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// The rules; the first that takes a file reads it.
-    pub rules: Vec<Rule>,
+    /// The rules, those of `tfleet.yaml` first.
+    pub rules: Vec<Arc<Rule>>,
 }
 
 impl Layout {
-    /// The built-in layout of a source; `tfvars` where none is asked for.
-    pub fn of(source: Option<SourceKind>) -> Result<Self, DiscoverError> {
-        match source {
-            None | Some(SourceKind::Tfvars) => Ok(Self { rules: vec![Rule::tfvars()] }),
-            Some(kind @ (SourceKind::Regions | SourceKind::Deploy)) => Err(DiscoverError::Source { kind }),
-        }
+    /// Whether a file of this name may be a deployment: a quick look.
+    #[must_use]
+    pub fn may_take(&self, file_name: &str) -> bool {
+        self.rules.iter().any(|rule| rule.may_take(file_name))
     }
 
-    /// The rule that reads a file of this name.
+    /// The rules whose paths match a file, each with what the words of its path stand for.
+    pub fn matching(&self, file: &Utf8Path) -> impl Iterator<Item = (&Arc<Rule>, BTreeMap<String, String>)> {
+        self.rules.iter().filter_map(move |rule| Some((rule, rule.captures(file)?)))
+    }
+
+    /// The paths that its rules read, in words.
     #[must_use]
-    pub fn rule_for(&self, file_name: &str) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.takes(file_name))
+    pub fn describe(&self) -> String {
+        let paths: BTreeSet<String> =
+            self.rules.iter().flat_map(|rule| &rule.paths).map(|path| format!("`{path}`")).collect();
+        paths.into_iter().collect::<Vec<_>>().join(", ")
+    }
+
+    /// The rule of this name.
+    #[must_use]
+    pub fn rule(&self, name: &str) -> Option<&Arc<Rule>> {
+        self.rules.iter().find(|rule| rule.name == name)
     }
 }

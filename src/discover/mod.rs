@@ -7,19 +7,27 @@
 //! the tree is walked; its root module, read once for all, then decides where the state is.
 
 mod accounts;
+mod assemble;
 mod changes;
+mod document;
+mod draft;
 mod fields;
+mod found;
 mod git;
 mod hints;
 mod layout;
+mod minted;
+mod pattern;
 mod problem;
 mod references;
+mod resolve;
 mod roots;
+mod rules;
 mod select;
 mod services;
-mod tfvars;
 mod touched;
 mod walk;
+mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -29,20 +37,23 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ignore::gitignore::Gitignore;
 
 pub use accounts::AccountsError;
+pub use assemble::discover;
 pub use changes::{Changes, ChangesError, changed_files, changes_since};
 pub use git::GitError;
-pub use layout::{Field, FieldRule, Layout, Origin, RootChoice, Rule};
+pub use layout::{DeliveryRule, Field, FieldRule, Layout, Origin, Rule};
+pub use pattern::{Pattern, PatternError};
 pub use problem::Problem;
+pub use rules::RuleError;
 pub use select::{DeletedSource, DuplicateKey, Filters, SelectError, Selection, duplicate_keys, select};
 pub use services::ServiceTable;
 
-use crate::files::relative;
 use crate::hcl::RootModule;
-use crate::model::{BackendKey, Deployment, KeyError, KeyTemplate, SourceKind, StateAddress};
+use crate::model::{BackendKey, Deployment, KeyError, KeyTemplate, RuleSpec, SourceKind, StateAddress, TemplateError};
 use accounts::Accounts;
+use draft::{Context, Draft, Drafts, Takers};
+use minted::Minted;
 use references::Tree;
-use roots::{Fixed, Roots};
-use tfvars::{Context, Draft};
+use roots::Fixed;
 
 /// What to find, and where.
 #[derive(Debug, Clone)]
@@ -64,6 +75,12 @@ pub struct Options {
     pub local_state: bool,
     /// The kind of source to read; `None`: whichever is there.
     pub source: Option<SourceKind>,
+    /// The rules of `tfleet.yaml`.
+    pub rules: Vec<RuleSpec>,
+    /// The file these stand in, for errors.
+    pub rules_file: String,
+    /// The accounts that minting made, relative to the working directory or absolute.
+    pub accounts_file: Utf8PathBuf,
 }
 
 /// Why nothing could be discovered at all.
@@ -96,25 +113,22 @@ pub enum DiscoverError {
     /// `accounts.yaml` cannot be used.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
-    /// This version cannot read such a source.
-    #[error("deployments cannot be read from the source `{kind}` yet: only `tfvars` is supported")]
-    Source {
-        /// The source that was asked for.
-        kind: SourceKind,
-    },
+    /// A rule of `tfleet.yaml` cannot be used.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
 }
 
 impl DiscoverError {
     /// What to do about it.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         Some(match self {
             Self::WorkingDir { .. } => "name an existing folder with --working-dir",
             Self::TerraformDir { .. } => {
                 "TERRAFORM_DIR is relative to the working directory; it names the folder of the shared root module"
             }
             Self::Exclude { .. } => "exclusions are written as in .gitignore",
-            Self::Source { .. } => "leave --source out, or set it to tfvars",
+            Self::Rule(error) => return error.hint.as_deref().or(Some("docs/settings.md lists what a rule may say")),
             // A malformed file shows its own.
             Self::Accounts(AccountsError::Malformed(_)) => return None,
             Self::Accounts(AccountsError::Read { .. }) => "make it readable for this user",
@@ -134,7 +148,8 @@ pub struct Discovery {
     /// What a person should know although nothing is wrong.
     pub notices: Vec<String>,
     inputs: Inputs,
-    root_of_folder: BTreeMap<Utf8PathBuf, Utf8PathBuf>,
+    /// The root modules that serve the files of a folder.
+    root_of_folder: BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
 }
 
 /// Everything that decides how a file is read.
@@ -144,6 +159,7 @@ struct Inputs {
     options: Options,
     layout: Layout,
     accounts: Accounts,
+    minted: Minted,
     excluded: Gitignore,
     /// The configured root module, canonical.
     terraform_dir: Option<Utf8PathBuf>,
@@ -151,7 +167,7 @@ struct Inputs {
 
 impl Inputs {
     fn new(options: &Options, top: impl FnOnce(&Utf8Path) -> Utf8PathBuf) -> Result<Self, DiscoverError> {
-        let layout = Layout::of(options.source)?;
+        let layout = rules::layout(&options.rules, &options.rules_file, options.source)?;
         let working_dir = options
             .working_dir
             .canonicalize_utf8()
@@ -160,47 +176,57 @@ impl Inputs {
         Ok(Self {
             terraform_dir: terraform_dir(&working_dir, options.terraform_dir.as_deref())?,
             accounts: Accounts::find(&working_dir, &top(&working_dir))?,
+            minted: Minted::new(&working_dir, &options.accounts_file),
             excluded: walk::excluded(&working_dir, &options.exclude)?,
             layout,
             options: Options { working_dir, ..options.clone() },
         })
     }
 
-    fn context(&self, file: &Utf8Path) -> Option<Context<'_>> {
-        let rule = self.layout.rule_for(file.file_name()?)?;
-        Some(Context { rule, accounts: &self.accounts, services: &self.options.services })
+    fn context(&self) -> Context<'_> {
+        Context { accounts: &self.accounts, minted: &self.minted, services: &self.options.services }
     }
 
-    fn read(&self, file: &Utf8Path, tree: &mut Tree<'_>) -> Result<Draft, Vec<Problem>> {
-        match self.context(file) {
-            Some(context) => Draft::read(context, &self.options.working_dir, file, tree),
-            None => Err(vec![Problem::of_file(file, "no rule reads files of this name")]),
-        }
+    /// The rules whose paths match a file.
+    fn takers(&self, file: &Utf8Path) -> Takers<'_> {
+        self.layout.matching(file).collect()
+    }
+
+    fn read(&self, file: &Utf8Path, takers: &Takers<'_>, tree: &mut Tree<'_>) -> Drafts {
+        Drafts::read(self.context(), takers, &self.options.working_dir, file, tree)
+    }
+
+    /// The number of a rule, for an order among the deployments of one file.
+    fn position(&self, rule: &Arc<Rule>) -> usize {
+        self.layout.rules.iter().position(|known| Arc::ptr_eq(known, rule)).unwrap_or(usize::MAX)
     }
 
     /// Where the state of a draft is, as its root module has it.
     fn state(&self, draft: &Draft, fixed: &Fixed<'_>) -> Result<StateAddress, Box<Problem>> {
         let key = match fixed.key {
             Some(key) => BackendKey::new(key),
-            None => draft.key(&self.options.key_template),
+            None => draft.key(self.key_template(draft)),
         };
         let key = key.map_err(|error| {
             let problem = Problem::of_file(&draft.file, format!("no backend key can be made: {error}"));
-            Box::new(problem.hint(self.key_advice(&draft.file, &error)))
+            Box::new(problem.hint(self.key_advice(draft, &error)))
         })?;
         let bucket = fixed.bucket.or(self.options.default_bucket.as_deref()).filter(|_| !self.options.local_state);
         Ok(StateAddress { bucket: bucket.map(str::to_owned), key })
     }
 
-    fn key_advice(&self, file: &Utf8Path, error: &KeyError) -> String {
-        let rule = file.file_name().and_then(|name| self.layout.rule_for(name));
+    fn key_template<'a>(&'a self, draft: &'a Draft) -> &'a KeyTemplate {
+        draft.rule.key.as_ref().unwrap_or(&self.options.key_template)
+    }
+
+    fn key_advice(&self, draft: &Draft, error: &KeyError) -> String {
         match error {
-            KeyError::MissingField { field, .. } => Field::ALL
+            KeyError::Template(TemplateError::MissingField { field, .. }) => Field::ALL
                 .into_iter()
                 .find(|known| known.as_str() == *field)
-                .and_then(|known| Some(rule?.field(known)?.advice()))
-                .unwrap_or_else(|| "change the template".to_owned()),
-            _ => format!("the template of keys is `{}`", self.options.key_template),
+                .and_then(|known| Some(draft.rule.field(known)?.advice()))
+                .unwrap_or_else(|| format!("set `{field}` in this file, or change the template")),
+            _ => format!("the template of keys is `{}`", self.key_template(draft)),
         }
     }
 }
@@ -210,93 +236,6 @@ fn terraform_dir(working_dir: &Utf8Path, dir: Option<&Utf8Path>) -> Result<Optio
     let bad = |why: String| DiscoverError::TerraformDir { path: dir.to_owned(), why };
     let path = working_dir.join(dir).canonicalize_utf8().map_err(|error| bad(format!("cannot be used: {error}")))?;
     if roots::holds_module(&path) { Ok(Some(path)) } else { Err(bad("holds no *.tf file".to_owned())) }
-}
-
-/// Reads the repository.
-pub fn discover(options: &Options) -> Result<Discovery, DiscoverError> {
-    let mut top = None;
-    let inputs = Inputs::new(options, |working_dir| {
-        top = git::top_level(working_dir);
-        top.clone().unwrap_or_else(|| working_dir.to_owned())
-    })?;
-    let walked = walk::read_all(&inputs, top.as_deref());
-    let files: BTreeSet<&Utf8Path> = walked
-        .drafts
-        .iter()
-        .map(|draft| draft.file.as_path())
-        // A malformed file is served by a root module too, once it is mended.
-        .chain(walked.problems.iter().flat_map(|p| &p.files).map(Utf8PathBuf::as_path))
-        .filter(|file| inputs.context(file).is_some())
-        .collect();
-    let roots = Roots::find(&inputs, files.iter().copied());
-    let mut served: BTreeMap<&Utf8Path, Vec<Utf8PathBuf>> = BTreeMap::new();
-    for file in &files {
-        if let Some((root, _)) = roots.get(file) {
-            served.entry(root).or_default().push((*file).to_owned());
-        }
-    }
-    let mut problems = shared_keys(&inputs, &roots, &served);
-    let refused: BTreeSet<Utf8PathBuf> =
-        problems.iter().chain(&roots.problems).flat_map(|p| p.files.iter().cloned()).collect();
-    drop(served);
-    let mut notices = walked.notices;
-    let mut deployments = Vec::with_capacity(walked.drafts.len());
-    for mut draft in walked.drafts {
-        notices.append(&mut draft.notices);
-        let Some((root, module)) = roots.get(&draft.file).filter(|_| !refused.contains(&draft.file)) else { continue };
-        match inputs.state(&draft, &Fixed::of(module, inputs.options.local_state)) {
-            Ok(state) => deployments.push(draft.finish(root.clone(), state)),
-            Err(problem) => problems.push(*problem),
-        }
-    }
-    problems.extend(walked.problems);
-    problems.extend(roots.problems);
-    problems.sort();
-    notices.sort();
-    deployments.sort_by(|a, b| a.file.cmp(&b.file));
-    tell_apart(&mut deployments);
-    if deployments.is_empty() && problems.is_empty() {
-        notices.push(format!("no *.tfvars file is below {}", inputs.options.working_dir));
-    }
-    Ok(Discovery { deployments, problems, roots: roots.modules, notices, root_of_folder: roots.of_folder, inputs })
-}
-
-/// Root modules whose backend block has a literal key, and that serve more than one deployment: all would write one
-/// state.
-fn shared_keys(inputs: &Inputs, roots: &Roots, served: &BTreeMap<&Utf8Path, Vec<Utf8PathBuf>>) -> Vec<Problem> {
-    let several = served.iter().filter(|(_, files)| files.len() > 1);
-    several
-        .filter_map(|(root, files)| {
-            let module = roots.modules.get(*root)?;
-            let key = Fixed::of(module, inputs.options.local_state).key?;
-            let position = &module.backend.as_ref()?.position;
-            let shown: Vec<&str> = files.iter().take(5).map(|file| file.as_str()).collect();
-            let more = if files.len() > shown.len() { ", …" } else { "" };
-            let message = format!(
-                "the backend block has the key `{key}`, and the root module {root} serves {} deployments: {}{more}",
-                files.len(),
-                shown.join(", ")
-            );
-            let path = relative(&inputs.options.working_dir, &position.path);
-            let problem = Problem { line: Some(position.line), ..Problem::of_file(&path, message) };
-            let hint = "remove `key` from the backend block, so that each deployment gets its own, or give each \
-                        deployment a root module of its own";
-            Some(problem.hint(hint).concerning(files.clone()))
-        })
-        .collect()
-}
-
-/// Makes the names of deployments unique: keys may be alike in two buckets, and may differ only in their file name.
-fn tell_apart(deployments: &mut [Deployment]) {
-    let mut states: BTreeMap<&str, BTreeSet<&StateAddress>> = BTreeMap::new();
-    for deployment in deployments.iter() {
-        states.entry(&deployment.name).or_default().insert(&deployment.state);
-    }
-    let ambiguous: BTreeSet<String> =
-        states.into_iter().filter(|(_, states)| states.len() > 1).map(|(name, _)| name.to_owned()).collect();
-    for deployment in deployments.iter_mut().filter(|d| ambiguous.contains(&d.name)) {
-        deployment.name = deployment.state.to_string();
-    }
 }
 
 #[cfg(test)]

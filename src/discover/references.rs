@@ -1,15 +1,13 @@
-//! The files that the strings of a tfvars file name.
+//! The files that the strings of a deployment's file name.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use hcl_edit::expr::Expression;
 
-use super::fields::Document;
+use super::document::{Document, Shape, Value};
 use super::problem::Problem;
 use crate::files::normalize;
-use crate::hcl::object_key;
 use crate::model::Reference;
 
 /// No path that a person writes is longer, and a certificate is not looked up as one.
@@ -98,8 +96,8 @@ impl References {
     pub(super) fn read(document: Document<'_>, tree: &mut Tree<'_>) -> Self {
         let folder = document.path.parent().unwrap_or(Utf8Path::new(""));
         let mut walk = Walk { document, folder, tree, references: Self::default() };
-        for attribute in document.body.attributes() {
-            walk.expression(attribute.key.as_str(), &attribute.value);
+        for (name, value) in document.attributes() {
+            walk.value(name, value);
         }
         walk.references
     }
@@ -112,23 +110,22 @@ struct Walk<'a, 't, 'w> {
     references: References,
 }
 
-impl Walk<'_, '_, '_> {
-    /// `name` is that of the nearest attribute around the expression. The parser bounds the depth.
-    fn expression(&mut self, name: &str, expression: &Expression) {
-        match expression {
-            Expression::String(text) => self.string(name, text.as_str(), expression),
-            Expression::Array(array) => array.iter().for_each(|item| self.expression(name, item)),
-            Expression::Object(object) => {
-                for (key, value) in object {
-                    self.expression(object_key(key).unwrap_or(name), value.expr());
+impl<'a> Walk<'a, '_, '_> {
+    /// `name` is that of the nearest attribute around the value. The parsers bound the depth.
+    fn value(&mut self, name: &str, value: Value<'a>) {
+        match value.shape(self.document.text) {
+            Shape::Text(text) => self.string(name, text, value.at()),
+            Shape::List(items) => items.into_iter().for_each(|item| self.value(name, item)),
+            Shape::Map(members) => {
+                for member in members {
+                    self.value(member.name.unwrap_or(name), member.value);
                 }
             }
-            Expression::Parenthesis(inner) => self.expression(name, inner.inner()),
-            _ => {}
+            Shape::Other => {}
         }
     }
 
-    fn string(&mut self, name: &str, text: &str, at: &Expression) {
+    fn string(&mut self, name: &str, text: &str, at: usize) {
         let says_file = name.ends_with("_file");
         let says_path = name.ends_with("_path");
         if !(says_file || says_path || text.contains(['.', '/'])) || !may_be_path(text) {
@@ -157,27 +154,27 @@ impl Walk<'_, '_, '_> {
                 return self.refuse(name, text, at);
             }
             let message = format!("`{name}` names the file `{text}`, which does not exist");
-            let hint = "files are looked for from the working directory, then from the folder of the tfvars file";
+            let hint = "files are looked for from the working directory, then from the folder of this file";
             self.references.problems.push(self.document.problem(at, message).hint(hint));
         }
     }
 
     /// `/` begins IAM paths and URL paths, and `/bin/sh` is on every machine: only what means a file is refused.
-    fn absolute(&mut self, name: &str, text: &str, at: &Expression) {
+    fn absolute(&mut self, name: &str, text: &str, at: usize) {
         let path = Utf8Path::new(text);
         if name.ends_with("_file") || ((name.ends_with("_path") || looks_like_file(path)) && path.is_file()) {
             self.refuse(name, text, at);
         }
     }
 
-    fn refuse(&mut self, name: &str, text: &str, at: &Expression) {
+    fn refuse(&mut self, name: &str, text: &str, at: usize) {
         let message = format!("`{name}` refers to `{text}`, which is outside the working directory");
         let hint = "copy the file into the working directory and name it by a relative path: \
                     what a deployment uses must come from its repository";
         self.references.problems.push(self.document.problem(at, message).hint(hint));
     }
 
-    fn notice_folder(&mut self, name: &str, text: &str, at: &Expression) {
+    fn notice_folder(&mut self, name: &str, text: &str, at: usize) {
         let line = self.document.problem(at, "").line.unwrap_or(1);
         self.references.notices.push(format!(
             "{}:{line}: `{name}` names the folder `{text}`; only single files are copied into the workspace by \

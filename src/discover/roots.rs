@@ -6,7 +6,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Inputs;
-use super::layout::RootChoice;
+use super::layout::Rule;
 use super::problem::Problem;
 use super::walk::parallel;
 use crate::files::{normalize, relative};
@@ -15,8 +15,10 @@ use crate::hcl::{ModuleError, RootModule, Setting, is_module_file};
 /// The root modules of a repository.
 #[derive(Debug, Default)]
 pub(super) struct Roots {
-    /// Folder of files, to the root module that serves them; both relative to the working directory.
-    pub of_folder: BTreeMap<Utf8PathBuf, Utf8PathBuf>,
+    /// Folder of files, to the root modules that serve them; all relative to the working directory.
+    pub of_folder: BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
+    /// The same where it is the folder that decides.
+    by_folder: BTreeMap<Utf8PathBuf, Utf8PathBuf>,
     /// The modules themselves.
     pub modules: BTreeMap<Utf8PathBuf, Arc<RootModule>>,
     /// Modules that cannot be used, with the files they would serve.
@@ -25,24 +27,28 @@ pub(super) struct Roots {
 
 impl Roots {
     /// Finds and reads, once each, the root modules of these files.
-    pub(super) fn find<'a>(inputs: &Inputs, files: impl Iterator<Item = &'a Utf8Path>) -> Self {
-        let mut files_of_folder: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
-        for file in files {
-            files_of_folder.entry(folder_of(file)).or_default().push(file);
-        }
-        let folders: Vec<(&Utf8Path, &Utf8Path)> =
-            files_of_folder.iter().map(|(folder, files)| (*folder, files[0])).collect();
-        let roots = parallel(&folders, |part| part.iter().map(|(_, file)| root_of(inputs, file)).collect());
-        let mut of_folder = BTreeMap::new();
+    pub(super) fn find<'a>(inputs: &Inputs, uses: impl Iterator<Item = (&'a Rule, &'a Utf8Path)>) -> Self {
+        let mut found = Self::default();
         let mut served: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>> = BTreeMap::new();
-        for ((folder, _), root) in folders.iter().zip(roots) {
+        let mut files_of_folder: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
+        for (rule, file) in uses {
+            if let Some(root) = &rule.root_module {
+                served.entry(root.clone()).or_default().push(file.to_owned());
+                found.of_folder.entry(folder_of(file).to_owned()).or_default().insert(root.clone());
+            } else {
+                files_of_folder.entry(folder_of(file)).or_default().push(file);
+            }
+        }
+        let folders: Vec<&Utf8Path> = files_of_folder.keys().copied().collect();
+        let roots = parallel(&folders, |part| part.iter().map(|folder| root_of_folder(inputs, folder)).collect());
+        for (folder, root) in folders.iter().zip(roots) {
             let files = files_of_folder[folder].iter().map(|file| (*file).to_owned());
             served.entry(root.clone()).or_default().extend(files);
-            of_folder.insert((*folder).to_owned(), root);
+            found.of_folder.entry((*folder).to_owned()).or_default().insert(root.clone());
+            found.by_folder.insert((*folder).to_owned(), root);
         }
         let served: Vec<(Utf8PathBuf, Vec<Utf8PathBuf>)> = served.into_iter().collect();
         let read = parallel(&served, |part| part.iter().map(|(root, _)| read(inputs, root)).collect());
-        let mut found = Self { of_folder, ..Self::default() };
         for ((root, files), read) in served.into_iter().zip(read) {
             match read {
                 Ok(module) => drop(found.modules.insert(root, Arc::new(module))),
@@ -52,9 +58,9 @@ impl Roots {
         found
     }
 
-    /// The root module of a file, and whether it can be used.
-    pub(super) fn get(&self, file: &Utf8Path) -> Option<(&Utf8PathBuf, &Arc<RootModule>)> {
-        let root = self.of_folder.get(folder_of(file))?;
+    /// The root module of a file by a rule, if it can be used.
+    pub(super) fn get<'a>(&'a self, rule: &'a Rule, file: &Utf8Path) -> Option<(&'a Utf8Path, &'a Arc<RootModule>)> {
+        let root = rule.root_module.as_ref().or_else(|| self.by_folder.get(folder_of(file)))?;
         Some((root, self.modules.get(root)?))
     }
 }
@@ -64,26 +70,19 @@ pub(super) fn folder_of(file: &Utf8Path) -> &Utf8Path {
 }
 
 /// The folder of the root module of a file, relative to the working directory.
-pub(super) fn root_of(inputs: &Inputs, file: &Utf8Path) -> Utf8PathBuf {
+pub(super) fn root_of(inputs: &Inputs, rule: &Rule, file: &Utf8Path) -> Utf8PathBuf {
+    rule.root_module.clone().unwrap_or_else(|| root_of_folder(inputs, folder_of(file)))
+}
+
+/// The folder itself if it holds a module, else the configured one, else the working directory.
+fn root_of_folder(inputs: &Inputs, folder: &Utf8Path) -> Utf8PathBuf {
     let working_dir = &inputs.options.working_dir;
-    let choices = file.file_name().and_then(|name| inputs.layout.rule_for(name)).map(|rule| &rule.root_module);
-    for choice in choices.into_iter().flatten() {
-        match choice {
-            RootChoice::OwnFolder => {
-                let own = working_dir.join(folder_of(file));
-                if holds_module(&own) {
-                    return relative(working_dir, &own);
-                }
-            }
-            RootChoice::TerraformDir => {
-                if let Some(dir) = &inputs.terraform_dir {
-                    return relative(working_dir, dir);
-                }
-            }
-            RootChoice::WorkingDir => break,
-        }
+    let own = working_dir.join(folder);
+    if holds_module(&own) {
+        relative(working_dir, &own)
+    } else {
+        inputs.terraform_dir.as_ref().map_or_else(|| Utf8PathBuf::from("."), |dir| relative(working_dir, dir))
     }
-    Utf8PathBuf::from(".")
 }
 
 /// Whether a folder holds Terraform files.
@@ -98,11 +97,22 @@ pub(super) fn read(inputs: &Inputs, root: &Utf8Path) -> Result<RootModule, Box<P
     let working_dir = &inputs.options.working_dir;
     // `join(".")` would show in messages and hinder comparisons.
     let dir = if root == "." { working_dir.clone() } else { working_dir.join(root) };
+    let rule = inputs.layout.rules.iter().find(|rule| rule.root_module.as_deref() == Some(root));
+    let empty = || {
+        let problem = Problem::of_file(root, "there is no root module: no *.tf file is in this folder");
+        Box::new(match rule {
+            Some(rule) => {
+                problem.hint(format!("put the *.tf files there, or set `root_module` of the rule {}", rule.name))
+            }
+            None => problem.hint("put the *.tf files there or beside the tfvars files, or set TERRAFORM_DIR"),
+        })
+    };
+    if rule.is_some() && !dir.is_dir() {
+        return Err(empty());
+    }
     let module = RootModule::read(&dir).map_err(|error| Box::new(module_problem(working_dir, root, error)))?;
     if module.dirs[0].files.is_empty() {
-        let problem = Problem::of_file(root, "there is no root module: no *.tf file is in this folder");
-        let hint = "put the *.tf files there or beside the tfvars files, or set TERRAFORM_DIR";
-        return Err(Box::new(problem.hint(hint)));
+        return Err(empty());
     }
     Ok(module)
 }

@@ -6,11 +6,11 @@ use std::fmt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::changes::Changes;
+use super::draft::{Draft, Drafts};
 use super::problem::Problem;
 use super::roots::{Fixed, folder_of, read, root_of};
-use super::tfvars::Draft;
 use super::touched::Touched;
-use super::{Discovery, walk};
+use super::{Discovery, resolve, walk};
 use crate::hcl::is_module_file;
 use crate::model::{Deployment, StateAddress};
 
@@ -137,7 +137,7 @@ impl SelectError {
     }
 }
 
-/// A tfvars file that is gone, and the state that it leaves behind.
+/// A file of deployments that is gone, and the state that it leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeletedSource {
     /// The file, relative to the working directory.
@@ -253,45 +253,54 @@ fn deleted(discovery: &Discovery, filters: &Filters, changes: &Changes, selectio
         if !walk::is_candidate(inputs, file) {
             continue;
         }
-        let deployment = last_known(discovery, changes, file, content.as_ref());
-        let state = match deployment {
-            Ok(deployment) if !filters.take(&deployment) => continue,
-            Ok(deployment) => Ok(deployment.state),
-            Err(why) => Err(why),
-        };
-        match state.as_ref().ok().and_then(|state| claimed.get(state)) {
-            Some(heir) => selection
-                .notices
-                .push(format!("{file} is deleted, and {} goes on with its state {}", heir.file, heir.state)),
-            None => selection.deleted.push(DeletedSource { file: file.clone(), state }),
+        for deployment in last_known(discovery, changes, file, content.as_ref()) {
+            let state = match deployment {
+                Ok(deployment) if !filters.take(&deployment) => continue,
+                Ok(deployment) => Ok(deployment.state),
+                Err(why) => Err(why),
+            };
+            match state.as_ref().ok().and_then(|state| claimed.get(state)) {
+                Some(heir) => selection
+                    .notices
+                    .push(format!("{file} is deleted, and {} goes on with its state {}", heir.file, heir.state)),
+                None => selection.deleted.push(DeletedSource { file: file.clone(), state }),
+            }
         }
     }
 }
 
-/// The deployment that a deleted file was.
+/// The deployments that a deleted file was.
 fn last_known(
     discovery: &Discovery,
     changes: &Changes,
     file: &Utf8Path,
     content: Option<&Vec<u8>>,
-) -> Result<Deployment, String> {
+) -> Vec<Result<Deployment, String>> {
     let inputs = &discovery.inputs;
-    let content = content.ok_or("git has no earlier content of it")?.clone();
-    let reading = inputs.context(file).ok_or("no rule reads files of this name")?;
-    let draft = Draft::parse(reading, file, content, None)
-        .map_err(|problems| problems.first().map_or_else(String::new, |p| format!("{}: {}", p.path, p.message)))?;
-    let folder = folder_of(file);
-    let had_own_root = |path: &&Utf8PathBuf| folder_of(path) == folder && path.file_name().is_some_and(is_module_file);
-    if changes.deleted.keys().any(|path| had_own_root(&path)) {
+    let Some(content) = content else { return vec![Err("git has no earlier content of it".to_owned())] };
+    let drafts = Drafts::parse(inputs.context(), &inputs.takers(file), file, content.clone(), None);
+    if let Some(problem) = drafts.problems.first() {
+        return vec![Err(format!("{}: {}", problem.path, problem.message))];
+    }
+    drafts.drafts.into_iter().map(|draft| was(discovery, changes, draft)).collect()
+}
+
+/// The deployment that a draft of a deleted file was.
+fn was(discovery: &Discovery, changes: &Changes, draft: Draft) -> Result<Deployment, String> {
+    let inputs = &discovery.inputs;
+    let root = root_of(inputs, &draft.rule, &draft.file);
+    let own = draft.rule.root_module.as_deref().unwrap_or_else(|| folder_of(&draft.file));
+    let of_root = |path: &&Utf8PathBuf| folder_of(path) == own && path.file_name().is_some_and(is_module_file);
+    if changes.deleted.keys().any(|path| of_root(&path)) {
         return Err("its root module, whose backend block may name the key, is deleted too".to_owned());
     }
-    let root = root_of(inputs, file);
     let module = match discovery.roots.get(&root) {
         Some(module) => module.clone(),
         None => read(inputs, &root).map_err(|problem| problem.message)?.into(),
     };
+    let draft = resolve::settle_account(draft, &discovery.deployments, &inputs.layout)?;
     let state = inputs.state(&draft, &Fixed::of(&module, inputs.options.local_state)).map_err(|p| p.message)?;
-    Ok(draft.finish(root, state))
+    draft.finish(root, state).map(|(deployment, _)| deployment).map_err(|problem| problem.message)
 }
 
 /// Deployments that would write one state.

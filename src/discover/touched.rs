@@ -8,6 +8,8 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::Discovery;
 use super::changes::Changes;
+use super::layout::Layout;
+use super::pattern::Pattern;
 use super::problem::Problem;
 use super::roots::{folder_of, module_dirs};
 use crate::hcl::is_module_file;
@@ -24,7 +26,8 @@ pub(super) struct Touched<'a> {
     data_folders: HashSet<&'a Utf8Path>,
     /// Root modules that have changed, themselves or by a local module.
     roots: HashSet<&'a Utf8Path>,
-    root_of_folder: &'a BTreeMap<Utf8PathBuf, Utf8PathBuf>,
+    root_of_folder: &'a BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
+    layout: &'a Layout,
 }
 
 impl<'a> Touched<'a> {
@@ -38,7 +41,7 @@ impl<'a> Touched<'a> {
             }
         }
         // A module that could not be read is known by its folder only.
-        for root in discovery.root_of_folder.values() {
+        for root in discovery.root_of_folder.values().flatten() {
             users.entry(root.clone()).or_default().push(root);
         }
         let mut touched = Self {
@@ -47,11 +50,14 @@ impl<'a> Touched<'a> {
             data_folders: HashSet::new(),
             roots: HashSet::new(),
             root_of_folder: &discovery.root_of_folder,
+            layout: &discovery.inputs.layout,
         };
+        let minted = Some(&discovery.inputs.minted).filter(|minted| minted.is_used()).map(|minted| &minted.shown);
         for path in &changes.files {
-            touched.all |= accounts == Some(path) || is_for_all(path);
+            touched.all |= accounts == Some(path) || minted == Some(path) || is_for_all(path);
             touched.modules(path, &users);
-            if is_data(path) {
+            // What is a deployment itself is no data of those beside it.
+            if is_data(path) && touched.layout.matching(path).next().is_none() {
                 touched.data_folders.insert(folder_of(path));
             }
         }
@@ -86,11 +92,29 @@ impl<'a> Touched<'a> {
 
     /// Whether a deployment is concerned.
     pub(super) fn deployment(&self, deployment: &Deployment) -> bool {
+        let rule = self.layout.rule(&deployment.recipe.rule);
+        let own = match rule.and_then(|rule| rule.changes.as_ref()) {
+            Some(globs) => self.files.contains(&deployment.file) || self.globs(globs, &|name| deployment.field(name)),
+            None => self.file(&deployment.file),
+        };
         self.all
-            || self.file(&deployment.file)
+            || own
             || deployment.var_files.iter().any(|file| self.files.contains(file))
             || deployment.references.iter().any(|reference| self.files.contains(&reference.path))
             || self.roots.contains(deployment.root_module.as_path())
+    }
+
+    /// Whether a changed file is one of those that a rule names.
+    fn globs<'v>(&self, globs: &[Pattern], field: &dyn Fn(&str) -> Option<&'v str>) -> bool {
+        globs.iter().any(|glob| self.files.iter().any(|file| glob.matches(file, field)))
+    }
+
+    /// Whether a changed file would concern a deployment of this file, of which nothing but its path is known.
+    fn by_path(&self, file: &Utf8Path) -> bool {
+        self.layout.matching(file).any(|(rule, captures)| {
+            let globs = rule.changes.as_deref().unwrap_or_default();
+            self.globs(globs, &|name| captures.get(name).map(String::as_str))
+        })
     }
 
     /// Whether a problem is concerned: one of its files is, or it is in a changed place itself.
@@ -99,7 +123,9 @@ impl<'a> Touched<'a> {
         let below = |folder: &Utf8Path| {
             folder == problem.path && (folder == "." || self.files.iter().any(|file| file.starts_with(folder)))
         };
-        self.all || self.files.contains(&problem.path) || problem.files.iter().any(|f| self.file(f) || below(f))
+        self.all
+            || self.files.contains(&problem.path)
+            || problem.files.iter().any(|f| self.file(f) || self.by_path(f) || below(f))
     }
 
     /// Whether a file itself, what is beside it, or its root module has changed.
@@ -107,7 +133,7 @@ impl<'a> Touched<'a> {
         let folder = folder_of(file);
         self.files.contains(file)
             || self.data_folders.contains(folder)
-            || self.root_of_folder.get(folder).is_some_and(|root| self.roots.contains(root.as_path()))
+            || self.root_of_folder.get(folder).into_iter().flatten().any(|root| self.roots.contains(root.as_path()))
     }
 }
 

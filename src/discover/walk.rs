@@ -7,14 +7,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
+use super::draft::{Draft, Drafts};
 use super::git::tracked_but_ignored;
 use super::problem::Problem;
 use super::references::Tree;
-use super::tfvars::Draft;
 use super::{DiscoverError, Inputs};
 
 /// What was found.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Walked {
     pub drafts: Vec<Draft>,
     pub problems: Vec<Problem>,
@@ -22,11 +22,10 @@ pub(super) struct Walked {
 }
 
 impl Walked {
-    fn add(&mut self, read: Result<Draft, Vec<Problem>>) {
-        match read {
-            Ok(draft) => self.drafts.push(draft),
-            Err(problems) => self.problems.extend(problems),
-        }
+    fn add(&mut self, mut read: Drafts) {
+        self.drafts.append(&mut read.drafts);
+        self.problems.append(&mut read.problems);
+        self.notices.append(&mut read.notices);
     }
 
     fn append(&mut self, mut other: Self) {
@@ -48,7 +47,7 @@ pub(super) fn excluded(working_dir: &Utf8Path, globs: &[String]) -> Result<Gitig
 
 /// Whether a file of this path, relative to the working directory, may be a deployment.
 pub(super) fn is_candidate(inputs: &Inputs, file: &Utf8Path) -> bool {
-    file.file_name().is_some_and(|name| inputs.layout.rule_for(name).is_some())
+    !inputs.takers(file).is_empty()
         && !file.components().any(|part| part.as_str().starts_with('.'))
         && !inputs.excluded.matched_path_or_any_parents(file, false).is_ignore()
 }
@@ -112,25 +111,28 @@ impl Collector<'_> {
             Err(error) => return self.walked.problems.push(unreadable(working_dir, &error)),
         };
         let name = entry.file_name().to_string_lossy();
-        if inputs.layout.rule_for(&name).is_none() {
+        if !inputs.layout.may_take(&name) {
+            return;
+        }
+        let shown = Utf8PathBuf::from(entry.path().to_string_lossy().into_owned());
+        let file = shown.strip_prefix(working_dir).unwrap_or(&shown);
+        let takers = inputs.takers(file);
+        if takers.is_empty() {
             return;
         }
         let Some(path) = Utf8Path::from_path(entry.path()) else {
-            let shown = Utf8PathBuf::from(entry.path().to_string_lossy().into_owned());
-            let file = shown.strip_prefix(working_dir).unwrap_or(&shown);
             let problem = Problem::of_file(file, "its path is not UTF-8").hint("rename the file or its folder");
             return self.walked.problems.push(problem);
         };
-        let file = path.strip_prefix(working_dir).unwrap_or(path);
         let kind = entry.file_type();
         if kind.is_some_and(|kind| kind.is_symlink()) {
             match link(working_dir, path, file) {
-                Ok(true) => self.walked.add(inputs.read(file, &mut self.tree)),
+                Ok(true) => self.walked.add(inputs.read(file, &takers, &mut self.tree)),
                 Ok(false) => {}
                 Err(problem) => self.walked.problems.push(*problem),
             }
         } else if kind.is_some_and(|kind| kind.is_file()) {
-            self.walked.add(inputs.read(file, &mut self.tree));
+            self.walked.add(inputs.read(file, &takers, &mut self.tree));
         }
     }
 }
@@ -185,7 +187,7 @@ fn read_tracked(inputs: &Inputs, files: &[Utf8PathBuf]) -> Walked {
     let read = |files: &[&Utf8PathBuf]| {
         let mut tree = Tree::new(working_dir);
         let present = files.iter().filter(|file| working_dir.join(file).is_file());
-        present.map(|file| inputs.read(file, &mut tree)).collect()
+        present.map(|file| inputs.read(file, &inputs.takers(file), &mut tree)).collect()
     };
     for read in parallel(&files, read) {
         walked.add(read);

@@ -164,8 +164,13 @@ pub struct Deployment {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deliver: Vec<Delivery>,
     /// How it is run.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_plain")]
     pub recipe: Arc<Recipe>,
+}
+
+/// Whether it is run as every tfvars file is that no rule says anything of.
+fn is_plain(recipe: &Recipe) -> bool {
+    *recipe == Recipe::default()
 }
 
 impl Deployment {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ids::is_path_part;
+use super::template::{Template, TemplateError};
 
 /// Why a text cannot be a backend key or a template of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,33 +18,14 @@ pub enum KeyError {
         /// Which rule it breaks.
         why: &'static str,
     },
-    /// The template names a field that tfleet does not know.
-    #[error("the key template `{template}` names the unknown field `{field}`; known are {}", KeyParts::FIELDS.join(", "))]
-    UnknownField {
-        /// The template.
-        template: String,
-        /// The field in braces.
-        field: String,
-    },
-    /// A brace without its partner.
-    #[error("the key template `{template}` has a brace without its partner")]
-    Brace {
-        /// The template.
-        template: String,
-    },
-    /// The template names a field that this deployment does not have.
-    #[error("the key template `{template}` needs `{field}`, which is not set")]
-    MissingField {
-        /// The template.
-        template: String,
-        /// The field.
-        field: &'static str,
-    },
+    /// The template is none, or a field of it has no value.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// A field's value may not stand in a path.
     #[error("{field} `{value}` may not be a part of a backend key (letters, digits and -_.+=@ only)")]
     BadPart {
         /// The field.
-        field: &'static str,
+        field: String,
         /// Its value.
         value: String,
     },
@@ -108,111 +90,43 @@ impl<'de> Deserialize<'de> for BackendKey {
     }
 }
 
-/// The values that a [`KeyTemplate`] may use.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct KeyParts<'a> {
-    /// The one service, `combined` or `general`.
-    pub service: Option<&'a str>,
-    /// The account's name.
-    pub account_name: Option<&'a str>,
-    /// The account's id.
-    pub account_id: Option<&'a str>,
-    /// The region.
-    pub region: Option<&'a str>,
-    /// The project.
-    pub project: Option<&'a str>,
-    /// The environment.
-    pub environment: Option<&'a str>,
-}
-
-impl<'a> KeyParts<'a> {
-    const FIELDS: [&'static str; 6] = ["service", "account_name", "account_id", "region", "project", "environment"];
-
-    fn get(&self, index: usize) -> Option<&'a str> {
-        [self.service, self.account_name, self.account_id, self.region, self.project, self.environment][index]
-    }
-}
-
 /// How backend keys are made from a deployment's fields: `{service}/{account_name}/…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyTemplate {
-    text: String,
-    pieces: Vec<Piece>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
-    Literal(String),
-    Field(usize),
-}
+pub struct KeyTemplate(Template);
 
 impl KeyTemplate {
     /// The template of deployments read from tfvars files.
     pub const DEFAULT: &'static str = "{service}/{account_name}/{region}/{project}/terraform.tfstate";
 
-    /// Reads a template; a field that does not exist is an error here, not when it is used.
+    /// The fields that every deployment has, or may have.
+    pub const FIELDS: [&'static str; 6] = ["service", "account_name", "account_id", "region", "project", "environment"];
+
+    /// Reads a template of these fields; another one is an error here, not when it is used.
     pub fn parse(template: &str) -> Result<Self, KeyError> {
-        let brace = || KeyError::Brace { template: template.to_owned() };
-        let mut pieces = Vec::new();
-        let mut rest = template;
-        while let Some(at) = rest.find(['{', '}']) {
-            if rest.as_bytes()[at] == b'}' {
-                return Err(brace());
-            }
-            if at > 0 {
-                pieces.push(Piece::Literal(rest[..at].to_owned()));
-            }
-            let end = rest[at..].find('}').ok_or_else(brace)? + at;
-            let name = &rest[at + 1..end];
-            let index = KeyParts::FIELDS
-                .iter()
-                .position(|f| *f == name)
-                .ok_or_else(|| KeyError::UnknownField { template: template.to_owned(), field: name.to_owned() })?;
-            pieces.push(Piece::Field(index));
-            rest = &rest[end + 1..];
-        }
-        if !rest.is_empty() {
-            pieces.push(Piece::Literal(rest.to_owned()));
-        }
-        let template = Self { text: template.to_owned(), pieces };
+        Self::parse_with(template, &|name| Self::FIELDS.contains(&name))
+    }
+
+    /// The same where other names are known.
+    pub fn parse_with(template: &str, known: &dyn Fn(&str) -> bool) -> Result<Self, KeyError> {
+        let template = Self(Template::parse(template, known)?);
         // The literal text must be able to make a key at all.
-        let probe = KeyParts {
-            service: Some("x"),
-            account_name: Some("x"),
-            account_id: Some("x"),
-            region: Some("x"),
-            project: Some("x"),
-            environment: Some("x"),
-        };
-        template.render(&probe)?;
+        template.render(&|_| Some("x"))?;
         Ok(template)
     }
 
     /// Fills the template. Every value must be fit to stand between two slashes.
-    pub fn render(&self, parts: &KeyParts<'_>) -> Result<BackendKey, KeyError> {
-        let mut key = String::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Literal(text) => key.push_str(text),
-                Piece::Field(index) => {
-                    let field = KeyParts::FIELDS[*index];
-                    let value = parts
-                        .get(*index)
-                        .ok_or_else(|| KeyError::MissingField { template: self.text.clone(), field })?;
-                    if !is_path_part(value) {
-                        return Err(KeyError::BadPart { field, value: value.to_owned() });
-                    }
-                    key.push_str(value);
-                }
+    pub fn render<'v>(&self, value: &dyn Fn(&str) -> Option<&'v str>) -> Result<BackendKey, KeyError> {
+        for field in self.0.fields() {
+            if let Some(value) = value(field).filter(|value| !is_path_part(value)) {
+                return Err(KeyError::BadPart { field: field.to_owned(), value: value.to_owned() });
             }
         }
-        BackendKey::new(key)
+        BackendKey::new(self.0.render(value)?)
     }
 
-    /// Whether the template uses the field of this name.
-    #[must_use]
-    pub fn uses(&self, field: &str) -> bool {
-        self.pieces.iter().any(|p| matches!(p, Piece::Field(i) if KeyParts::FIELDS[*i] == field))
+    /// The fields that the template uses.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.fields()
     }
 }
 
@@ -224,7 +138,7 @@ impl Default for KeyTemplate {
 
 impl fmt::Display for KeyTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        self.0.fmt(f)
     }
 }
 
@@ -234,13 +148,18 @@ mod tests {
 
     use super::*;
 
-    fn parts<'a>(service: &'a str, account: &'a str, region: &'a str, project: &'a str) -> KeyParts<'a> {
-        KeyParts {
-            service: Some(service),
-            account_name: Some(account),
-            region: Some(region),
-            project: Some(project),
-            ..KeyParts::default()
+    fn parts<'a>(
+        service: &'a str,
+        account: &'a str,
+        region: &'a str,
+        project: &'a str,
+    ) -> impl Fn(&str) -> Option<&'a str> {
+        move |field| match field {
+            "service" => Some(service),
+            "account_name" => Some(account),
+            "region" => Some(region),
+            "project" => Some(project),
+            _ => None,
         }
     }
 
@@ -269,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_field_without_value_is_named() {
-        let error = KeyTemplate::parse("{environment}/x").unwrap().render(&KeyParts::default()).unwrap_err();
+        let error = KeyTemplate::parse("{environment}/x").unwrap().render(&|_| None).unwrap_err();
         assert!(error.to_string().contains("needs `environment`"), "{error}");
     }
 

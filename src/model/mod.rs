@@ -12,14 +12,16 @@ pub(crate) mod samples;
 mod secret;
 mod shard;
 mod snapshot;
+mod template;
 
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
 pub use duration::parse_duration;
 pub use ids::{AccountId, AccountName, IdError, Project, Region, RoleArn, RunId};
-pub use key::{BackendKey, KeyError, KeyParts, KeyTemplate};
+pub use key::{BackendKey, KeyError, KeyTemplate};
 pub use minted::{MintedAccount, MintedAccounts};
 pub use recipe::{Delivery, Executor, Hook, HookRun, Hooks, Input, Make, Recipe, Vault};
 pub use rule::{DeliverySpec, DependencySpec, InputSpec, RuleSpec};
 pub use secret::Secret;
 pub use shard::Shard;
 pub use snapshot::{FileKind, Manifest, SnapshotEntry, SnapshotFile, SnapshotReason};
+pub use template::{Template, TemplateError};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{AccountId, Action, IdError, Region, StateAddress, parse_duration};
 
 /// What the rule of a deployment says of running it. Shared by all deployments of the rule.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Recipe {
     /// The rule: `tfvars`, `regional-cluster`, or one of `tfleet.yaml`.
@@ -26,6 +26,20 @@ pub struct Recipe {
     /// Whether a failed apply stays as it is, whatever `--rollback` says.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub never_rolled_back: bool,
+}
+
+impl Default for Recipe {
+    /// That of a tfvars file of which no rule says anything.
+    fn default() -> Self {
+        Self {
+            rule: "tfvars".to_owned(),
+            executor: Executor::default(),
+            hooks: Hooks::default(),
+            include: Vec::new(),
+            keep: Vec::new(),
+            never_rolled_back: false,
+        }
+    }
 }
 
 impl Recipe {

@@ -29,8 +29,8 @@ pub struct RuleSpec {
     pub fields: BTreeMap<String, String>,
     /// The rule of the deployment in whose account this one runs (it must be among those it depends on).
     pub account_of: Option<String>,
-    /// What comes first.
-    pub depends_on: Vec<DependencySpec>,
+    /// What comes first; an empty list is not the same as none at all, which leaves it to the built-in rule.
+    pub depends_on: Option<Vec<DependencySpec>>,
     /// Variables whose values are outputs of other deployments.
     pub inputs: BTreeMap<String, InputSpec>,
     /// Variables with a template for each; set where the module declares them and nothing else sets them.
@@ -88,7 +88,7 @@ pub struct DeliverySpec {
     pub output: String,
     /// What keeps it.
     pub to: Vault,
-    /// The account: a template; the deployment's where it is not said.
+    /// The account: a template; that of the file, or else of the deployment, where it is not said.
     #[serde(default)]
     pub account: Option<String>,
     /// The region: a template; the deployment's where it is not said.

@@ -265,7 +265,7 @@ fn other_templates_make_other_keys() {
     assert_eq!(repo.one().state.to_string(), "s3://states/acme-dev/terraform.tfstate");
     repo.options.key_template = KeyTemplate::parse("{environment}/{project}/terraform.tfstate").unwrap();
     insta::assert_snapshot!(repo.problems(), @"
-    a/x.tfvars: no backend key can be made: the key template `{environment}/{project}/terraform.tfstate` needs `environment`, which is not set
+    a/x.tfvars: no backend key can be made: the template `{environment}/{project}/terraform.tfstate` needs `environment`, which is not set
       hint: set `environment` in this file, or set `environment` in its `accounts` entry, or set `Environment` in its tags, or set `environment` of the account in accounts.yaml
     ");
 }

@@ -218,8 +218,7 @@ fn what_concerns_everything_is_an_error() {
             o.terraform_dir = Some("empty".into());
         }),
         error(&|o| o.exclude = vec!["a{b".to_owned()]),
-        error(&|o| o.source = Some(SourceKind::Regions)),
-        error(&|o| o.source = Some(SourceKind::Deploy)),
+        error(&|o| o.rules = vec![RuleSpec::default()]),
         {
             repo.write("accounts.yaml", "accounts:\n  - a\n");
             error(&|_| {})
@@ -231,8 +230,7 @@ fn what_concerns_everything_is_an_error() {
     the root module folder nowhere (TERRAFORM_DIR) cannot be used: No such file or directory (os error 2)
     the root module folder empty (TERRAFORM_DIR) holds no *.tf file
     `a{b` is not a glob to exclude files by: error parsing glob 'a{b': unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
-    deployments cannot be read from the source `regions` yet: only `tfvars` is supported
-    deployments cannot be read from the source `deploy` yet: only `tfvars` is supported
+    tfleet.yaml: rules[0]: `name` is not set
     accounts.yaml:2:3: expected mapping start
       |
     2 |   - a
@@ -245,7 +243,7 @@ fn what_concerns_everything_is_an_error() {
 fn nothing_found_is_said() {
     let repo = Repo::new();
     let discovery = repo.discover();
-    assert!(discovery.notices[0].contains("no *.tfvars file is below"), "{:?}", discovery.notices);
+    assert!(discovery.notices[0].contains("no deployment is below"), "{:?}", discovery.notices);
 }
 
 proptest! {

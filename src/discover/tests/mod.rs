@@ -1,11 +1,15 @@
 //! Discovery on real trees, with real git where git matters.
 
 mod changes;
+mod deploy;
 mod fields;
 mod files;
 mod references;
+mod regions;
 mod roots;
+mod rules;
 mod select;
+mod ties;
 
 use std::process::Command;
 
@@ -35,6 +39,9 @@ impl Repo {
             default_bucket: Some("states".to_owned()),
             local_state: false,
             source: None,
+            rules: Vec::new(),
+            rules_file: "tfleet.yaml".to_owned(),
+            accounts_file: "accounts.json".into(),
         };
         let repo = Self { _temp: temp, dir, options };
         repo.write("main.tf", "terraform {\n  backend \"s3\" {}\n}\n");
@@ -50,6 +57,17 @@ impl Repo {
 
     pub(super) fn remove(&self, path: &str) {
         std::fs::remove_file(self.dir.join(path)).unwrap();
+    }
+
+    /// With these rules, as they stand in `tfleet.yaml`.
+    pub(super) fn rules(&mut self, yaml: &str) -> &mut Self {
+        self.options.rules = serde_yaml::from_str(yaml).unwrap();
+        self
+    }
+
+    /// With an empty root module in this folder.
+    pub(super) fn module(&self, folder: &str) -> &Self {
+        self.write(&format!("{folder}/main.tf"), "terraform {\n  backend \"s3\" {}\n}\n")
     }
 
     pub(super) fn discover(&self) -> Discovery {
@@ -91,6 +109,36 @@ pub(super) fn shown(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// The names of deployments, as people see them.
+pub(super) fn called(deployments: &[Deployment]) -> Vec<&str> {
+    deployments.iter().map(|d| d.name.as_str()).collect()
+}
+
 pub(super) fn names(deployments: &[Deployment]) -> Vec<&str> {
     deployments.iter().map(|d| d.file.as_str()).collect()
+}
+
+/// A cluster's file.
+pub(super) fn cluster(id: char, name: &str, region: &str, more: &str) -> String {
+    let id = id.to_string().repeat(12);
+    format!("account_id: \"{id}\"\naccount_name: {name}\nregion: {region}\n{more}")
+}
+
+/// Two environments, two regions, in one of them two management clusters.
+pub(super) fn deploy_tree() -> Repo {
+    let repo = Repo::new();
+    for module in ["regional-cluster", "management-cluster", "pipeline-regional-cluster", "pipeline-management-cluster"]
+    {
+        repo.module(&format!("terraform/config/{module}"));
+    }
+    let file = |path: &str, text: String| {
+        repo.write(path, text);
+    };
+    file("deploy/prd/use1/terraform/regional.yaml", cluster('1', "prd-rc", "us-east-1", ""));
+    file("deploy/prd/use1/terraform/management/mc01.yaml", cluster('2', "prd-mc01", "us-east-1", ""));
+    file("deploy/prd/use1/terraform/management/mc02.yaml", cluster('3', "prd-mc02", "us-east-1", ""));
+    file("deploy/prd/euw1/terraform/regional.yaml", cluster('4', "prd-eu-rc", "eu-west-1", ""));
+    file("deploy/stg/use1/terraform/regional.yaml", cluster('5', "stg-rc", "us-east-1", ""));
+    file("deploy/stg/use1/terraform/management/mc01.yaml", cluster('6', "stg-mc01", "us-east-1", ""));
+    repo
 }

@@ -81,12 +81,12 @@ fn missing_and_escaping_files_are_refused_with_their_line() {
       |
     6 |     policy_file = "policies/gone.json"
       |                   ^
-      hint: files are looked for from the working directory, then from the folder of the tfvars file
+      hint: files are looked for from the working directory, then from the folder of this file
     a/x.tfvars:9:12: `zip_path` names the file `build/app.zip`, which does not exist
       |
     9 | zip_path = "build/app.zip"
       |            ^
-      hint: files are looked for from the working directory, then from the folder of the tfvars file
+      hint: files are looked for from the working directory, then from the folder of this file
     a/x.tfvars:10:10: `policy` refers to `../outside.json`, which is outside the working directory
        |
     10 | policy = "../outside.json"

@@ -1,0 +1,278 @@
+//! What ties deployments together: whose account one has, what comes first, which outputs go where.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::draft::{Draft, Extra};
+use super::layout::{DeliveryRule, Layout, Rule};
+use super::problem::Problem;
+use crate::model::{AccountId, Delivery, DependencySpec, Deployment, Input, InputSpec, Region, Template};
+
+/// Which deployments are meant, as a rule says it.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    rule: Option<&'a str>,
+    fields: &'a BTreeMap<String, String>,
+    same: Option<&'a [String]>,
+}
+
+impl<'a> From<&'a DependencySpec> for Wanted<'a> {
+    fn from(spec: &'a DependencySpec) -> Self {
+        Self { rule: spec.rule.as_deref(), fields: &spec.fields, same: spec.same.as_deref() }
+    }
+}
+
+impl<'a> From<&'a InputSpec> for Wanted<'a> {
+    fn from(spec: &'a InputSpec) -> Self {
+        Self { rule: spec.rule.as_deref(), fields: &spec.fields, same: spec.same.as_deref() }
+    }
+}
+
+/// The deployments that may be meant, by the values that have to be the same: made once for a rule, so that a large
+/// fleet is not compared each with each.
+struct Candidates<'a> {
+    wanted: Wanted<'a>,
+    same: Vec<&'a str>,
+    by_values: HashMap<Vec<Option<&'a str>>, Vec<usize>>,
+}
+
+impl<'a> Candidates<'a> {
+    fn of(wanted: Wanted<'a>, own: &'a Rule, layout: &'a Layout, all: &'a [Deployment]) -> Self {
+        let same = same_fields(wanted, own, layout);
+        let mut by_values: HashMap<Vec<Option<&str>>, Vec<usize>> = HashMap::new();
+        for (at, one) in all.iter().enumerate() {
+            let field = |name: &str| one.field(name);
+            let fits = wanted.rule.is_none_or(|rule| one.recipe.rule == rule)
+                && wanted.fields.iter().all(|(name, value)| field(name) == Some(value));
+            if fits {
+                by_values.entry(same.iter().map(|name| field(name)).collect()).or_default().push(at);
+            }
+        }
+        Self { wanted, same, by_values }
+    }
+
+    fn for_one<'f>(&'f self, field: impl Fn(&str) -> Option<&'f str>) -> &'f [usize] {
+        let values: Vec<Option<&str>> = self.same.iter().map(|name| field(name)).collect();
+        self.by_values.get(&values).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What is meant, in words: `regional-cluster with the same environment (prd)`.
+    fn describe<'f>(&self, field: impl Fn(&str) -> Option<&'f str>) -> String {
+        let mut words = match self.wanted.rule {
+            Some(rule) => format!("a deployment of the rule {rule}"),
+            None => "a deployment".to_owned(),
+        };
+        let fixed = self.wanted.fields.iter().map(|(name, value)| format!("{name} {value}"));
+        let same = self.same.iter().map(|name| format!("{name} {}", field(name).unwrap_or("(not set)")));
+        let all: Vec<String> = fixed.chain(same).collect();
+        if !all.is_empty() {
+            words.push_str(" with ");
+            words.push_str(&all.join(", "));
+        }
+        words
+    }
+}
+
+/// The fields that have to be the same: those that are said, or else the words that both paths have, or else the
+/// account and the region.
+fn same_fields<'a>(wanted: Wanted<'a>, own: &'a Rule, layout: &'a Layout) -> Vec<&'a str> {
+    if let Some(same) = wanted.same {
+        return same.iter().map(String::as_str).collect();
+    }
+    let other = wanted.rule.and_then(|name| layout.rule(name)).map(|rule| rule.names()).unwrap_or_default();
+    let both: Vec<&str> = own.names().intersection(&other).copied().collect();
+    match (both.is_empty(), &own.account_of) {
+        (false, _) => both,
+        (true, None) => vec!["account_id", "region"],
+        // Its account is what is looked for.
+        (true, Some(_)) => vec!["region"],
+    }
+}
+
+/// Gives drafts that run in the account of another deployment that account.
+pub(super) fn settle_accounts(
+    drafts: Vec<Draft>,
+    lenders: &[Deployment],
+    layout: &Layout,
+) -> (Vec<Draft>, Vec<Problem>) {
+    let mut candidates: BTreeMap<String, Option<Candidates<'_>>> = BTreeMap::new();
+    let (mut settled, mut problems) = (Vec::new(), Vec::new());
+    for mut draft in drafts {
+        let candidates = candidates.entry(draft.rule.name.clone()).or_insert_with(|| {
+            let own = layout.rule(&draft.rule.name)?;
+            let first = own.depends_on.iter().find(|first| first.rule.is_some() && first.rule == own.account_of)?;
+            Some(Candidates::of(first.into(), own, layout, lenders))
+        });
+        let Some(candidates) = candidates else { continue };
+        let found = candidates.for_one(|name| draft.field(name)).to_vec();
+        if let [at] = found[..] {
+            let Deployment { account_id, account_name, role_arn, .. } = &lenders[at];
+            draft.settle_account(account_id.clone(), account_name.clone(), role_arn.clone());
+            settled.push(draft);
+        } else {
+            let meant = candidates.describe(|name| draft.field(name));
+            let there = if found.is_empty() { "is none".to_owned() } else { format!("are {}", found.len()) };
+            let message = format!("the rule {} takes the account of {meant}, and there {there}", draft.rule.name);
+            let hint = "correct the file or its place, or `same` and `where` of the rule";
+            problems.push(Problem::of_file(&draft.file, message).hint(hint));
+        }
+    }
+    (settled, problems)
+}
+
+/// The same for one draft, with the reason in words.
+pub(super) fn settle_account(draft: Draft, lenders: &[Deployment], layout: &Layout) -> Result<Draft, String> {
+    if !draft.borrows_account() {
+        return Ok(draft);
+    }
+    let (mut settled, problems) = settle_accounts(vec![draft], lenders, layout);
+    let why = || problems.into_iter().next().map_or_else(|| "its account is not known".to_owned(), |p| p.message);
+    settled.pop().ok_or_else(why)
+}
+
+/// What a rule says of its deployments, with the candidates for each.
+struct Ties<'a> {
+    rule: &'a Arc<Rule>,
+    depends_on: Vec<(&'a DependencySpec, Candidates<'a>)>,
+    inputs: Vec<(&'a str, &'a InputSpec, Candidates<'a>)>,
+}
+
+/// What one deployment has of others.
+#[derive(Default)]
+struct Tied {
+    depends_on: BTreeSet<String>,
+    inputs: Vec<Input>,
+    deliver: Vec<Delivery>,
+}
+
+/// Ties the deployments together, whose names are final; `extras` has for each what only its own file says. One that
+/// cannot be tied is a problem. `restricted`: not all sources were read, so that what comes first may be missing.
+pub(super) fn tie(
+    deployments: Vec<Deployment>,
+    extras: &[Extra],
+    layout: &Layout,
+    restricted: bool,
+) -> (Vec<Deployment>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let rules: BTreeMap<&str, Ties<'_>> =
+        layout.rules.iter().map(|rule| (rule.name.as_str(), Ties::of(rule, layout, &deployments))).collect();
+    let mut tied: Vec<Option<Tied>> = Vec::with_capacity(deployments.len());
+    for (at, extra) in extras.iter().enumerate() {
+        let before = problems.len();
+        let ties = rules.get(extra.rule.name.as_str());
+        let result = ties.map(|ties| ties.one(at, extra, &deployments, restricted, &mut problems)).unwrap_or_default();
+        tied.push((problems.len() == before).then_some(result));
+    }
+    drop(rules);
+    let pairs = deployments.into_iter().zip(tied);
+    let deployments = pairs.filter_map(|(deployment, tied)| {
+        let Tied { depends_on, inputs, deliver } = tied?;
+        Some(Deployment { depends_on: depends_on.into_iter().collect(), inputs, deliver, ..deployment })
+    });
+    (deployments.collect(), problems)
+}
+
+impl<'a> Ties<'a> {
+    fn of(rule: &'a Arc<Rule>, layout: &'a Layout, all: &'a [Deployment]) -> Self {
+        let candidates = |wanted: Wanted<'a>| Candidates::of(wanted, rule, layout, all);
+        Self {
+            rule,
+            depends_on: rule.depends_on.iter().map(|spec| (spec, candidates(spec.into()))).collect(),
+            inputs: rule.inputs.iter().map(|(name, spec)| (name.as_str(), spec, candidates(spec.into()))).collect(),
+        }
+    }
+
+    fn one(
+        &self,
+        own: usize,
+        extra: &Extra,
+        all: &'a [Deployment],
+        restricted: bool,
+        problems: &mut Vec<Problem>,
+    ) -> Tied {
+        let mut tied = Tied::default();
+        let one = &all[own];
+        let field = |name: &str| one.field(name);
+        let mut problem = |message: String, hint: String| {
+            problems.push(Problem::of_file(&one.file, message).hint(hint));
+        };
+        for (spec, candidates) in &self.depends_on {
+            let found = candidates.for_one(field);
+            // A deployment that fits what it depends on itself is the first of them.
+            if found.is_empty() && !spec.optional && !restricted {
+                let meant = candidates.describe(field);
+                let message = format!("the rule {} depends on {meant}, and there is none", self.rule.name);
+                problem(message, "add it, correct the values, or write `optional: true`".to_owned());
+            }
+            let others = found.iter().filter(|at| **at != own);
+            tied.depends_on.extend(others.map(|at| all[*at].name.clone()));
+        }
+        for (variable, spec, candidates) in &self.inputs {
+            let found: Vec<usize> = candidates.for_one(field).iter().copied().filter(|at| *at != own).collect();
+            let &[at] = &found[..] else {
+                let meant = candidates.describe(field);
+                let names: Vec<&str> = found.iter().take(5).map(|at| all[*at].name.as_str()).collect();
+                let (what, hint) = match (names.is_empty(), restricted) {
+                    (true, true) => ("there is none".to_owned(), "leave --source out, so that it is discovered too"),
+                    (true, false) => ("there is none".to_owned(), "add it, or correct the values"),
+                    (false, _) => {
+                        (format!("there are {}: {}", found.len(), names.join(", ")), "narrow it by `where` or `same`")
+                    }
+                };
+                let message =
+                    format!("the input `{variable}` of the rule {} comes from {meant}, and {what}", self.rule.name);
+                problem(message, hint.to_owned());
+                continue;
+            };
+            let other = &all[at];
+            tied.depends_on.insert(other.name.clone());
+            tied.inputs.push(Input {
+                variable: (*variable).to_owned(),
+                deployment: other.name.clone(),
+                state: other.state.clone(),
+                output: spec.output.clone().unwrap_or_else(|| (*variable).to_owned()),
+            });
+        }
+        for delivery in &self.rule.deliver {
+            match deliver(delivery, one, extra) {
+                Ok(delivery) => tied.deliver.push(delivery),
+                Err(why) => problem(
+                    format!("delivering the output `{}` by the rule {}: {why}", delivery.output, self.rule.name),
+                    "set it in this file, or correct `deliver` of the rule".to_owned(),
+                ),
+            }
+        }
+        tied
+    }
+}
+
+/// Where an output of this deployment goes.
+fn deliver(rule: &DeliveryRule, one: &Deployment, extra: &Extra) -> Result<Delivery, String> {
+    let render = |template: &Template| {
+        let value = |name: &str| match extra.attributes.get(name) {
+            Some(value) => Some(value.as_str()),
+            None => one.field(name),
+        };
+        template.render(&value).map_err(|error| error.to_string())
+    };
+    let account = match &rule.account {
+        Some(template) => AccountId::new(render(template)?).map_err(|error| format!("account: {error}"))?,
+        None => match &extra.own_account {
+            Some(account) => account.clone(),
+            // The file says nothing of its own account, and the deployment's is another one.
+            None if extra.rule.account_of.is_some() || extra.rule.templates.contains_key("account_id") => {
+                return Err("the file names no account, so it is not known where it goes".to_owned());
+            }
+            None => one.account_id.clone(),
+        },
+    };
+    let region = match &rule.region {
+        Some(template) => Region::new(render(template)?).map_err(|error| format!("region: {error}"))?,
+        None => one.region.clone(),
+    };
+    let name = render(&rule.name)?;
+    if name.is_empty() {
+        return Err("its name is empty".to_owned());
+    }
+    Ok(Delivery { output: rule.output.clone(), to: rule.to, account, region, name })
+}

@@ -1,0 +1,166 @@
+//! What ties deployments together.
+
+use super::*;
+
+fn file(id: char, name: &str, region: &str) -> String {
+    let id = id.to_string().repeat(12);
+    format!("account_id = \"{id}\"\naccount_name = \"{name}\"\nregion = \"{region}\"\n")
+}
+
+fn ties(discovery: &Discovery) -> Vec<String> {
+    discovery.deployments.iter().map(|d| format!("{} <- {}", d.file, d.depends_on.join(" "))).collect()
+}
+
+/// Rules refine what is read from tfvars files.
+#[test]
+fn tfvars_deployments_depend_on_one_another() {
+    let mut repo = Repo::new();
+    for (id, name) in [('1', "a"), ('2', "b")] {
+        repo.write(&format!("{name}/network/x.tfvars"), file(id, name, "us-east-1"));
+        repo.write(&format!("{name}/app/x.tfvars"), file(id, name, "us-east-1"));
+    }
+    repo.rules("[{name: tfvars, depends_on: [{where: {project: network}, same: [account_id, region]}]}]");
+    let discovery = repo.discover();
+    assert_eq!(discovery.problems, [], "{}", shown(&discovery.problems));
+    assert_eq!(
+        ties(&discovery),
+        [
+            "a/app/x.tfvars <- general/a/us-east-1/network",
+            "a/network/x.tfvars <- ",
+            "b/app/x.tfvars <- general/b/us-east-1/network",
+            "b/network/x.tfvars <- ",
+        ]
+    );
+    repo.write("b/app/y.tfvars", file('2', "b", "eu-west-1").replace("\"b\"\n", "\"b\"\nproject = \"other\"\n"));
+    insta::assert_snapshot!(repo.problems(), @"
+    b/app/y.tfvars: the rule tfvars depends on a deployment with project network, account_id 222222222222, region eu-west-1, and there is none
+      hint: add it, correct the values, or write `optional: true`
+    ");
+    repo.rules(
+        "[{name: tfvars, depends_on: [{where: {project: network}, same: [account_id, region], optional: true}]}]",
+    );
+    assert_eq!(repo.discover().problems, []);
+}
+
+#[test]
+fn inputs_name_the_deployment_and_its_state() {
+    let mut repo = Repo::new();
+    repo.write("a/network/x.tfvars", file('1', "a", "us-east-1")).write("a/app/x.tfvars", file('1', "a", "us-east-1"));
+    repo.rules(
+        "[{name: app, path: '*/app/*.tfvars', inputs: {vpc_id: {where: {project: network}}, subnets: {rule: tfvars, output: subnet_ids}}}]",
+    );
+    let discovery = repo.discover();
+    assert_eq!(discovery.problems, [], "{}", shown(&discovery.problems));
+    let app = &discovery.deployments[0];
+    assert_eq!(app.depends_on, ["general/a/us-east-1/network"]);
+    insta::assert_json_snapshot!(app.inputs, @r#"
+    [
+      {
+        "variable": "subnets",
+        "deployment": "general/a/us-east-1/network",
+        "state": {
+          "bucket": "states",
+          "key": "general/a/us-east-1/network/terraform.tfstate"
+        },
+        "output": "subnet_ids"
+      },
+      {
+        "variable": "vpc_id",
+        "deployment": "general/a/us-east-1/network",
+        "state": {
+          "bucket": "states",
+          "key": "general/a/us-east-1/network/terraform.tfstate"
+        },
+        "output": "vpc_id"
+      }
+    ]
+    "#);
+    repo.write(
+        "a/network/y.tfvars",
+        file('1', "a", "us-east-1").replace("\"a\"\n", "\"a\"\nservice = 1\n") + "kms_keys = {}\n",
+    );
+    repo.write("b/app/x.tfvars", file('2', "b", "us-east-1"));
+    insta::assert_snapshot!(repo.problems(), @"
+    a/app/x.tfvars: the input `subnets` of the rule app comes from a deployment of the rule tfvars with account_id 111111111111, region us-east-1, and there are 2: general/a/us-east-1/network, kms/a/us-east-1/network
+      hint: narrow it by `where` or `same`
+    a/app/x.tfvars: the input `vpc_id` of the rule app comes from a deployment with project network, account_id 111111111111, region us-east-1, and there are 2: general/a/us-east-1/network, kms/a/us-east-1/network
+      hint: narrow it by `where` or `same`
+    b/app/x.tfvars: the input `subnets` of the rule app comes from a deployment of the rule tfvars with account_id 222222222222, region us-east-1, and there is none
+      hint: add it, or correct the values
+    b/app/x.tfvars: the input `vpc_id` of the rule app comes from a deployment with project network, account_id 222222222222, region us-east-1, and there is none
+      hint: add it, or correct the values
+    ");
+}
+
+const IOT: &str = "
+- name: regional-cluster
+- name: management-cluster
+- name: iot
+  path: deploy/{environment}/{region_alias}/terraform/management/{cluster}.yaml
+  root_module: terraform/config/iot
+  key: iot/{account_name}/{cluster}.tfstate
+  account_of: regional-cluster
+  depends_on: [{rule: regional-cluster}]
+  deliver:
+    - {output: certificate_data, to: secretsmanager, name: 'maestro/{cluster}/{file.account_id}'}
+    - {output: endpoint, to: ssm, account: '{account_id}', region: eu-west-1, name: /maestro/endpoint}
+";
+
+/// A deployment that belongs to a management cluster, and runs in the account of the regional one.
+#[test]
+fn an_account_may_be_that_of_another_deployment() {
+    let mut repo = deploy_tree();
+    repo.rules(IOT).module("terraform/config/iot");
+    let discovery = repo.discover();
+    assert_eq!(discovery.problems, [], "{}", shown(&discovery.problems));
+    let iot = discovery.deployments.iter().find(|d| d.name == "iot/prd-rc/mc01").unwrap();
+    assert_eq!((iot.account_id.as_str(), iot.account_name.as_str()), ("111111111111", "prd-rc"));
+    assert_eq!(iot.depends_on, ["prd-rc"]);
+    insta::assert_json_snapshot!(iot.deliver, @r#"
+    [
+      {
+        "output": "certificate_data",
+        "to": "secretsmanager",
+        "account": "222222222222",
+        "region": "us-east-1",
+        "name": "maestro/mc01/222222222222"
+      },
+      {
+        "output": "endpoint",
+        "to": "ssm",
+        "account": "111111111111",
+        "region": "eu-west-1",
+        "name": "/maestro/endpoint"
+      }
+    ]
+    "#);
+    repo.remove("deploy/stg/use1/terraform/regional.yaml");
+    insta::assert_snapshot!(repo.problems(), @"
+    deploy/stg/use1/terraform/management/mc01.yaml: the rule iot takes the account of a deployment of the rule regional-cluster with environment stg, region_alias use1, and there is none
+      hint: correct the file or its place, or `same` and `where` of the rule
+    ");
+}
+
+#[test]
+fn a_delivery_needs_an_account_that_is_known() {
+    let mut repo = deploy_tree();
+    repo.rules(&IOT.replace("- name: management-cluster\n", "")).module("terraform/config/iot");
+    repo.write("deploy/prd/use1/terraform/management/mc03.yaml", "region: us-east-1\nalias: mc03\n");
+    let problems = repo.problems();
+    assert!(problems.contains("the file names no account, so it is not known where it goes"), "{problems}");
+}
+
+/// What comes first may be of a source that was not asked for.
+#[test]
+fn a_restricted_source_does_not_miss_what_it_leaves_out() {
+    let mut repo = Repo::new();
+    repo.module("m").write("n/x.tfvars", file('1', "a", "us-east-1"));
+    repo.write("c/x.yaml", cluster('1', "a", "us-east-1", ""));
+    let rules =
+        "[{name: c, path: 'c/*.yaml', root_module: m, key: 'c/{account_name}.tfstate', depends_on: [{rule: tfvars}]}]";
+    repo.rules(rules);
+    assert_eq!(ties(&repo.discover()), ["c/x.yaml <- general/a/us-east-1/n", "n/x.tfvars <- "]);
+    repo.options.source = Some(SourceKind::Deploy);
+    let discovery = repo.discover();
+    assert_eq!((discovery.problems.len(), ties(&discovery)), (0, vec!["c/x.yaml <- ".to_owned()]));
+}
