@@ -12,7 +12,7 @@ const GROUPS: &[&[&str]] = &[
     &["failpoint", "files", "hcl", "processes", "text", "tfstate"],
     &["event"],
     &["journal"],
-    &["config", "deliver", "discover", "execute", "graph", "lease", "markdown", "redact", "store", "workspace"],
+    &["config", "deliver", "discover", "execute", "graph", "lease", "markdown", "organization", "redact", "store", "workspace"],
     &["saga"],
     &["run"],
     &["report"],

@@ -14,6 +14,7 @@ mod hints;
 mod layout;
 mod problem;
 mod references;
+mod regions;
 mod roots;
 mod select;
 mod services;
@@ -33,6 +34,7 @@ pub use changes::{Changes, ChangesError, changed_files, changes_since};
 pub use git::GitError;
 pub use layout::{Field, FieldRule, Layout, Origin, RootChoice, Rule};
 pub use problem::Problem;
+pub use regions::{AccountDefinition, OuPlace, read_regions};
 pub use select::{DeletedSource, DuplicateKey, Filters, SelectError, Selection, duplicate_keys, select};
 pub use services::ServiceTable;
 
