@@ -5,7 +5,6 @@ use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_yaml::{Location, Spanned};
 
 use super::problem::Problem;
@@ -69,8 +68,7 @@ impl OuPlace {
         let is_id = |id: &str, parts: usize| {
             id.split('-').count() == parts
                 && id.split('-').all(|part| {
-                    (4..=32).contains(&part.len())
-                        && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+                    (4..=32).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
                 })
         };
         // A name may begin like an id too: what has not the form of one is a name.
@@ -111,7 +109,7 @@ struct Written {
     environment: Option<String>,
     /// What a cluster in the account gets; minting needs nothing of it.
     #[serde(rename = "terraform_vars")]
-    _terraform_vars: Option<BTreeMap<String, IgnoredAny>>,
+    _terraform_vars: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 /// Reads every `*.yaml` and `*.yml` file of a folder, which is relative to the working directory or absolute.
@@ -181,14 +179,20 @@ fn parse(path: &Utf8Path, text: &str) -> Result<AccountDefinition, Vec<Problem>>
         wrong(&written.name.referenced, why.clone());
     }
     if let Err(why) = check_email(&written.email.value) {
-        wrong(&written.email.referenced, format!("`{}` is not an email address that AWS takes: {why}", written.email.value));
+        wrong(
+            &written.email.referenced,
+            format!("`{}` is not an email address that AWS takes: {why}", written.email.value),
+        );
     }
     let region = Region::new(written.region.value.as_str());
     if let Err(error) = &region {
         wrong(&written.region.referenced, error.to_string());
     }
     if !TYPES.contains(&written.kind.value.as_str()) {
-        wrong(&written.kind.referenced, format!("the type is `{}`; it is `regional` or `management`", written.kind.value));
+        wrong(
+            &written.kind.referenced,
+            format!("the type is `{}`; it is `regional` or `management`", written.kind.value),
+        );
     }
     let ou = written.ou.as_ref().map(|ou| OuPlace::parse(&ou.value).map_err(|why| (ou, why))).transpose();
     if let Err((ou, why)) = &ou {
@@ -243,7 +247,9 @@ fn check_email(email: &str) -> Result<(), &'static str> {
     if !(6..=64).contains(&email.len()) {
         return Err("it has 6 to 64 characters");
     }
-    if !email.bytes().all(|b| b.is_ascii_graphic()) || email.contains(['"', '\'', '(', ')', '<', '>', '[', ']', ':', ';', ',', '\\', '|', '%', '&']) {
+    if !email.bytes().all(|b| b.is_ascii_graphic())
+        || email.contains(['"', '\'', '(', ')', '<', '>', '[', ']', ':', ';', ',', '\\', '|', '%', '&'])
+    {
         return Err("it has no blanks, quotes, brackets or other special characters");
     }
     let Some((local, host)) = email.split_once('@').filter(|(_, host)| !host.contains('@')) else {
@@ -253,7 +259,10 @@ fn check_email(email: &str) -> Result<(), &'static str> {
         return Err("what stands before the @ neither begins nor ends with a dot");
     }
     let named = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !part.starts_with('-') && !part.ends_with('-')
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
     };
     if !host.contains('.') || !host.split('.').all(named) {
         return Err("what stands behind the @ is a host name with a dot in it");
@@ -291,7 +300,10 @@ mod tests {
     #[test]
     fn a_whole_file_is_read() {
         let read = parse(Utf8Path::new("regions/a.yaml"), WHOLE).unwrap();
-        assert_eq!((read.name.as_str(), read.kind.as_str(), read.region.as_str()), ("prod-use1", "regional", "us-east-1"));
+        assert_eq!(
+            (read.name.as_str(), read.kind.as_str(), read.region.as_str()),
+            ("prod-use1", "regional", "us-east-1")
+        );
         assert_eq!(read.ou, Some(OuPlace::Path(vec!["Infra".to_owned(), "Regional".to_owned()])));
         assert_eq!(read.tags["Cost"], "12", "a number is a text as a tag");
         assert_eq!((read.role_name.as_deref(), read.environment.as_deref()), (Some("Minted"), Some("prod")));
@@ -314,7 +326,10 @@ mod tests {
             let text = wrong(&WHOLE.replace(from, to));
             assert!(text.contains(wanted), "{to}: {text}");
         }
-        assert_eq!(wrong(&WHOLE.replace("us-east-1", "x").replace("type: regional", "type: y")).matches("a.yaml:").count(), 2);
+        assert_eq!(
+            wrong(&WHOLE.replace("us-east-1", "x").replace("type: regional", "type: y")).matches("a.yaml:").count(),
+            2
+        );
         for bad in ["", "- a\n", "a: b: c\n", "name: [\n"] {
             assert!(wrong(bad).starts_with("regions/a.yaml:1:") || wrong(bad).contains("regions/a.yaml:"), "{bad:?}");
         }
@@ -333,7 +348,17 @@ mod tests {
         for good in ["a@b.io", "aws+x_1@mail.example.com", "a.b-c@x-y.org"] {
             assert_eq!(check_email(good), Ok(()), "{good}");
         }
-        for bad in ["a@b.c", "a@bcdefg", "a b@example.com", "a@b@example.com", ".a@example.com", "a..b@example.com", "a@-x.com", "@example.com", "\u{e4}b@example.com"] {
+        for bad in [
+            "a@b.c",
+            "a@bcdefg",
+            "a b@example.com",
+            "a@b@example.com",
+            ".a@example.com",
+            "a..b@example.com",
+            "a@-x.com",
+            "@example.com",
+            "\u{e4}b@example.com",
+        ] {
             assert!(check_email(bad).is_err(), "{bad}");
         }
     }
@@ -352,6 +377,8 @@ mod tests {
         let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         assert!(text.contains("regions/b.yaml: regions/a.yaml has the name `prod-use1` too"), "{text}");
         assert!(text.contains("regions/c.yml: regions/a.yaml has the email address"), "{text}");
-        assert!(read_regions(top, Utf8Path::new("nowhere")).unwrap_err()[0].to_string().contains("nowhere: cannot read"));
+        assert!(
+            read_regions(top, Utf8Path::new("nowhere")).unwrap_err()[0].to_string().contains("nowhere: cannot read")
+        );
     }
 }

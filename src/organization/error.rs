@@ -112,7 +112,8 @@ impl OrganizationError {
         if status >= 500 {
             return Self::NoAnswer { operation, detail: format!("HTTP {status}: {code}: {message}") };
         }
-        let reasoned: Reasoned = raw.body().bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+        let reasoned: Reasoned =
+            raw.body().bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
         Self::sorted(operation, code, reasoned.reason, message)
     }
 

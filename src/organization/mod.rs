@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 
 use aws_sdk_organizations::Client;
 use aws_sdk_organizations::config::retry::RetryConfig;
-use aws_sdk_organizations::types::{Account as SdkAccount, CreateAccountState, CreateAccountStatus, Tag};
+use aws_sdk_organizations::types::{
+    Account as SdkAccount, AccountState, AccountStatus, CreateAccountState, CreateAccountStatus, Tag,
+};
 
 use crate::model::AccountId;
 
@@ -144,7 +146,8 @@ impl Organization {
     /// The requests of about the last ninety days, in whatever state.
     pub async fn creations(&self) -> Result<Vec<Creation>, OrganizationError> {
         let operation = "ListCreateAccountStatus";
-        let found = all_pages!("ListCreateAccountStatus", self.client.list_create_account_status(), create_account_statuses);
+        let found =
+            all_pages!("ListCreateAccountStatus", self.client.list_create_account_status(), create_account_statuses);
         found.iter().map(|status| read_creation(operation, status)).collect()
     }
 
@@ -249,8 +252,8 @@ fn read_account(operation: &'static str, account: &SdkAccount) -> Result<Account
     let id = AccountId::new(account.id().unwrap_or_default());
     let id = id.map_err(|error| OrganizationError::answer(operation, format!("an account without an id: {error}")))?;
     // `Status` is the older of the two, and AWS announced its end.
-    let state = account.state().map(|state| state.as_str());
-    let state = state.or_else(|| account.status().map(|status| status.as_str())).unwrap_or("UNKNOWN");
+    let state = account.state().map(AccountState::as_str);
+    let state = state.or_else(|| account.status().map(AccountStatus::as_str)).unwrap_or("UNKNOWN");
     Ok(Account {
         id,
         name: account.name().unwrap_or_default().to_owned(),
@@ -276,7 +279,10 @@ fn read_creation(operation: &'static str, status: &CreateAccountStatus) -> Resul
         }
         other => {
             let state = other.map_or("none", |state| state.as_str());
-            return Err(OrganizationError::answer(operation, format!("the request {id} has the unknown state {state}")));
+            return Err(OrganizationError::answer(
+                operation,
+                format!("the request {id} has the unknown state {state}"),
+            ));
         }
     };
     Ok(Creation { id, name: status.account_name().unwrap_or_default().to_owned(), state })

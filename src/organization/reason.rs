@@ -41,11 +41,9 @@ pub fn remedy(reason: &str) -> Remedy {
             "run again later; if it stays, ask AWS Support with the id of the request",
             1,
         ),
-        "GOVCLOUD_ACCOUNT_ALREADY_EXISTS" => (
-            "AWS GovCloud (US) has an account with this email address already",
-            "use another email address",
-            0,
-        ),
+        "GOVCLOUD_ACCOUNT_ALREADY_EXISTS" => {
+            ("AWS GovCloud (US) has an account with this email address already", "use another email address", 0)
+        }
         "MISSING_BUSINESS_VALIDATION" => (
             "the management account has not received business licence validation",
             "complete the business validation of the management account, then run again",
@@ -61,11 +59,9 @@ pub fn remedy(reason: &str) -> Remedy {
             "wait for its end, then run again",
             0,
         ),
-        "UNKNOWN_BUSINESS_VALIDATION" => (
-            "the business licence validation of the management account has an unknown problem",
-            "ask AWS Support",
-            0,
-        ),
+        "UNKNOWN_BUSINESS_VALIDATION" => {
+            ("the business licence validation of the management account has an unknown problem", "ask AWS Support", 0)
+        }
         "INVALID_IDENTITY_FOR_BUSINESS_VALIDATION" | "IDENTITY_INVALID_BUSINESS_VALIDATION" => (
             "the management account has no valid identity for business licence validation",
             "correct the identity of the management account, then run again",
@@ -86,7 +82,13 @@ pub fn remedy(reason: &str) -> Remedy {
             "leave `tags` out of the file until the account exists; then put them in and run again",
             0,
         ),
-        _ => return Remedy { meaning: format!("AWS says {reason}"), next: "look the reason up in the AWS Organizations API reference (CreateAccountStatus), or ask AWS Support", again: 0 },
+        _ => {
+            return Remedy {
+                meaning: format!("AWS says {reason}"),
+                next: "look the reason up in the AWS Organizations API reference (CreateAccountStatus), or ask AWS Support",
+                again: 0,
+            };
+        }
     };
     Remedy { meaning: meaning.to_owned(), next, again }
 }
@@ -100,11 +102,21 @@ mod tests {
     #[test]
     fn each_reason_has_its_own_words_and_unknown_ones_are_said_as_they_are() {
         let reasons = [
-            "ACCOUNT_LIMIT_EXCEEDED", "EMAIL_ALREADY_EXISTS", "INVALID_ADDRESS", "INVALID_EMAIL",
-            "CONCURRENT_ACCOUNT_MODIFICATION", "INTERNAL_FAILURE", "GOVCLOUD_ACCOUNT_ALREADY_EXISTS",
-            "MISSING_BUSINESS_VALIDATION", "FAILED_BUSINESS_VALIDATION", "PENDING_BUSINESS_VALIDATION",
-            "UNKNOWN_BUSINESS_VALIDATION", "INVALID_IDENTITY_FOR_BUSINESS_VALIDATION", "MISSING_PAYMENT_INSTRUMENT",
-            "INVALID_PAYMENT_INSTRUMENT", "UPDATE_EXISTING_RESOURCE_POLICY_WITH_TAGS_NOT_SUPPORTED",
+            "ACCOUNT_LIMIT_EXCEEDED",
+            "EMAIL_ALREADY_EXISTS",
+            "INVALID_ADDRESS",
+            "INVALID_EMAIL",
+            "CONCURRENT_ACCOUNT_MODIFICATION",
+            "INTERNAL_FAILURE",
+            "GOVCLOUD_ACCOUNT_ALREADY_EXISTS",
+            "MISSING_BUSINESS_VALIDATION",
+            "FAILED_BUSINESS_VALIDATION",
+            "PENDING_BUSINESS_VALIDATION",
+            "UNKNOWN_BUSINESS_VALIDATION",
+            "INVALID_IDENTITY_FOR_BUSINESS_VALIDATION",
+            "MISSING_PAYMENT_INSTRUMENT",
+            "INVALID_PAYMENT_INSTRUMENT",
+            "UPDATE_EXISTING_RESOURCE_POLICY_WITH_TAGS_NOT_SUPPORTED",
         ];
         let meanings: BTreeSet<String> = reasons.iter().map(|reason| remedy(reason).meaning).collect();
         assert_eq!(meanings.len(), reasons.len());
