@@ -15,7 +15,7 @@
 //!
 //! ```text
 //! model <- {failpoint, files, hcl, processes, text, tfstate} <- event <- journal
-//!       <- {config, deliver, discover, execute, graph, lease, markdown, redact, store, workspace} <- saga <- run <- {report, cli} <- main
+//!       <- {config, deliver, discover, execute, graph, lease, markdown, organization, redact, store, workspace} <- saga <- run <- {report, cli} <- main
 //! ```
 
 pub mod cli;
@@ -32,6 +32,7 @@ pub mod journal;
 pub mod lease;
 pub mod markdown;
 pub mod model;
+pub mod organization;
 pub mod processes;
 pub mod redact;
 pub mod report;

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what each flag means.
 
+mod mint;
 mod report;
 mod state;
 
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::{Shard, SourceKind};
 
+pub use mint::MintArgs;
 pub use report::{MergeArgs, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
 
@@ -39,6 +41,8 @@ pub enum Verb {
     Apply(ApplyArgs),
     /// Remove what the states record
     Destroy(DestroyArgs),
+    /// Create the AWS accounts that region files describe, or find them
+    MintAccounts(MintArgs),
     /// Look after states and their locks
     State {
         /// What to do

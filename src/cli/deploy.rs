@@ -19,6 +19,7 @@ use crate::redact::Redactor;
 use crate::report::{
     Lines, Output, TerminalProgress, deployments as count_of, final_report, terminal_size, write_summary,
 };
+use crate::run::mint::HandMade;
 use crate::run::preflight::{Ready, Request, preflight};
 use crate::run::revive::Revived;
 use crate::run::{Signals, run};
@@ -77,7 +78,7 @@ impl Deploy<'_> {
             terminal.note(&notice);
         }
         fleet.check()?;
-        self.check_summary_path()?;
+        self.run.output_summary.as_deref().map_or(Ok(()), check_summary_path)?;
         let deployments: Vec<Arc<Deployment>> = fleet.selection.deployments.iter().cloned().map(Arc::new).collect();
         if deployments.is_empty() {
             if fleet.discovery.deployments.is_empty() && fleet.selection.deleted.is_empty() {
@@ -98,7 +99,7 @@ impl Deploy<'_> {
 
     /// The same with a deployment that was made from a snapshot.
     pub async fn run_revived(&self, revived: &Revived, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-        self.check_summary_path()?;
+        self.run.output_summary.as_deref().map_or(Ok(()), check_summary_path)?;
         let chosen = Chosen {
             settings: &revived.settings,
             discovery: &revived.discovery,
@@ -110,12 +111,30 @@ impl Deploy<'_> {
         Box::pin(self.go(&chosen, terminal)).await
     }
 
+    /// The same with a deployment that no file describes. Its end has been shown, and is not written down.
+    pub async fn run_hand_made(&self, made: &HandMade, terminal: &mut Terminal) -> anyhow::Result<Arc<RunReport>> {
+        let chosen = Chosen {
+            settings: &made.settings,
+            discovery: &made.discovery,
+            graph: &Graph::default(),
+            deployments: vec![Arc::clone(&made.deployment)],
+            revived: None,
+        };
+        Box::pin(self.perform(&chosen, terminal)).await
+    }
+
     async fn go(&self, chosen: &Chosen<'_>, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-        let deployments = &chosen.deployments;
         if self.run.dry_run {
             self.dry_run(chosen, terminal);
             return Ok(Exit::Success);
         }
+        let report = Box::pin(self.perform(chosen, terminal)).await?;
+        self.settle(&report)
+    }
+
+    /// Runs them, and shows how it ended.
+    async fn perform(&self, chosen: &Chosen<'_>, terminal: &mut Terminal) -> anyhow::Result<Arc<RunReport>> {
+        let deployments = &chosen.deployments;
         let ready = self.preflight(chosen).await?;
         for notice in &ready.notices {
             terminal.note(notice);
@@ -127,11 +146,11 @@ impl Deploy<'_> {
             }
             Way::Ask => match self.ask(ready, chosen.graph, deployments, terminal).await? {
                 Asked::Done(report) => report,
-                Asked::Withdrawn(report) => return self.settle(&report),
+                Asked::Withdrawn(report) => return Ok(report),
             },
         };
         terminal.out(&final_report(&report, terminal.colours));
-        self.settle(&report)
+        Ok(report)
     }
 
     fn fleet(&self) -> Result<Fleet, CliError> {
@@ -194,20 +213,6 @@ impl Deploy<'_> {
         })
     }
 
-    /// A summary that could not be written would be found out only when everything is done.
-    fn check_summary_path(&self) -> Result<(), CliError> {
-        let Some(path) = &self.run.output_summary else { return Ok(()) };
-        if path.is_dir() {
-            return Err(CliError::usage(format!("the summary {path} is a directory")).next("name a file in it"));
-        }
-        let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-        let tried = tempfile::Builder::new().prefix(".tfleet-").tempfile_in(folder);
-        tried.map(drop).map_err(|error| {
-            CliError::caused_by(format!("the summary {path} cannot be written there"), &error)
-                .next("name a file in a directory that exists and that you may write to")
-        })
-    }
-
     /// Nothing is selected by the changes: not a mistake, and said so.
     fn nothing(&self, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         terminal.out("No deployments are selected; there is nothing to do.\n");
@@ -243,6 +248,19 @@ impl Deploy<'_> {
         }
         terminal.out("Nothing was run.\n");
     }
+}
+
+/// A summary that could not be written would be found out only when everything is done.
+pub(super) fn check_summary_path(path: &Utf8Path) -> Result<(), CliError> {
+    if path.is_dir() {
+        return Err(CliError::usage(format!("the summary {path} is a directory")).next("name a file in it"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    let tried = tempfile::Builder::new().prefix(".tfleet-").tempfile_in(folder);
+    tried.map(drop).map_err(|error| {
+        CliError::caused_by(format!("the summary {path} cannot be written there"), &error)
+            .next("name a file in a directory that exists and that you may write to")
+    })
 }
 
 /// The display that fits where standard error goes.

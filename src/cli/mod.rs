@@ -12,6 +12,7 @@ mod error;
 mod exit;
 mod fleet;
 mod log;
+mod mint_accounts;
 mod plan;
 mod report;
 mod runs;
@@ -68,6 +69,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Plan(args) => block_on(plan::run(&args, terminal)),
         Verb::Apply(args) => block_on(apply::run(&args, terminal)),
         Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),
+        Verb::MintAccounts(args) => block_on(mint_accounts::run(&args, terminal)),
         Verb::Runs(args) => block_on(runs::run(&args, terminal)),
         Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),
         Verb::Report { verb: ReportVerb::Merge(args) } => Ok(report::run(&args, terminal)?),

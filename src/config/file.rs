@@ -41,6 +41,27 @@ pub enum CredentialsChoice {
     Central,
 }
 
+/// What makes accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum MintEngine {
+    /// A root module, run like any deployment
+    Terraform,
+    /// tfleet itself, by the API of AWS Organizations
+    Organizations,
+}
+
+impl MintEngine {
+    /// The word of it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Terraform => "terraform",
+            Self::Organizations => "organizations",
+        }
+    }
+}
+
 /// The whole file. Every unknown name is an error.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,6 +77,8 @@ pub struct FileSettings {
     pub(super) backup: Backup,
     pub(super) run: Run,
     pub(super) rules: Vec<RuleSpec>,
+    pub(super) mint: Mint,
+    pub(super) accounts_file: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -82,7 +105,6 @@ pub(super) struct Terraform {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Discover {
     pub exclude: Vec<String>,
-    pub accounts_file: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -123,6 +145,15 @@ pub(super) struct Run {
     pub plan_timeout: Option<Span>,
     pub grace: Option<Span>,
     pub lock_timeout: Option<Span>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Mint {
+    pub engine: Option<MintEngine>,
+    pub module: Option<Utf8PathBuf>,
+    pub key: Option<String>,
+    pub regions_dir: Option<Utf8PathBuf>,
 }
 
 impl FileSettings {

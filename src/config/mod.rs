@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use file::{BackendKind, CredentialsChoice, FileSettings};
+pub use file::{BackendKind, CredentialsChoice, FileSettings, MintEngine};
 
 use crate::files;
 use crate::hcl::SourceError;
-use crate::model::{IdError, KeyError, KeyTemplate, Region, RuleSpec};
+use crate::model::{BackendKey, IdError, KeyError, KeyTemplate, Region, RuleSpec};
 
 pub use crate::model::parse_duration;
 
@@ -171,6 +171,21 @@ pub struct RunSettings {
     pub lock_timeout: Duration,
 }
 
+/// How accounts are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MintSettings {
+    /// By what, where the file says it.
+    pub engine: Option<MintEngine>,
+    /// The root module that makes them, relative to the working directory.
+    pub module: Utf8PathBuf,
+    /// Whether the file names that module.
+    pub module_named: bool,
+    /// The key of its state.
+    pub key: BackendKey,
+    /// Where region files are, relative to the working directory, where the file says it.
+    pub regions_dir: Option<Utf8PathBuf>,
+}
+
 /// Everything that decides how tfleet behaves. Made once, never changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -210,7 +225,14 @@ pub struct Settings {
     pub backup_required: bool,
     /// How deployments are run.
     pub run: RunSettings,
+    /// How accounts are made.
+    pub mint: MintSettings,
 }
+
+/// Where minted accounts are written down and read from.
+const ACCOUNTS_FILE: &str = "accounts.json";
+/// The root module that makes accounts, and the key of its state.
+const MINT_MODULE: (&str, &str) = ("terraform/region-deploy", "region-deploy/terraform.tfstate");
 
 /// The default region of the state bucket, as the `TF_BACKEND_REGION` of the source documents has it.
 const DEFAULT_BACKEND_REGION: &str = "us-east-1";
@@ -287,9 +309,9 @@ impl Merge<'_> {
             terraform_binary: self.var(&variables::TERRAFORM_BINARY).or_else(|| self.file.terraform.binary.clone()),
             terraform_dir,
             exclude: self.file.discover.exclude.clone(),
-            accounts_file: match &self.file.discover.accounts_file {
+            accounts_file: match &self.file.accounts_file {
                 Some(path) => folder.join(path),
-                None => self.working_dir.join("accounts.json"),
+                None => self.working_dir.join(ACCOUNTS_FILE),
             },
             rules: self.file.rules.clone(),
             services: self.file.services.clone(),
@@ -299,6 +321,7 @@ impl Merge<'_> {
             max_served_lifetime: self.file.credentials.max_served_lifetime.map(|d| d.0),
             backup_required: self.file.backup.required.unwrap_or(true),
             run: self.run()?,
+            mint: self.mint()?,
             working_dir: self.working_dir,
             base_dir: self.base_dir,
             config_file: self.config_file,
@@ -379,6 +402,18 @@ impl Merge<'_> {
             session_name: file.session_name.clone().unwrap_or_else(|| "tfleet".to_owned()),
             duration: file.duration.map(|d| d.0),
         }
+    }
+
+    fn mint(&self) -> Result<MintSettings, ConfigError> {
+        let file = &self.file.mint;
+        let key = file.key.as_deref().unwrap_or(MINT_MODULE.1);
+        Ok(MintSettings {
+            engine: file.engine,
+            module: file.module.clone().unwrap_or_else(|| MINT_MODULE.0.into()),
+            module_named: file.module.is_some(),
+            key: BackendKey::new(key).map_err(|error| self.bad_key("mint.key", &error))?,
+            regions_dir: file.regions_dir.clone(),
+        })
     }
 
     fn run(&self) -> Result<RunSettings, ConfigError> {

@@ -58,7 +58,7 @@ impl Minted {
     }
 
     fn load(&self) -> Result<Index, Box<Problem>> {
-        let again = "run `tfleet mint-accounts`, which writes it anew, or name another file (`discover.accounts_file`)";
+        let again = "run `tfleet mint-accounts`, which writes it anew, or name another file (`accounts_file`)";
         let problem = |message: String| Box::new(Problem::of_file(&self.shown, message).hint(again));
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,

@@ -35,7 +35,8 @@ pub struct Caller {
 }
 
 /// The partition of an ARN: `aws`, `aws-us-gov`, `aws-cn`, …
-pub(super) fn partition_of(arn: &str) -> &str {
+#[must_use]
+pub fn partition_of(arn: &str) -> &str {
     arn.split(':').nth(1).filter(|part| !part.is_empty()).unwrap_or("aws")
 }
 

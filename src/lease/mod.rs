@@ -31,7 +31,7 @@ use jiff::Timestamp;
 
 use crate::model::Secret;
 
-pub use cache::{Caller, Leases};
+pub use cache::{Caller, Leases, partition_of};
 pub use client::{ClientError, credential_process_client};
 pub use config_file::{BACKEND_PROFILE, ChildConfig, ConfigFileError, TARGET_PROFILE};
 pub use error::LeaseError;

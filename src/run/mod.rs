@@ -7,6 +7,7 @@
 //! one of those has not, it is skipped, and so is what waits for it in turn.
 
 pub mod desk;
+pub mod mint;
 pub mod moving;
 pub mod preflight;
 pub mod revive;

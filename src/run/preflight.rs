@@ -37,7 +37,7 @@ pub use modules::backend_settings;
 pub use ownership::{repository, services};
 pub use stores::{open_store, open_table};
 
-pub(in crate::run) use stores::bucket_regions;
+pub(in crate::run) use stores::{bucket_regions, central_config};
 
 /// What is asked of a run.
 pub struct Request<'a> {

@@ -23,6 +23,8 @@ mod harness;
 mod kill_steps;
 mod killed;
 mod locks;
+mod mint;
+mod mint_module;
 mod outages;
 mod recover;
 mod redaction;

@@ -139,7 +139,7 @@ pub async fn open_table(
 }
 
 /// The SDK's configuration with the credentials of the central account.
-async fn central_config(region: &Region, leases: &Arc<Leases>) -> Result<SdkConfig, Failure> {
+pub(in crate::run) async fn central_config(region: &Region, leases: &Arc<Leases>) -> Result<SdkConfig, Failure> {
     let config = sdk_config(region)
         .await
         .map_err(|error| Failure::caused_by("AWS cannot be used", &error).next(error.hint()))?;

@@ -9,7 +9,7 @@ use std::{env, ffi::OsString};
 
 use tempfile::TempDir;
 
-use super::{Bucket, CENTRAL_KEY, CENTRAL_SECRET, DEV, FaultProxy, Gate, Moto, PROD, STAGING, Store, Tfleet, tools};
+use super::{Bucket, DEV, FaultProxy, Gate, Keys, Moto, Organization, PROD, STAGING, Store, Tfleet, tools};
 
 /// The root module of a fleet that says nothing else: data goes in, data comes out, nothing else is touched.
 pub const DATA_ROOT: &str = r#"
@@ -172,6 +172,7 @@ pub struct Fleet {
     moto: Option<Moto>,
     bucket: Option<Bucket>,
     endpoint: Option<String>,
+    keys: Keys,
     calls: AtomicUsize,
 }
 
@@ -185,9 +186,14 @@ impl Fleet {
 
     /// With a bucket of its own in the central account.
     pub fn s3() -> Self {
+        Self::s3_as(Keys::central())
+    }
+
+    fn s3_as(keys: Keys) -> Self {
         let mut fleet = Self::empty();
         let moto = Moto::shared();
-        let bucket = moto.bucket();
+        let bucket = moto.bucket_of(&keys);
+        fleet.keys = keys;
         fleet.write("tfleet.yaml", &format!("state:\n  backend: s3\n  bucket: {}\n  region: us-east-1\n", bucket.name));
         fleet.endpoint = Some(moto.endpoint().to_owned());
         fleet.moto = Some(moto);
@@ -213,11 +219,24 @@ impl Fleet {
         (fleet, proxy)
     }
 
+    /// With a bucket, in a central account of its own that has an organization of its own, and a proxy before moto.
+    pub fn organization() -> (Self, Organization, FaultProxy) {
+        let moto = Moto::shared();
+        let account = format!("{:012}", uuid::Uuid::new_v4().as_u128() % 1_000_000_000_000);
+        let keys = moto.keys_of(&account);
+        let organization = Organization::create(&moto, &account, &keys);
+        let mut fleet = Self::s3_as(keys);
+        let proxy = FaultProxy::before(fleet.moto());
+        fleet.endpoint = Some(proxy.endpoint());
+        (fleet, organization, proxy)
+    }
+
     /// The root module [`DATA_ROOT`], the three accounts, no deployments and no settings.
     pub fn empty() -> Self {
         // Short, because sockets below it may have 108 bytes of path at most.
         let dir = tempfile::Builder::new().prefix("tf").tempdir().unwrap();
-        let fleet = Self { dir, moto: None, bucket: None, endpoint: None, calls: AtomicUsize::new(0) };
+        let keys = Keys::central();
+        let fleet = Self { dir, moto: None, bucket: None, endpoint: None, keys, calls: AtomicUsize::new(0) };
         for folder in ["repo", "home", "cache", "tmp"] {
             fs::create_dir_all(fleet.dir(folder)).unwrap();
         }
@@ -335,9 +354,12 @@ impl Fleet {
         }
         if let Some(endpoint) = &self.endpoint {
             call = call
-                .env("AWS_ACCESS_KEY_ID", CENTRAL_KEY)
-                .env("AWS_SECRET_ACCESS_KEY", CENTRAL_SECRET)
+                .env("AWS_ACCESS_KEY_ID", &self.keys.id)
+                .env("AWS_SECRET_ACCESS_KEY", &self.keys.secret)
                 .env("AWS_ENDPOINT_URL", endpoint);
+            if let Some(token) = &self.keys.token {
+                call = call.env("AWS_SESSION_TOKEN", token);
+            }
         }
         call
     }

@@ -4,6 +4,7 @@
 //! * [`Tfleet`], [`Done`], `Running`: the real binary, run to its end or watched.
 //! * [`Moto`], [`Bucket`], [`Store`]: S3, STS and `DynamoDB`, and what lies in a state store.
 //! * [`FaultProxy`]: the network between `tfleet` and moto, with faults on demand.
+//! * [`Organization`]: an organization of a test's own.
 //! * [`Gate`]: a step of Terraform that waits for the test.
 //! * [`TerraformWrapper`]: a `terraform` that writes down how it was called.
 //! * [`aws_fleet`]: root modules for the real AWS provider.
@@ -15,6 +16,7 @@ mod fleet;
 mod gate;
 mod left;
 mod moto;
+mod organization;
 mod proxy;
 mod secrets;
 mod store;
@@ -28,7 +30,8 @@ pub use cli::{Done, Running, Tfleet};
 pub use fleet::{DATA_ROOT, Deploy, Fleet};
 pub use gate::Gate;
 pub use moto::{Bucket, Keys, Moto, block_on};
-pub use proxy::{Fault, FaultProxy, Rule};
+pub use organization::Organization;
+pub use proxy::{Fault, FaultProxy, Rewrite, Rule};
 pub use store::Store;
 pub use tools::terraform;
 pub use wait::{wait_for, wait_until, wait_within};

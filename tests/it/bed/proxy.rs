@@ -32,8 +32,29 @@ pub enum Fault {
     Hold,
     /// The request goes through with the second text for the first in its body. Both are of one length.
     Replace(&'static str, &'static str),
+    /// moto carries the request out; the body of its answer is rewritten.
+    Rewrite(Rewrite),
+    /// The answer is this JSON; moto never hears of the request.
+    Answer(String),
     /// Nothing: the request goes through. For rules that only count.
     Pass,
+}
+
+/// What becomes of an answer's body.
+#[derive(Clone)]
+pub struct Rewrite(Arc<dyn Fn(&str) -> String + Send + Sync>);
+
+impl Rewrite {
+    /// By this function.
+    pub fn by(rewrite: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(rewrite))
+    }
+}
+
+impl std::fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rewrite")
+    }
 }
 
 /// Which requests a fault is for.
@@ -41,7 +62,8 @@ pub enum Fault {
 pub struct Rule {
     method: &'static str,
     path: String,
-    body: &'static str,
+    body: String,
+    target: &'static str,
     skip: usize,
     times: usize,
     fault: Fault,
@@ -50,12 +72,17 @@ pub struct Rule {
 impl Rule {
     /// For requests of `method` whose path (no query) matches `path`, where `*` stands for any text.
     pub fn on(method: &'static str, path: impl Into<String>, fault: Fault) -> Self {
-        Self { method, path: path.into(), body: "", skip: 0, times: usize::MAX, fault }
+        Self { method, path: path.into(), body: String::new(), target: "", skip: 0, times: usize::MAX, fault }
+    }
+
+    /// For an operation of AWS Organizations: `CreateAccount`.
+    pub fn organizations(operation: &'static str, fault: Fault) -> Self {
+        Self { target: operation, ..Self::on("POST", "/", fault) }
     }
 
     /// Only those whose body contains `text`: `Action=AssumeRole`.
-    pub fn body(mut self, text: &'static str) -> Self {
-        self.body = text;
+    pub fn body(mut self, text: impl Into<String>) -> Self {
+        self.body = text.into();
         self
     }
 
@@ -83,6 +110,8 @@ pub struct Seen {
     pub key: String,
     /// The service it was signed for: `s3`, `sts`.
     pub service: String,
+    /// The operation, where the protocol has it in a header: `CreateAccount`.
+    pub operation: String,
     /// The body, as far as it is text.
     pub body: String,
     /// The status of the answer; `None` where there was none.
@@ -172,6 +201,11 @@ impl FaultProxy {
         self.seen().into_iter().filter(|seen| seen.body.contains("Action=AssumeRole&")).collect()
     }
 
+    /// What came by of an operation that a header names: `CreateAccount`.
+    pub fn operations(&self, operation: &str) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.operation == operation).collect()
+    }
+
     /// What came by of this method and path.
     pub fn seen_of(&self, method: &str, path: &str) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| seen.method == method && matches(path, &seen.path)).collect()
@@ -190,7 +224,8 @@ impl Shared {
         for rule in rules.iter_mut() {
             let fits = (rule.method == "*" || rule.method == request.method)
                 && matches(&rule.path, &request.path)
-                && (rule.body.is_empty() || String::from_utf8_lossy(&request.body).contains(rule.body));
+                && (rule.target.is_empty() || request.operation() == rule.target)
+                && (rule.body.is_empty() || String::from_utf8_lossy(&request.body).contains(&rule.body));
             if !fits {
                 continue;
             }
@@ -221,12 +256,20 @@ impl Request {
         scope.split([',', ' ', '\r']).next().unwrap_or_default().split('/').nth(part).unwrap_or_default().to_owned()
     }
 
+    /// The operation of a JSON protocol: `X-Amz-Target: AWSOrganizationsV20161128.CreateAccount`.
+    fn operation(&self) -> &str {
+        let header = self.head.lines().filter_map(|line| line.split_once(':'));
+        let target = header.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"));
+        target.and_then(|(_, value)| value.trim().rsplit('.').next()).unwrap_or_default()
+    }
+
     fn seen(&self, answer: &[u8]) -> Seen {
         Seen {
             method: self.method.clone(),
             path: self.path.clone(),
             key: self.scope(0),
             service: self.scope(3),
+            operation: self.operation().to_owned(),
             body: String::from_utf8_lossy(&self.body).into_owned(),
             status: status_of(answer),
             answer: String::from_utf8_lossy(answer).into_owned(),
@@ -252,6 +295,15 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
             Some(forward(shared, &request).await?)
         }
         Fault::Status(status, code) => Some(error_answer(&request, status, code)),
+        Fault::Answer(body) => Some(json_answer(200, &body)),
+        Fault::Rewrite(rewrite) => {
+            let answer = forward(shared, &request).await?;
+            let body = find(&answer, b"\r\n\r\n").map_or(answer.len(), |end| end + 4);
+            Some(json_answer(
+                status_of(&answer).unwrap_or(200),
+                &(rewrite.0)(&String::from_utf8_lossy(&answer[body..])),
+            ))
+        }
         Fault::LoseAnswer => {
             forward(shared, &request).await?;
             None
@@ -276,7 +328,15 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+fn json_answer(status: u16, body: &str) -> Vec<u8> {
+    let head = "Content-Type: application/x-amz-json-1.1\r\nConnection: close\r\n";
+    format!("HTTP/1.1 {status} OK\r\n{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
 fn error_answer(request: &Request, status: u16, code: &str) -> Vec<u8> {
+    if !request.operation().is_empty() {
+        return json_answer(status, &format!("{{\"__type\":\"{code}\",\"Message\":\"a fault of the test\"}}"));
+    }
     let error = format!("<Error><Code>{code}</Code><Message>a fault of the test</Message></Error>");
     let body = if request.scope(3) == "sts" { format!("<ErrorResponse>{error}</ErrorResponse>") } else { error };
     let head = "Content-Type: application/xml\r\nConnection: close\r\n";

@@ -1,0 +1,70 @@
+//! The engine terraform: an ordinary run of one deployment, then the check of what it made.
+
+use super::super::args::{RunArgs, SelectionArgs};
+use super::super::deploy::{Deploy, Way};
+use super::super::error::CliError;
+use super::super::terminal::Terminal;
+use super::super::{Exit, fleet};
+use super::{Session, cancelled, refused};
+use crate::config::MintEngine;
+use crate::model::Action;
+use crate::run::desk::{Desk, Home};
+use crate::run::mint::{HandMade, Records, hand_made, ids_before, read_minted};
+
+impl Session<'_> {
+    /// Runs the module, or plans it, and checks the accounts of its output.
+    pub(super) async fn terraform(&self, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+        let selection = SelectionArgs { working_dir: self.args.working_dir.clone(), ..SelectionArgs::default() };
+        let options = fleet::options(self.settings, &selection);
+        let made = hand_made(self.settings, options, &self.credentials.caller, &self.regions_dir)
+            .map_err(|failure| CliError::of(Exit::Usage, failure))?;
+        let run = RunArgs { timeout: self.args.timeout, lock_timeout: self.args.lock_timeout, ..RunArgs::default() };
+        let ask = terminal.interactive && !self.args.auto_approve && !self.args.dry_run;
+        let deploy = Deploy {
+            selection: &selection,
+            run: &run,
+            action: if self.args.dry_run { Action::Plan } else { Action::Apply },
+            way: if ask { Way::Ask } else { Way::Straight },
+            rollback: None,
+            detailed_exitcode: false,
+        };
+        if self.args.dry_run {
+            let report = deploy.run_hand_made(&made, terminal).await?;
+            return Ok(Exit::of(&report, false));
+        }
+        let desk = self.desk()?;
+        let home = desk.home(None, made.deployment.state.bucket.as_deref()).await;
+        let home = home.map_err(|failure| refused(Exit::Usage, failure))?;
+        // Its own key is locked by the run; this keeps the other engine away too.
+        let Some(lock) = self.lock(&desk, &home).await? else { return Ok(cancelled(terminal)) };
+        let done = self.terraform_locked(&deploy, &made, (&desk, &home), terminal).await;
+        self.release(lock, terminal).await;
+        done
+    }
+
+    async fn terraform_locked(
+        &self,
+        deploy: &Deploy<'_>,
+        made: &HandMade,
+        (desk, home): (&Desk<'_>, &Home),
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<Exit> {
+        let key = &made.deployment.state.key;
+        let before = ids_before(&*home.store, key).await;
+        let report = deploy.run_hand_made(made, terminal).await?;
+        let exit = Exit::of(&report, false);
+        if exit != Exit::Success {
+            terminal.note(&format!("{} stays as it was: the accounts were not all made", self.accounts.path()));
+            return Ok(exit);
+        }
+        let records = Records::new(desk, home, MintEngine::Terraform.as_str());
+        let files = (before.as_slice(), &self.accounts);
+        let checked = read_minted(&self.mint, &*home.store, key, &self.definitions, files, &records).await;
+        // The apply is done: this is no failure before anything was started.
+        let (report, notices) = checked.map_err(|failure| CliError::of(Exit::Failed, failure))?;
+        for notice in notices {
+            terminal.note(&notice);
+        }
+        self.finish(&report, &records, terminal).await
+    }
+}
