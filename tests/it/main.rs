@@ -17,6 +17,7 @@ mod credentials;
 mod deliver;
 mod discover;
 mod environment;
+mod examples;
 mod failure;
 mod graph;
 mod harness;

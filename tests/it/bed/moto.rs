@@ -144,8 +144,13 @@ impl Moto {
 
     /// A new, empty, versioned bucket of the central account, for one test alone.
     pub fn bucket(&self) -> Bucket {
+        self.bucket_of(&Keys::central())
+    }
+
+    /// The same of the account that `keys` belong to.
+    pub fn bucket_of(&self, keys: &Keys) -> Bucket {
         let name = format!("state-{}", uuid::Uuid::new_v4().simple());
-        let client = self.s3(&Keys::central());
+        let client = self.s3(keys);
         block_on(async {
             client.create_bucket().bucket(&name).send().await.unwrap();
             let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
