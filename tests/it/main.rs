@@ -11,6 +11,7 @@ mod aws_provider;
 mod aws_rollback;
 mod bad_input;
 mod bed;
+mod buildspec;
 mod cancel;
 mod chaos;
 mod credentials;
