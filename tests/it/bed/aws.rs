@@ -6,20 +6,43 @@ use std::fs;
 use super::{Fleet, tools};
 
 /// The services that the provider might ask for. One that is missing here would be looked for on the real network.
-const SERVICES: &[&str] =
-    &["ec2", "iam", "iot", "kms", "organizations", "s3", "sts", "dynamodb", "sqs", "sns", "lambda"];
+const SERVICES: &[&str] = &[
+    "codebuild",
+    "codepipeline",
+    "dynamodb",
+    "ec2",
+    "iam",
+    "iot",
+    "kms",
+    "lambda",
+    "organizations",
+    "s3",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "sts",
+];
 
 /// A provider block for moto at `endpoint`, with `more` inside it.
 pub fn aws_provider_block(endpoint: &str, more: &str) -> String {
+    provider(endpoint, &format!("region                      = var.region\n  {more}"))
+}
+
+/// The same, to be laid over a provider block that says everything but where moto is.
+pub fn aws_endpoints_override(endpoint: &str) -> String {
+    provider(endpoint, "")
+}
+
+fn provider(endpoint: &str, more: &str) -> String {
     let mut endpoints = String::new();
     for service in SERVICES {
         writeln!(endpoints, "    {service} = \"{endpoint}\"").unwrap();
     }
     format!(
-        "provider \"aws\" {{\n  region                      = var.region\n  s3_force_path_style         = true\n  \
-         skip_get_ec2_platforms      = true\n  skip_metadata_api_check     = true\n  \
-         skip_credentials_validation = true\n  skip_region_validation      = true\n  {more}\n  \
-         endpoints {{\n{endpoints}  }}\n}}\n"
+        "provider \"aws\" {{\n  s3_force_path_style         = true\n  skip_get_ec2_platforms      = true\n  \
+         skip_metadata_api_check     = true\n  skip_credentials_validation = true\n  \
+         skip_region_validation      = true\n  {more}\n  endpoints {{\n{endpoints}  }}\n}}\n"
     )
 }
 

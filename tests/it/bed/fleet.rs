@@ -186,10 +186,11 @@ impl Fleet {
 
     /// With a bucket of its own in the central account.
     pub fn s3() -> Self {
-        Self::s3_as(Keys::central())
+        Self::s3_of(Keys::central())
     }
 
-    fn s3_as(keys: Keys) -> Self {
+    /// The same in another central account: the one that `keys` belong to.
+    pub fn s3_of(keys: Keys) -> Self {
         let mut fleet = Self::empty();
         let moto = Moto::shared();
         let bucket = moto.bucket_of(&keys);
@@ -225,7 +226,7 @@ impl Fleet {
         let account = format!("{:012}", uuid::Uuid::new_v4().as_u128() % 1_000_000_000_000);
         let keys = moto.keys_of(&account);
         let organization = Organization::create(&moto, &account, &keys);
-        let mut fleet = Self::s3_as(keys);
+        let mut fleet = Self::s3_of(keys);
         let proxy = FaultProxy::before(fleet.moto());
         fleet.endpoint = Some(proxy.endpoint());
         (fleet, organization, proxy)
@@ -235,8 +236,8 @@ impl Fleet {
     pub fn empty() -> Self {
         // Short, because sockets below it may have 108 bytes of path at most.
         let dir = tempfile::Builder::new().prefix("tf").tempdir().unwrap();
-        let keys = Keys::central();
-        let fleet = Self { dir, moto: None, bucket: None, endpoint: None, keys, calls: AtomicUsize::new(0) };
+        let fleet =
+            Self { dir, moto: None, bucket: None, endpoint: None, keys: Keys::central(), calls: AtomicUsize::new(0) };
         for folder in ["repo", "home", "cache", "tmp"] {
             fs::create_dir_all(fleet.dir(folder)).unwrap();
         }
@@ -340,28 +341,31 @@ impl Fleet {
     /// A call of `tfleet VERB`, run from the repository.
     pub fn plain(&self, verb: &str) -> Tfleet {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let mut call = Tfleet::new(self.dir(&format!("runs/{number}")), [verb])
-            .current_dir(&self.repo(""))
-            .env("PATH", search_path())
-            .env("HOME", self.dir("home"))
-            .env("TFLEET_CACHE_DIR", self.dir("cache"))
-            .env("TMPDIR", self.dir("tmp"))
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("CHECKPOINT_DISABLE", "1");
+        let call = Tfleet::new(self.dir(&format!("runs/{number}")), [verb]).current_dir(&self.repo(""));
+        self.environment().into_iter().fold(call, |call, (name, value)| call.env(name, value))
+    }
+
+    /// The environment that `tfleet` gets.
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let mut all: Vec<(&str, OsString)> = vec![
+            ("PATH", search_path([])),
+            ("HOME", self.dir("home").into()),
+            ("TFLEET_CACHE_DIR", self.dir("cache").into()),
+            ("TMPDIR", self.dir("tmp").into()),
+            ("AWS_EC2_METADATA_DISABLED", "true".into()),
+            ("CHECKPOINT_DISABLE", "1".into()),
+        ];
         let terraform = tools::terraform();
         if terraform.file_name().is_none_or(|name| name != "terraform") {
-            call = call.env("TFLEET_TERRAFORM_BINARY", terraform);
+            all.push(("TFLEET_TERRAFORM_BINARY", terraform.into()));
         }
         if let Some(endpoint) = &self.endpoint {
-            call = call
-                .env("AWS_ACCESS_KEY_ID", &self.keys.id)
-                .env("AWS_SECRET_ACCESS_KEY", &self.keys.secret)
-                .env("AWS_ENDPOINT_URL", endpoint);
-            if let Some(token) = &self.keys.token {
-                call = call.env("AWS_SESSION_TOKEN", token);
-            }
+            all.push(("AWS_ACCESS_KEY_ID", (&self.keys.id).into()));
+            all.push(("AWS_SECRET_ACCESS_KEY", (&self.keys.secret).into()));
+            all.push(("AWS_ENDPOINT_URL", endpoint.into()));
+            all.extend(self.keys.token.as_ref().map(|token| ("AWS_SESSION_TOKEN", token.into())));
         }
-        call
+        all
     }
 
     /// `tfleet apply --auto-approve`.
@@ -385,10 +389,10 @@ impl Fleet {
     }
 }
 
-/// Where the chosen Terraform lies, then the machine's own PATH (for `sh`, `git`, `cat`).
-fn search_path() -> OsString {
+/// These folders, where the chosen Terraform lies, then the machine's own PATH (for `sh`, `git`, `cat`).
+pub fn search_path(first: impl IntoIterator<Item = PathBuf>) -> OsString {
     let terraform = tools::terraform();
     let folder = terraform.parent().map(Path::to_owned).unwrap_or_default();
     let machine = env::var_os("PATH").unwrap_or_default();
-    env::join_paths(std::iter::once(folder).chain(env::split_paths(&machine))).unwrap()
+    env::join_paths(first.into_iter().chain([folder]).chain(env::split_paths(&machine))).unwrap()
 }

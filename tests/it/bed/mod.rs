@@ -8,10 +8,12 @@
 //! * [`Gate`]: a step of Terraform that waits for the test.
 //! * [`TerraformWrapper`]: a `terraform` that writes down how it was called.
 //! * [`aws_fleet`]: root modules for the real AWS provider.
+//! * [`Example`]: a folder of `examples/`, copied as a reader would, in accounts of its own.
 
 mod aws;
 mod bytes;
 mod cli;
+mod examples;
 mod fleet;
 mod gate;
 mod left;
@@ -24,10 +26,11 @@ pub mod tools;
 mod wait;
 mod wrapper;
 
-pub use aws::{aws_fleet, aws_provider_block, use_mirror};
+pub use aws::{aws_endpoints_override, aws_fleet, aws_provider_block, use_mirror};
 pub use bytes::{assert_nowhere, files_below, tree};
 pub use cli::{Done, Running, Tfleet};
-pub use fleet::{DATA_ROOT, Deploy, Fleet};
+pub use examples::{Example, example_folder};
+pub use fleet::{DATA_ROOT, Deploy, Fleet, search_path};
 pub use gate::Gate;
 pub use moto::{Bucket, Keys, Moto, block_on};
 pub use organization::Organization;

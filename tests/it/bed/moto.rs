@@ -147,7 +147,7 @@ impl Moto {
         self.bucket_of(&Keys::central())
     }
 
-    /// The same of the account of these keys.
+    /// The same of the account that `keys` belong to.
     pub fn bucket_of(&self, keys: &Keys) -> Bucket {
         let name = format!("state-{}", uuid::Uuid::new_v4().simple());
         let client = self.s3(keys);

@@ -20,6 +20,11 @@ pub fn moto() -> PathBuf {
     tool("TFLEET_TEST_MOTO", "venv/bin/moto_server")
 }
 
+/// The AWS CLI.
+pub fn aws() -> PathBuf {
+    tool("TFLEET_TEST_AWS", "venv/bin/aws")
+}
+
 /// A filesystem mirror with the real AWS provider in it.
 pub fn mirror() -> PathBuf {
     tool("TFLEET_TEST_MIRROR", "mirror")

@@ -1,0 +1,276 @@
+//! `examples/deploy-tree`: what each push runs, and that it runs in order, in the right accounts, with central states.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::bed::{Done, Example};
+
+/// Every region of the example: environment, alias of the region, its management clusters.
+const REGIONS: [(&str, &str, &[&str]); 4] = [
+    ("int", "euw1", &["mc01"]),
+    ("int", "use1", &["mc01", "mc02"]),
+    ("prod", "euw1", &["mc01"]),
+    ("prod", "use1", &["mc01", "mc02"]),
+];
+
+/// The accounts of `int` as the example has them, with the region of each.
+const INT: [(&str, &str, &str); 5] = [
+    ("int-euw1-mc01", "210200000002", "eu-west-1"),
+    ("int-euw1-regional", "210200000001", "eu-west-1"),
+    ("int-use1-mc01", "210100000002", "us-east-1"),
+    ("int-use1-mc02", "210100000003", "us-east-1"),
+    ("int-use1-regional", "210100000001", "us-east-1"),
+];
+
+fn cluster(name: &str) -> String {
+    format!("{name}/terraform.tfstate")
+}
+
+fn regional(environment: &str, region: &str) -> Vec<String> {
+    vec![cluster(&format!("{environment}-{region}-regional"))]
+}
+
+fn management(environment: &str, region: &str) -> Vec<String> {
+    let of_region = REGIONS.iter().filter(|(env, alias, _)| (*env, *alias) == (environment, region));
+    of_region
+        .flat_map(|(env, alias, clusters)| clusters.iter().map(move |name| cluster(&format!("{env}-{alias}-{name}"))))
+        .collect()
+}
+
+/// The certificate of one management cluster's agent.
+fn certificate(environment: &str, region: &str, name: &str) -> Vec<String> {
+    vec![format!("iot/{environment}-{region}-{name}.tfstate")]
+}
+
+/// What the provisioner of the seed's diagram makes.
+fn pipelines() -> Vec<String> {
+    let mut keys = Vec::new();
+    for (environment, region, clusters) in REGIONS {
+        keys.push(format!("pipelines/regional-{environment}-{region}.tfstate"));
+        keys.extend(clusters.iter().map(|name| format!("pipelines/management-{environment}-{region}-{name}.tfstate")));
+    }
+    keys
+}
+
+fn keys(done: &Done) -> BTreeSet<String> {
+    let listed = done.json();
+    let keys = listed["deployments"].as_array().unwrap().iter();
+    keys.map(|deployment| deployment["state"]["key"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Issue: "`--changed-files` on the deploy tree select the provisioner for anything under `deploy/`, the regional pipeline
+/// for `deploy/<env>/<region>/…`, the management pipeline for `…/terraform/management/…`, as the seed's diagram says".
+#[test]
+fn each_push_selects_exactly_its_set() {
+    let example = Example::new("deploy-tree");
+    let everywhere = |of: fn(&str, &str) -> Vec<String>| {
+        REGIONS.iter().flat_map(|(environment, region, _)| of(environment, region)).collect::<Vec<_>>()
+    };
+    let pushes: &[(&str, Vec<Vec<String>>)] = &[
+        ("deploy/README.md", vec![pipelines()]),
+        ("deploy/int/README.md", vec![pipelines()]),
+        ("deploy/int/use1/README.md", vec![pipelines(), regional("int", "use1")]),
+        ("deploy/int/use1/terraform/regional.yaml", vec![pipelines(), regional("int", "use1")]),
+        (
+            "deploy/int/use1/terraform/management/mc01.yaml",
+            vec![pipelines(), regional("int", "use1"), management("int", "use1"), certificate("int", "use1", "mc01")],
+        ),
+        (
+            "deploy/prod/euw1/terraform/management/notes.txt",
+            vec![pipelines(), regional("prod", "euw1"), management("prod", "euw1")],
+        ),
+        (
+            "deploy/int/euw1/terraform/regional.yaml deploy/prod/use1/terraform/management/mc02.yaml",
+            vec![
+                pipelines(),
+                regional("int", "euw1"),
+                regional("prod", "use1"),
+                management("prod", "use1"),
+                certificate("prod", "use1", "mc02"),
+            ],
+        ),
+        ("terraform/config/regional-cluster/main.tf", vec![everywhere(regional)]),
+        ("terraform/config/management-cluster/variables.tf", vec![everywhere(management)]),
+        ("terraform/modules/cluster-pipeline/main.tf", vec![pipelines()]),
+        ("README.md", vec![]),
+        ("terraform/README.md", vec![]),
+    ];
+    for (files, expected) in pushes {
+        let discover = example.tfleet("discover").args(["--format", "json", "--changed-files", files]);
+        let expected: BTreeSet<String> = expected.iter().flatten().cloned().collect();
+        assert_eq!(keys(&discover.run().assert_code(0)), expected, "{files}");
+    }
+}
+
+/// Issue: "several deployments may come from one file".
+#[test]
+fn a_file_makes_a_cluster_and_its_pipeline() {
+    let example = Example::new("deploy-tree");
+    let listed = example.tfleet("discover").args(["--format", "json"]).run().assert_code(0).json();
+    let file = "deploy/int/use1/terraform/regional.yaml";
+    let of_file = listed["deployments"].as_array().unwrap().iter().filter(|deployment| deployment["file"] == file);
+    let mut found: Vec<(&str, &str)> = of_file
+        .map(|deployment| (deployment["state"]["key"].as_str().unwrap(), deployment["account_id"].as_str().unwrap()))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            ("int-use1-regional/terraform.tfstate", example.account("210100000001")),
+            ("pipelines/regional-int-use1.tfstate", example.central.as_str()),
+        ]
+    );
+}
+
+/// The line at which a run printed `words`.
+#[track_caller]
+fn line(done: &Done, words: &str) -> usize {
+    let output = done.output();
+    output.lines().position(|line| line.contains(words)).unwrap_or_else(|| panic!("no `{words}` in:\n{output}"))
+}
+
+/// Fails unless `first` had ended before `then` began.
+#[track_caller]
+fn assert_order(done: &Done, first: &str, then: &str) {
+    let (end, start) = (line(done, &format!(" {first}: succeeded")), line(done, &format!(" {then}: started")));
+    assert!(end < start, "{then} began before {first} had ended:\n{}", done.output());
+}
+
+/// The clusters of `int` are there: resources in their own accounts and regions, states in the central bucket, outputs of
+/// the regional cluster in the management cluster, and the hook has run with the credentials of the account.
+#[track_caller]
+fn assert_deployed(example: &Example) {
+    let store = example.fleet.store();
+    for (name, account, region) in INT {
+        let account = example.account(account);
+        let kind = if name.ends_with("regional") { "api-endpoint" } else { "agent" };
+        let expected = [format!("/clusters/{name}/{kind}"), format!("/clusters/{name}/bootstrapped")];
+        let mut found = example.parameters(account, region);
+        found.retain(|parameter| parameter.starts_with("/clusters/"));
+        assert_eq!(found, expected, "{name}");
+        assert_eq!(example.parameter(account, region, &expected[1]).as_deref(), Some("int"));
+        assert!(!store.resources(&cluster(name)).is_empty(), "{name}");
+    }
+    assert_eq!(example.parameters(&example.central, "us-east-1"), [""; 0], "no cluster is in the central account");
+    let regional = store.json(&cluster("int-use1-regional"));
+    let agent = example.parameter(example.account("210100000003"), "us-east-1", "/clusters/int-use1-mc02/agent");
+    let agent: Value = serde_json::from_str(&agent.unwrap()).unwrap();
+    assert_eq!(
+        agent["regional"],
+        json!({
+            "api_endpoint": "https://api.int-use1-regional.clusters.example.com",
+            "vpc_id": regional["outputs"]["vpc_id"]["value"],
+        })
+    );
+}
+
+/// The certificate of each agent is a secret of its management cluster's account, and of no other.
+#[track_caller]
+fn assert_certificates(example: &Example) {
+    for (name, account, region) in INT {
+        let target = "secretsmanager.ListSecrets";
+        let listed = example.call(example.account(account), region, target, &json!({})).unwrap();
+        let found: Vec<_> = listed["SecretList"].as_array().unwrap().iter().map(|secret| &secret["Name"]).collect();
+        match name.rsplit_once('-').unwrap().1 {
+            "regional" => assert!(found.is_empty(), "{name}: {found:?}"),
+            cluster => assert_eq!(found, [&json!(format!("maestro/{cluster}/agent-certificate"))], "{name}"),
+        }
+    }
+}
+
+/// Issue: "management waits for regional, destroy reversed", "state of clusters in the central bucket under
+/// `<account-name>/terraform.tfstate`".
+#[test]
+fn an_environment_is_deployed_and_destroyed() {
+    let example = Example::new("deploy-tree");
+    let done = example.apply().args(["--environment", "int"]).run().assert_code(0);
+    assert_order(&done, "int-use1-regional", "int-use1-mc01");
+    assert_order(&done, "int-use1-regional", "int-use1-mc02");
+    assert_order(&done, "int-euw1-regional", "int-euw1-mc01");
+    assert_deployed(&example);
+    assert_certificates(&example);
+    let others = pipelines().into_iter().filter(|key| key.contains("-int-"));
+    let certificates = [("euw1", "mc01"), ("use1", "mc01"), ("use1", "mc02")];
+    let certificates = certificates.into_iter().flat_map(|(region, name)| certificate("int", region, name));
+    let mut expected: Vec<String> =
+        INT.iter().map(|(name, ..)| cluster(name)).chain(others).chain(certificates).collect();
+    expected.sort();
+    assert_eq!(example.fleet.store().states(), expected);
+    let answer = example.call(&example.central, "us-east-1", "CodePipeline_20150709.ListPipelines", &json!({}));
+    assert_eq!(
+        answer.unwrap()["pipelines"].as_array().unwrap().len(),
+        5,
+        "one for each cluster, in the central account"
+    );
+
+    let again = example.apply().args(["--environment", "int"]).summary().run().assert_code(0).summary();
+    let entries = again["successful"].as_array().unwrap();
+    assert!(entries.iter().all(|entry| entry["outcome"] == "no_changes"), "{again:#}");
+
+    let done = example.destroy().args(["--environment", "int"]).run().assert_code(0);
+    assert_order(&done, "int-use1-mc01", "int-use1-regional");
+    assert_order(&done, "int-use1-mc02", "int-use1-regional");
+    for (name, account, region) in INT {
+        let left = example.parameters(example.account(account), region);
+        assert_eq!(left, [format!("/clusters/{name}/bootstrapped")], "what the hook made is not Terraform's");
+    }
+}
+
+/// Issue: "a cluster failing does not stop another region".
+#[test]
+fn a_cluster_that_fails_stops_only_what_needs_it() {
+    let example = Example::new("deploy-tree");
+    let file = "deploy/int/use1/terraform/regional.yaml";
+    let broken = example.fleet.read(file).replace("10.10.0.0/16", "10.10.0.0/99");
+    example.fleet.write(file, &broken);
+    let select = ["--account", "int-use1-regional", "--account", "int-use1-mc01", "--account", "int-use1-mc02"];
+    let other = ["--account", "int-euw1-regional", "--account", "int-euw1-mc01"];
+    let done = example.apply().args(select).args(other).summary().run().assert_code(1);
+    let outcome = |name: &str| done.entry(&cluster(name))["outcome"].clone();
+    assert_eq!(outcome("int-use1-regional"), "failed");
+    for name in ["int-use1-mc01", "int-use1-mc02"] {
+        assert_eq!(outcome(name), "skipped");
+        let error = done.entry(&cluster(name))["error"].to_string();
+        assert!(error.contains("int-use1-regional"), "{error}");
+    }
+    for name in ["int-euw1-regional", "int-euw1-mc01"] {
+        assert_eq!(outcome(name), "succeeded");
+    }
+    assert_eq!(
+        example.fleet.store().states(),
+        ["int-euw1-mc01/terraform.tfstate", "int-euw1-regional/terraform.tfstate", "iot/int-euw1-mc01.tfstate"],
+        "nothing of the region that failed"
+    );
+}
+
+/// Issue: "make targets see child credentials and the central state key".
+#[test]
+fn the_makefile_deploys_and_destroys_the_same() {
+    let example = Example::new("deploy-tree");
+    let config = example.fleet.repo("tfleet.make.yaml");
+    let config = ["--config", config.to_str().unwrap(), "--environment", "int"];
+    let done = example.apply().args(config).run().assert_code(0);
+    assert_order(&done, "int-use1-regional", "int-use1-mc01");
+    assert_deployed(&example);
+    assert_eq!(example.fleet.store().states(), INT.map(|(name, ..)| cluster(name)));
+
+    let planned = example.tfleet("plan").args(config).args(["--detailed-exitcode"]).run();
+    planned.assert_code(0);
+
+    let done = example.destroy().args(config).run().assert_code(0);
+    assert_order(&done, "int-use1-mc02", "int-use1-regional");
+    for (name, ..) in INT {
+        assert_eq!(example.fleet.store().resources(&cluster(name)), [""; 0], "{name}");
+    }
+}
+
+/// Issue: "`TF_STATE_BUCKET` missing here is an error."
+#[test]
+fn make_without_a_state_bucket_does_not_start() {
+    let example = Example::new("deploy-tree");
+    let config = example.fleet.repo("tfleet.make.yaml");
+    let call = example.apply().arg("--config").arg(config).env_remove("TF_STATE_BUCKET");
+    call.run().assert_code(3).assert_says(&["TF_STATE_BUCKET"]);
+    assert_eq!(example.fleet.bucket().list(""), [""; 0]);
+}
