@@ -38,7 +38,7 @@ pub(super) struct Draft {
 
 /// What one file holds: a draft for each rule that takes it.
 #[derive(Default)]
-pub(super) struct Drafts {
+pub(super) struct Reading {
     pub drafts: Vec<Draft>,
     pub problems: Vec<Problem>,
     pub notices: Vec<String>,
@@ -55,7 +55,7 @@ pub(super) struct Context<'a> {
 /// The rules whose paths match a file, each with what the words of its path stand for.
 pub(super) type Takers<'a> = Vec<(&'a Arc<Rule>, BTreeMap<String, String>)>;
 
-impl Drafts {
+impl Reading {
     /// Reads `file`, which is relative to the working directory.
     pub(super) fn read(
         context: Context<'_>,
@@ -181,10 +181,10 @@ impl Drafts {
 
 /// The rules that read a file: every one of `tfleet.yaml` that takes it, else the first built-in one.
 fn chosen<'t>(takers: &'t Takers<'_>, document: Document<'_>) -> Vec<(&'t Arc<Rule>, &'t BTreeMap<String, String>)> {
-    let takes = |rule: &Rule| {
+    let fits = |rule: &Rule| {
         rule.when.iter().all(|(name, value)| document.literal(name).is_some_and(|literal| literal == *value))
     };
-    let taking = takers.iter().filter(|(rule, _)| takes(rule)).map(|(rule, captures)| (*rule, captures));
+    let taking = takers.iter().filter(|(rule, _)| fits(rule)).map(|(rule, captures)| (*rule, captures));
     let (listed, built_in): (Vec<_>, Vec<_>) = taking.partition(|(rule, _)| rule.listed);
     if listed.is_empty() { built_in.into_iter().take(1).collect() } else { listed }
 }

@@ -46,7 +46,7 @@ impl Fields {
         reader.account_unclear = !reader.problems.is_empty();
         reader.tags = reader.tags();
         // The account comes first: accounts.yaml is asked by its id. The id itself may come from there by name.
-        reader.name = reader.quietly(Field::AccountName);
+        reader.name = reader.name_to_ask_by();
         let own_account = reader.own_account();
         let account = if places.rule.account_of.is_some() { Some(None) } else { reader.account().map(Some) };
         let role_arn = reader.role_arn();
@@ -160,18 +160,18 @@ impl<'a> Reader<'a> {
             .ok()
     }
 
-    /// The first value of a field, without a word about what is wrong with others; what only fills gaps does not count.
-    fn quietly(&mut self, field: Field) -> Option<String> {
+    /// The name by which the account may be looked up, without a word about what is wrong elsewhere; what only fills gaps
+    /// does not count.
+    fn name_to_ask_by(&mut self) -> Option<String> {
         let problems = self.problems.len();
-        let value = match self.places.rule.templates.get(field.as_str()).filter(|_| field == Field::AccountName) {
-            Some(template) => template.render(&|_| None).ok(),
-            None => {
-                let values = self.values(field);
-                values.into_iter().find(|found| !found.origin.only_fills()).map(|found| found.value)
-            }
+        let name = if self.places.rule.templates.contains_key(Field::AccountName.as_str()) {
+            self.by_template(Field::AccountName.as_str())
+        } else {
+            let values = self.values(Field::AccountName);
+            values.into_iter().find(|found| !found.origin.only_fills()).map(|found| found.value)
         };
         self.problems.truncate(problems);
-        value
+        name
     }
 
     /// All values that a field has, the strongest first. What is no literal is a problem where the field needs one.

@@ -52,7 +52,7 @@ pub use services::ServiceTable;
 use crate::hcl::RootModule;
 use crate::model::{BackendKey, Deployment, KeyError, KeyTemplate, RuleSpec, SourceKind, StateAddress, TemplateError};
 use accounts::Accounts;
-use draft::{Context, Draft, Drafts, Takers};
+use draft::{Context, Draft, Reading, Takers};
 use minted::Minted;
 use references::Tree;
 use roots::Fixed;
@@ -194,8 +194,8 @@ impl Inputs {
         self.layout.matching(file).collect()
     }
 
-    fn read(&self, file: &Utf8Path, takers: &Takers<'_>, tree: &mut Tree<'_>) -> Drafts {
-        Drafts::read(self.context(), takers, &self.options.working_dir, file, tree)
+    fn read(&self, file: &Utf8Path, takers: &Takers<'_>, tree: &mut Tree<'_>) -> Reading {
+        Reading::read(self.context(), takers, &self.options.working_dir, file, tree)
     }
 
     /// The number of a rule, for an order among the deployments of one file.

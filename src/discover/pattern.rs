@@ -190,7 +190,7 @@ fn matches<'p, 'v>(
                 fits
             }),
         },
-        Piece::One => ends(1).last().is_some_and(|end| matches(others, &path[end..], value, found)),
+        Piece::One => ends(1).next_back().is_some_and(|end| matches(others, &path[end..], value, found)),
         Piece::Star => ends(1).chain([0]).any(|end| matches(others, &path[end..], value, found)),
         Piece::Folders => {
             let folders = path.match_indices('/').map(|(at, _)| at + 1);

@@ -159,8 +159,9 @@ pub(super) fn tie(
     let mut tied: Vec<Option<Tied>> = Vec::with_capacity(deployments.len());
     for (at, extra) in extras.iter().enumerate() {
         let before = problems.len();
-        let ties = rules.get(extra.rule.name.as_str());
-        let result = ties.map(|ties| ties.one(at, extra, &deployments, restricted, &mut problems)).unwrap_or_default();
+        let of_rule = rules.get(extra.rule.name.as_str());
+        let one = of_rule.map(|rule| rule.one(at, extra, &deployments, restricted, &mut problems));
+        let result = one.unwrap_or_default();
         tied.push((problems.len() == before).then_some(result));
     }
     drop(rules);

@@ -6,7 +6,7 @@ use std::fmt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::changes::Changes;
-use super::draft::{Draft, Drafts};
+use super::draft::{Draft, Reading};
 use super::problem::Problem;
 use super::roots::{Fixed, folder_of, read, root_of};
 use super::touched::Touched;
@@ -278,7 +278,7 @@ fn last_known(
 ) -> Vec<Result<Deployment, String>> {
     let inputs = &discovery.inputs;
     let Some(content) = content else { return vec![Err("git has no earlier content of it".to_owned())] };
-    let drafts = Drafts::parse(inputs.context(), &inputs.takers(file), file, content.clone(), None);
+    let drafts = Reading::parse(inputs.context(), &inputs.takers(file), file, content.clone(), None);
     if let Some(problem) = drafts.problems.first() {
         return vec![Err(format!("{}: {}", problem.path, problem.message))];
     }

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
-use super::draft::{Draft, Drafts};
+use super::draft::{Draft, Reading};
 use super::git::tracked_but_ignored;
 use super::problem::Problem;
 use super::references::Tree;
@@ -22,7 +22,7 @@ pub(super) struct Walked {
 }
 
 impl Walked {
-    fn add(&mut self, mut read: Drafts) {
+    fn add(&mut self, mut read: Reading) {
         self.drafts.append(&mut read.drafts);
         self.problems.append(&mut read.problems);
         self.notices.append(&mut read.notices);

@@ -312,3 +312,92 @@ fn services_and_the_key_template_are_settings() {
     );
     assert_eq!(keys(&fleet.discover().run().assert_code(0)), ["wkld-dev/p/terraform.tfstate"]);
 }
+
+/// A deploy tree: two environments, two regions, management clusters; with the rules of the pipelines if `pipelines`.
+fn deploy_tree(pipelines: bool) -> Fleet {
+    let fleet = Fleet::local();
+    for module in ["regional-cluster", "management-cluster", "pipeline-regional-cluster", "pipeline-management-cluster"]
+    {
+        fleet.write(&format!("terraform/config/{module}/main.tf"), "terraform {\n  backend \"s3\" {}\n}\n");
+    }
+    for (id, path) in [
+        ('1', "prd/use1/terraform/regional"),
+        ('2', "prd/use1/terraform/management/mc01"),
+        ('3', "prd/euw1/terraform/regional"),
+        ('4', "stg/use1/terraform/regional"),
+        ('5', "stg/use1/terraform/management/mc01"),
+    ] {
+        let id = format!("0{}", id.to_string().repeat(11));
+        let name = path.replace("terraform/", "").replace("management/", "").replace('/', "-");
+        let text = format!("account_id: {id}\nalias: {name}\nregion: us-east-1\nterraform_vars: {{nodes: 2}}\n");
+        fleet.write(&format!("deploy/{path}.yaml"), &text);
+    }
+    if pipelines {
+        fleet.settings(
+            "rules:\n  - {name: regional-cluster}\n  - {name: management-cluster}\n  - name: regional-pipeline\n    \
+             fields: {account_id: '999999999999', account_name: central}\n  - name: management-pipeline\n    \
+             fields: {account_id: '999999999999', account_name: central}",
+        );
+    }
+    fleet
+}
+
+/// Issue: the layouts of the deploy tree are known without settings; leading zeros of ids stay.
+#[test]
+fn a_deploy_tree_is_found_without_settings() {
+    let fleet = deploy_tree(false);
+    let found = listed(&fleet.discover().run().assert_code(0));
+    let management = found.iter().find(|d| d["name"] == "prd-use1-mc01").unwrap();
+    assert_eq!(management["account_id"], "022222222222");
+    assert_eq!(management["source"], "deploy");
+    assert_eq!(management["root_module"], "terraform/config/management-cluster");
+    assert_eq!(management["depends_on"], serde_json::json!(["prd-use1-regional"]));
+    assert_eq!(management["recipe"]["rule"], "management-cluster");
+    assert!(management.get("variables").is_none(), "variables may hold secrets");
+    assert_eq!(found.len(), 5);
+    fleet.discover().args(["--source", "deploy", "--environment", "stg"]).run().assert_code(0);
+    fleet.discover().args(["--source", "tfvars", "--environment", "stg"]).run().assert_code(3);
+}
+
+/// Issue: "select the provisioner for anything under `deploy/`, the regional pipeline for `deploy/<env>/<region>/…`, the
+/// management pipeline for `…/terraform/management/…`".
+#[test]
+fn a_push_to_the_deploy_tree_selects_exactly_its_set() {
+    let fleet = deploy_tree(true);
+    fleet.write(".gitignore", "/.tfleet/\n");
+    let base = fleet.commit("all");
+    let provisioner = [
+        "pipelines/management-prd-use1-mc01.tfstate",
+        "pipelines/management-stg-use1-mc01.tfstate",
+        "pipelines/regional-prd-euw1.tfstate",
+        "pipelines/regional-prd-use1.tfstate",
+        "pipelines/regional-stg-use1.tfstate",
+    ];
+    for (path, clusters) in [
+        ("deploy/README.txt", vec![]),
+        ("deploy/prd/use1/notes.txt", vec!["prd-use1-regional"]),
+        ("deploy/stg/use1/terraform/management/notes.txt", vec!["stg-use1-mc01", "stg-use1-regional"]),
+        ("deploy/prd/euw1/terraform/regional.yaml", vec!["prd-euw1-regional"]),
+    ] {
+        let old = fs::read_to_string(fleet.repo(path)).unwrap_or_default();
+        fleet.write(path, &format!("{old}# a push\n"));
+        let clusters = clusters.iter().map(|name| format!("{name}/terraform.tfstate"));
+        let expected: Vec<String> = provisioner.iter().map(|&key| key.to_owned()).chain(clusters).collect();
+        assert_eq!(keys(&fleet.discover().args(["--changed-files", path]).run().assert_code(0)), expected, "{path}");
+        assert_eq!(keys(&fleet.discover().args(["--changed-since", &base]).run().assert_code(0)), expected, "{path}");
+        fleet.git(&["checkout", "--quiet", "--force", &base]);
+        fleet.git(&["clean", "--quiet", "--force", "-d"]);
+    }
+}
+
+/// DESIGN 4: mistakes name file, line, and what to do; those of settings come before anything else.
+#[test]
+fn mistakes_in_yaml_and_in_rules_are_shown_with_their_place() {
+    let fleet = deploy_tree(false);
+    let path = "deploy/prd/use1/terraform/regional.yaml";
+    fleet.write(path, "account_id: \"011111111111\"\nalias: a\nregion: us-east-1\nregion: us-east-2\n");
+    fleet.discover().run().assert_code(3).assert_says(&[&format!("{path}:4:1"), "`region` is set twice", "line 3"]);
+    fleet.settings("rules:\n  - name: clusters\n    path: clusters/{name}.yaml\n    depends_on: [{rule: networks}]");
+    let done = fleet.plan().run().assert_code(3);
+    done.assert_says(&["tfleet.yaml: rules[0] (clusters): `depends_on[0]` names the unknown rule `networks`"]);
+}
