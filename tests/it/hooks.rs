@@ -64,7 +64,7 @@ fn hooks_run_around_plan_and_apply_with_the_deployments_surroundings() {
     assert_eq!(ledger(&fleet), ALL[..4].iter().map(|moment| around(moment, "apply")).collect::<Vec<_>>());
     fleet.plan().run().assert_code(0);
     assert_eq!(ledger(&fleet), [around("before_plan", "plan"), around("after_plan", "plan")]);
-    fleet.apply().run().assert_code(0).assert_says(&["1 unchanged"]);
+    fleet.apply().run().assert_code(0).assert_says(&["1 without changes"]);
     assert_eq!(moments(&fleet), ALL[..4], "a hook may have failed the last time: it runs after every apply");
     fleet.destroy().run().assert_code(0);
     assert!(ledger(&fleet).is_empty(), "a destroy has none but those after a failure");
@@ -163,7 +163,11 @@ fn a_program_that_is_not_copied_is_told_before_anything_runs() {
 #[test]
 fn what_a_hook_prints_is_recorded_and_redacted() {
     let fleet = Fleet::local();
-    script(&fleet, "hooks/say", "echo made arn:aws:iam::111111111111:role/secret-role; echo password=hunter2hunter2");
+    script(
+        &fleet,
+        "hooks/say",
+        "echo made arn:aws:iam::111111111111:role/secret-role; printf '\\033[1mkey\\033[0m AKIAIOSFODNN7EXAMPLE\\n'",
+    );
     fleet.settings(
         "rules:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      after_apply: [{command: [./hooks/say]}]",
     );
@@ -173,7 +177,7 @@ fn what_a_hook_prints_is_recorded_and_redacted() {
     let log = files_below(&out).into_iter().find(|path| path.ends_with("apply.log")).unwrap();
     let log = fs::read_to_string(log).unwrap();
     assert!(log.contains("tfleet: the after_apply hook `./hooks/say`") && log.contains("made arn:aws:iam::"), "{log}");
-    assert!(!log.contains("secret-role") && !log.contains("hunter2hunter2"), "{log}");
+    assert!(!log.contains("secret-role") && !log.contains("AKIAIOSFODNN7EXAMPLE") && !log.contains('\u{1b}'), "{log}");
 }
 
 /// A hook gets its interrupt, and the run ends in order.
@@ -220,5 +224,5 @@ fn a_plan_that_deletes_what_is_kept_is_refused() {
     fleet.deploy(&deploy.clone().buckets(&["one", "two", "three"]));
     fleet.apply().run().assert_code(0);
     assert_eq!(fleet.store().resources(&deploy.key()).len(), 3);
-    fleet.apply().run().assert_code(0).assert_says(&["1 unchanged"]);
+    fleet.apply().run().assert_code(0).assert_says(&["1 without changes"]);
 }
