@@ -9,6 +9,7 @@ use super::output::Recorder;
 use super::{Ended, Saga};
 use crate::event::Failure;
 use crate::execute::{Environment, Exit, Interrupted, Output, ProcessError, Spec, Stop, make, run};
+use crate::text;
 
 /// How many of the last lines tell why a program failed.
 const LAST_LINES: usize = 10;
@@ -93,6 +94,8 @@ struct Lines<'a> {
 
 impl Output for Lines<'_> {
     fn line(&mut self, line: &str) {
+        // A Terraform that nobody has told otherwise colours what it prints, and a secret would be cut up by that.
+        let line = &*text::line(line);
         if let Some(recorder) = &mut self.recorder {
             recorder.line(line);
         }

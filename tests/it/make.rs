@@ -1,0 +1,188 @@
+//! Deployments that make runs.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::bed::{Deploy, Done, Fleet};
+
+/// What each target begins with: it writes down what it was told.
+const MAKEFILE: &str = r#"
+AWS ?= AWSCLI
+INIT = terraform init -input=false -backend-config=bucket=$(TF_STATE_BUCKET) -backend-config=key=$(TF_STATE_KEY) \
+  -backend-config=region=$(TF_STATE_REGION)
+IN = cd $(TFLEET_ROOT_MODULE) && $(INIT) >/dev/null &&
+
+up:
+	@echo "$@ $(TARGET_ACCOUNT_ID) $(TARGET_REGION) $(TARGET_ALIAS) $(ENVIRONMENT) $(TF_STATE_KEY)" >> LEDGER
+	$(IN) terraform apply -input=false -auto-approve -var-file=$(TF_VAR_FILE)
+
+down:
+	$(IN) terraform destroy -input=false -auto-approve -var-file=$(TF_VAR_FILE)
+
+look:
+	$(IN) terraform plan -input=false -var-file=$(TF_VAR_FILE)
+
+who:
+	AWS sts get-caller-identity --query Account --output text >> LEDGER
+	$(IN) terraform apply -input=false -auto-approve -var-file=$(TF_VAR_FILE)
+
+elsewhere:
+	@echo done
+
+include more.mk
+"#;
+
+/// A fleet whose tfvars files are made: `targets` in YAML, and more targets in HCL.
+fn made(targets: &str, more: &str) -> Fleet {
+    let fleet = Fleet::s3();
+    lay_out(&fleet, targets, more);
+    fleet
+}
+
+fn lay_out(fleet: &Fleet, targets: &str, more: &str) {
+    let aws = std::env::var("TFLEET_TEST_AWS").unwrap_or_else(|_| "aws".to_owned());
+    let makefile = MAKEFILE
+        .replace("LEDGER", &fleet.dir("ledger").display().to_string())
+        .replace("AWS ?= AWSCLI\n", "")
+        .replace("AWS sts", &format!("{aws} sts"));
+    fleet.write("Makefile", &makefile).write("more.mk", more);
+    fleet.root("terraform {\n  backend \"s3\" {}\n}\n");
+    fleet.settings(&format!("rules:\n  - name: tfvars\n    make: {{{targets}}}"));
+}
+
+fn ledger(fleet: &Fleet) -> String {
+    fs::read_to_string(fleet.dir("ledger")).unwrap_or_default()
+}
+
+fn outcome(done: &Done, deploy: &Deploy) -> String {
+    done.entry(&deploy.key())["outcome"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn targets_plan_apply_and_destroy_in_the_central_state() {
+    let fleet = made("apply: up, destroy: down, plan: look", "");
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    let done = fleet.plan().summary().run().assert_code(0);
+    assert_eq!(done.entry(&deploy.key())["changes"]["add"], 1);
+    assert!(fleet.store().states().is_empty());
+
+    // What the caller's make says is not for this one: with `n` nothing would be run.
+    let done = fleet.apply().env("MAKEFLAGS", "n").env("ENVIRONMENT", "of-the-caller").summary().run().assert_code(0);
+    let entry = done.entry(&deploy.key());
+    assert_eq!(
+        (entry["outcome"].as_str(), entry["changes"]["add"].as_u64()),
+        (Some("succeeded"), Some(1)),
+        "{entry:#}"
+    );
+    assert_eq!(ledger(&fleet), format!("up 111111111111 us-east-1 wkld-dev development {}\n", deploy.key()));
+    assert_eq!(fleet.store().states(), [deploy.key()]);
+    let audit = fleet.store().json(entry["audit_key"].as_str().unwrap());
+    assert!(audit["output"].as_str().unwrap().contains("Apply complete!"), "{audit:#}");
+    assert!(fleet.store().list("snapshots/").is_empty(), "there is nothing to go back to by a snapshot");
+
+    let done = fleet.apply().summary().run().assert_code(0);
+    assert_eq!(outcome(&done, &deploy), "no_changes");
+    let done = fleet.plan().summary().run().assert_code(0);
+    assert_eq!(outcome(&done, &deploy), "no_changes");
+
+    let done = fleet.destroy().summary().run().assert_code(0);
+    assert_eq!(done.entry(&deploy.key())["changes"]["destroy"], 1);
+    assert!(fleet.store().resources(&deploy.key()).is_empty());
+    assert!(fleet.store().list("backups/").len() >= 2, "each change of a state has its backup");
+    assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+}
+
+/// Issue: "make targets see child credentials and the central state key".
+#[test]
+fn a_target_works_in_the_child_account() {
+    let fleet = made("apply: who", "");
+    fleet.deploy(&Deploy::new("a"));
+    fleet.apply().run().assert_code(0);
+    assert_eq!(ledger(&fleet).trim(), "111111111111");
+}
+
+#[test]
+fn a_target_that_fails_is_told_by_the_states_and_left() {
+    let fleet = made("apply: up", "");
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    fleet.apply().run().assert_code(0);
+    fleet.deploy(&deploy.clone().buckets(&["a-data", "more"]));
+    fleet.root(
+        "resource \"terraform_data\" \"bad\" {\n  depends_on = [terraform_data.bucket]\n  provisioner \"local-exec\" {\n    \
+         command = \"exit 3\"\n  }\n}\n",
+    );
+    let done = fleet.apply().summary().run().assert_code(1);
+    let done = done.assert_says(&["make up failed with exit code 2", "not rolled back: make ran it"]);
+    let entry = done.entry(&deploy.key());
+    assert_eq!(entry["outcome"], "failed");
+    let touched = entry["touched"].to_string();
+    assert!(touched.contains("terraform_data.bucket[\\\"more\\\"]") && touched.contains("created"), "{entry:#}");
+    assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+}
+
+#[test]
+fn a_target_that_leaves_no_state_is_no_success() {
+    let fleet = made("apply: elsewhere", "");
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    let done = fleet.apply().summary().run().assert_code(1);
+    let done = done.assert_says(&["make elsewhere ended well, and there is no state at"]);
+    assert_eq!(outcome(&done, &deploy), "failed");
+}
+
+/// One interrupt reaches make and the Terraform that it waits for: the state is saved, and no lock is left.
+#[test]
+fn an_interrupt_reaches_the_terraform_that_make_started() {
+    let fleet = Fleet::s3();
+    let gate = fleet.gate("gate");
+    lay_out(&fleet, "apply: up", "");
+    fleet.root(&gate.resource("step", "depends_on = [terraform_data.bucket]"));
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    let run = fleet.apply().summary().spawn();
+    let held = gate.reached();
+    run.signal(Signal::INT);
+    let done = run.wait().assert_code(130);
+    drop(held);
+    assert_eq!(outcome(&done, &deploy), "cancelled");
+    assert!(fleet.store().resources(&deploy.key()).contains(&"terraform_data.bucket[\"a-data\"]".to_owned()));
+    assert!(fleet.store().get(&format!("{}.tflock", deploy.key())).is_none());
+    assert!(fleet.locks().is_empty());
+}
+
+#[test]
+fn what_make_cannot_do_is_told_before_anything_runs() {
+    let fleet = made("apply: up", "");
+    fleet.deploy(&Deploy::new("a"));
+    fleet
+        .plan()
+        .run()
+        .assert_code(3)
+        .assert_says(&["the rule `tfvars` has no target for plan", "make: {plan: TARGET}"]);
+    fleet.destroy().run().assert_code(3).assert_says(&["the rule `tfvars` has no target for destroy"]);
+    fs::remove_file(fleet.repo("Makefile")).unwrap();
+    fleet.apply().run().assert_code(3).assert_says(&["there is no Makefile"]);
+
+    let fleet = Fleet::local();
+    lay_out(&fleet, "apply: up", "");
+    fleet.deploy(&Deploy::new("a"));
+    fleet.apply().run().assert_code(3).assert_says(&["no S3 bucket for its state", "set TF_STATE_BUCKET"]);
+    let fleet = made("apply: \"--file=/etc/passwd\"", "");
+    fleet.deploy(&Deploy::new("a"));
+    fleet.apply().run().assert_code(3).assert_says(&["is no target of make"]);
+}
+
+#[test]
+fn without_a_target_that_plans_a_yes_is_asked_for_all_the_same() {
+    let fleet = made("apply: up", "");
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    let done = fleet.tfleet("apply").on_terminal().spawn().answer("no\n").wait().assert_code(130);
+    done.assert_says(&["not planned"]);
+    assert!(fleet.store().states().is_empty() && fleet.workspaces().is_empty());
+    fleet.tfleet("apply").on_terminal().spawn().answer("yes\n").wait().assert_code(0);
+    assert_eq!(fleet.store().states(), [deploy.key()]);
+}
