@@ -16,6 +16,7 @@ use crate::event::{ChangeCounts, Failure, Outcome, ResourceFate};
 use crate::execute::{ApplyRecord, Exit, Spec, plan_counts};
 use crate::journal::Fact;
 use crate::model::{Action, Make};
+use crate::text;
 use crate::tfstate::{StateFile, touched};
 use crate::workspace::{BackendPlan, Overrides, guard, plan_backend};
 
@@ -191,6 +192,8 @@ struct Said {
 
 impl Said {
     fn take(&mut self, line: &str) {
+        // Terraform prints colours wherever nobody tells it not to.
+        let line = text::line(line);
         let line = line.trim();
         if let Some(counts) = plan_counts(line) {
             self.plans += 1;
@@ -247,6 +250,8 @@ mod tests {
             (said.has_changes(), said.counts.add)
         };
         assert_eq!(said(&["No changes. Your infrastructure matches the configuration."]), (false, 0));
+        assert_eq!(said(&["\x1b[0m\x1b[1m\x1b[32mNo changes.\x1b[0m\x1b[1m Your infrastructure"]), (false, 0));
+        assert_eq!(said(&["\x1b[1mPlan:\x1b[0m 2 to add, 0 to change, 0 to destroy."]), (true, 2));
         assert_eq!(said(&["Plan: 2 to add, 0 to change, 0 to destroy."]), (true, 2));
         assert_eq!(said(&["No changes. x", "Plan: 1 to add, 0 to change, 0 to destroy."]), (true, 1));
         assert_eq!(said(&["checked"]), (true, 0));

@@ -41,9 +41,13 @@ impl Saga<'_> {
         }
     }
 
-    /// What the deployment's file says beside other things, and its inputs, become a variable file that comes last.
+    /// What the deployment's file says beside other things, and its inputs, become a variable file that comes last. What
+    /// only the module of another deployment of the file declares is left out.
     fn write_variables(&mut self) -> Result<(), Ended> {
+        let root = Arc::clone(self.root()?);
+        let declared = &root.module.dirs[0].variables;
         let mut variables = self.deployment.variables.clone();
+        variables.retain(|name, _| declared.contains(name));
         variables.extend(self.inputs.clone());
         let Some(workspace) = self.workspace.as_mut().filter(|_| !variables.is_empty()) else { return Ok(()) };
         let written = workspace.add_variables(&variables);

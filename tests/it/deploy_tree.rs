@@ -1,6 +1,7 @@
 //! `examples/deploy-tree`: what each push runs, and that it runs in order, in the right accounts, with central states.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use serde_json::{Value, json};
 
@@ -137,81 +138,75 @@ fn assert_order(done: &Done, first: &str, then: &str) {
     assert!(end < start, "{then} began before {first} had ended:\n{}", done.output());
 }
 
-/// The clusters of `int` are there: resources in their own accounts and regions, states in the central bucket, outputs of
-/// the regional cluster in the management cluster, and the hook has run with the credentials of the account.
+/// The clusters are there: resources in their own accounts and regions, states in the central bucket, outputs of the
+/// regional cluster in the management clusters, and the hook has run with the credentials of each account.
 #[track_caller]
-fn assert_deployed(example: &Example) {
+fn assert_deployed(example: &Example, clusters: &[(&str, &str, &str)]) {
     let store = example.fleet.store();
-    for (name, account, region) in INT {
-        let account = example.account(account);
-        let kind = if name.ends_with("regional") { "api-endpoint" } else { "agent" };
-        let expected = [format!("/clusters/{name}/{kind}"), format!("/clusters/{name}/bootstrapped")];
-        let mut found = example.parameters(account, region);
-        found.retain(|parameter| parameter.starts_with("/clusters/"));
-        assert_eq!(found, expected, "{name}");
+    for (name, account, region) in clusters {
+        let (account, (of_region, which)) = (example.account(account), name.rsplit_once('-').unwrap());
+        let own = if which == "regional" { "api-endpoint" } else { "agent" };
+        let expected = [format!("/clusters/{name}/{own}"), format!("/clusters/{name}/bootstrapped")];
+        assert_eq!(example.parameters(account, region), expected, "{name}");
         assert_eq!(example.parameter(account, region, &expected[1]).as_deref(), Some("int"));
         assert!(!store.resources(&cluster(name)).is_empty(), "{name}");
+        if which != "regional" {
+            let regional = store.json(&cluster(&format!("{of_region}-regional")));
+            let agent = example.parameter(account, region, &expected[0]).unwrap();
+            let agent: Value = serde_json::from_str(&agent).unwrap();
+            let endpoint = format!("https://api.{of_region}-regional.clusters.example.com");
+            let vpc = &regional["outputs"]["vpc_id"]["value"];
+            assert_eq!(agent["regional"], json!({"api_endpoint": endpoint, "vpc_id": vpc}), "{name}");
+        }
     }
     assert_eq!(example.parameters(&example.central, "us-east-1"), [""; 0], "no cluster is in the central account");
-    let regional = store.json(&cluster("int-use1-regional"));
-    let agent = example.parameter(example.account("210100000003"), "us-east-1", "/clusters/int-use1-mc02/agent");
-    let agent: Value = serde_json::from_str(&agent.unwrap()).unwrap();
-    assert_eq!(
-        agent["regional"],
-        json!({
-            "api_endpoint": "https://api.int-use1-regional.clusters.example.com",
-            "vpc_id": regional["outputs"]["vpc_id"]["value"],
-        })
-    );
 }
 
 /// The certificate of each agent is a secret of its management cluster's account, and of no other.
 #[track_caller]
-fn assert_certificates(example: &Example) {
-    for (name, account, region) in INT {
-        let target = "secretsmanager.ListSecrets";
-        let listed = example.call(example.account(account), region, target, &json!({})).unwrap();
-        let found: Vec<_> = listed["SecretList"].as_array().unwrap().iter().map(|secret| &secret["Name"]).collect();
+fn assert_certificates(example: &Example, clusters: &[(&str, &str, &str)]) {
+    for (name, account, region) in clusters {
+        let secrets = example.fleet.moto().secrets(example.account(account), region, "");
         match name.rsplit_once('-').unwrap().1 {
-            "regional" => assert!(found.is_empty(), "{name}: {found:?}"),
-            cluster => assert_eq!(found, [&json!(format!("maestro/{cluster}/agent-certificate"))], "{name}"),
+            "regional" => assert!(secrets.is_empty(), "{name}"),
+            cluster => assert!(secrets.keys().eq([&format!("maestro/{cluster}/agent-certificate")]), "{name}"),
         }
     }
 }
 
 /// Issue: "management waits for regional, destroy reversed", "state of clusters in the central bucket under
-/// `<account-name>/terraform.tfstate`".
+/// `<account-name>/terraform.tfstate`". One region, with everything that its files make.
 #[test]
-fn an_environment_is_deployed_and_destroyed() {
+fn a_region_is_deployed_and_destroyed() {
     let example = Example::new("deploy-tree");
-    let done = example.apply().args(["--environment", "int"]).run().assert_code(0);
-    assert_order(&done, "int-use1-regional", "int-use1-mc01");
-    assert_order(&done, "int-use1-regional", "int-use1-mc02");
+    for other in ["deploy/prod", "deploy/int/use1"] {
+        fs::remove_dir_all(example.fleet.repo(other)).unwrap();
+    }
+    let clusters = &INT[..2];
+    let done = example.apply().run().assert_code(0);
     assert_order(&done, "int-euw1-regional", "int-euw1-mc01");
-    assert_deployed(&example);
-    assert_certificates(&example);
-    let others = pipelines().into_iter().filter(|key| key.contains("-int-"));
-    let certificates = [("euw1", "mc01"), ("use1", "mc01"), ("use1", "mc02")];
-    let certificates = certificates.into_iter().flat_map(|(region, name)| certificate("int", region, name));
-    let mut expected: Vec<String> =
-        INT.iter().map(|(name, ..)| cluster(name)).chain(others).chain(certificates).collect();
-    expected.sort();
-    assert_eq!(example.fleet.store().states(), expected);
-    let answer = example.call(&example.central, "us-east-1", "CodePipeline_20150709.ListPipelines", &json!({}));
+    assert_deployed(&example, clusters);
+    assert_certificates(&example, clusters);
     assert_eq!(
-        answer.unwrap()["pipelines"].as_array().unwrap().len(),
-        5,
-        "one for each cluster, in the central account"
+        example.fleet.store().states(),
+        [
+            "int-euw1-mc01/terraform.tfstate",
+            "int-euw1-regional/terraform.tfstate",
+            "iot/int-euw1-mc01.tfstate",
+            "pipelines/management-int-euw1-mc01.tfstate",
+            "pipelines/regional-int-euw1.tfstate",
+        ]
     );
+    let answer = example.call(&example.central, "us-east-1", "CodePipeline_20150709.ListPipelines", &json!({}));
+    assert_eq!(answer.unwrap()["pipelines"].as_array().unwrap().len(), 2, "one for each cluster");
 
-    let again = example.apply().args(["--environment", "int"]).summary().run().assert_code(0).summary();
+    let again = example.apply().summary().run().assert_code(0).summary();
     let entries = again["successful"].as_array().unwrap();
     assert!(entries.iter().all(|entry| entry["outcome"] == "no_changes"), "{again:#}");
 
-    let done = example.destroy().args(["--environment", "int"]).run().assert_code(0);
-    assert_order(&done, "int-use1-mc01", "int-use1-regional");
-    assert_order(&done, "int-use1-mc02", "int-use1-regional");
-    for (name, account, region) in INT {
+    let done = example.destroy().arg("--all").run().assert_code(0);
+    assert_order(&done, "int-euw1-mc01", "int-euw1-regional");
+    for (name, account, region) in clusters {
         let left = example.parameters(example.account(account), region);
         assert_eq!(left, [format!("/clusters/{name}/bootstrapped")], "what the hook made is not Terraform's");
     }
@@ -252,7 +247,7 @@ fn the_makefile_deploys_and_destroys_the_same() {
     let config = ["--config", config.to_str().unwrap(), "--environment", "int"];
     let done = example.apply().args(config).run().assert_code(0);
     assert_order(&done, "int-use1-regional", "int-use1-mc01");
-    assert_deployed(&example);
+    assert_deployed(&example, &INT);
     assert_eq!(example.fleet.store().states(), INT.map(|(name, ..)| cluster(name)));
 
     let planned = example.tfleet("plan").args(config).args(["--detailed-exitcode"]).run();

@@ -149,12 +149,20 @@ pub(super) fn check_hooks(
     Err(failure.next("name the program in `include` of its rule"))
 }
 
-/// Refuses variables that a root module does not declare: Terraform would only warn, and a typo would pass.
+/// Refuses variables that nothing declares: Terraform would only warn, and a typo would pass. A file may serve several
+/// deployments, so its `terraform_vars` are those of any of their root modules.
 pub(super) fn check_variables(request: &Request<'_>) -> Result<(), Failure> {
+    let roots = &request.discovery.roots;
+    let mut of_file: BTreeMap<&Utf8Path, BTreeSet<&str>> = BTreeMap::new();
+    for deployment in request.discovery.deployments.iter().filter(|deployment| !deployment.variables.is_empty()) {
+        let declared = roots.get(&deployment.root_module).map(|root| &root.dirs[0].variables);
+        of_file.entry(&deployment.file).or_default().extend(declared.into_iter().flatten().map(String::as_str));
+    }
     let mut failure = Failure::new("the variables of a deployment and its root module do not fit");
     for deployment in request.deployments {
-        let Some(root) = request.discovery.roots.get(&deployment.root_module) else { continue };
-        failure.causes.extend(misfits(deployment, &root.dirs[0].variables));
+        let Some(root) = roots.get(&deployment.root_module) else { continue };
+        let elsewhere = of_file.get(&*deployment.file);
+        failure.causes.extend(misfits(deployment, &root.dirs[0].variables, elsewhere.unwrap_or(&BTreeSet::new())));
     }
     if failure.causes.is_empty() {
         return Ok(());
@@ -162,10 +170,10 @@ pub(super) fn check_variables(request: &Request<'_>) -> Result<(), Failure> {
     Err(failure.next("correct the name, or declare the variable in the root module"))
 }
 
-fn misfits(deployment: &Deployment, declared: &BTreeSet<String>) -> Vec<String> {
+fn misfits(deployment: &Deployment, declared: &BTreeSet<String>, elsewhere: &BTreeSet<&str>) -> Vec<String> {
     let Deployment { file, root_module, variables, inputs, recipe, .. } = deployment;
     let undeclared = |name: &str| format!("the root module {root_module} declares no variable `{name}`");
-    let given = variables.keys().filter(|name| !declared.contains(*name));
+    let given = variables.keys().filter(|name| !declared.contains(*name) && !elsewhere.contains(name.as_str()));
     let mut found: Vec<String> =
         given.map(|name| format!("{file}: `terraform_vars.{name}`: {}", undeclared(name))).collect();
     for input in inputs {
@@ -200,13 +208,24 @@ mod tests {
         deployment.inputs = vec![input("vpc_id"), input("zone"), input("nothing")];
         let declared = ["size", "vpc_id", "zone"].map(str::to_owned).into();
         assert_eq!(
-            misfits(&deployment, &declared),
+            misfits(&deployment, &declared, &BTreeSet::new()),
             [
                 "Accounts/web/web.tfvars: `terraform_vars.sise`: the root module . declares no variable `sise`",
                 "Accounts/web/web.tfvars: `inputs.vpc_id` of the rule ``: the file has `terraform_vars.vpc_id` too, and only \
                  one of them can hold",
                 "Accounts/web/web.tfvars: `inputs.nothing` of the rule ``: the root module . declares no variable `nothing`",
             ]
+        );
+    }
+
+    #[test]
+    fn variables_of_another_deployment_of_the_file_are_no_typos() {
+        let mut deployment = samples::deployment("web");
+        deployment.variables = json!({"size": 1, "colour": 2, "sise": 3}).as_object().unwrap().clone();
+        let declared = ["size".to_owned()].into();
+        assert_eq!(
+            misfits(&deployment, &declared, &["size", "colour"].into()),
+            ["Accounts/web/web.tfvars: `terraform_vars.sise`: the root module . declares no variable `sise`"]
         );
     }
 
