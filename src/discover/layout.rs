@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use globset::GlobSet;
 
 use super::pattern::Pattern;
 use crate::model::{DependencySpec, InputSpec, KeyTemplate, Recipe, SourceKind, Template, Vault};
@@ -179,6 +180,8 @@ pub struct Rule {
     pub deliver: Vec<DeliveryRule>,
     /// Which changed files concern its deployments besides their own; `None`: data files beside them.
     pub changes: Option<Vec<Pattern>>,
+    /// The files of `include`.
+    pub included: GlobSet,
     /// How its deployments are run.
     pub recipe: Arc<Recipe>,
 }

@@ -8,12 +8,12 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
 use super::Discovery;
 use super::changes::Changes;
-use super::layout::Layout;
+use super::layout::{Layout, Rule};
 use super::pattern::Pattern;
 use super::problem::Problem;
 use super::roots::{folder_of, module_dirs};
 use crate::hcl::is_module_file;
-use crate::model::Deployment;
+use crate::model::{Deployment, is_makefile};
 
 /// Files that concern every deployment, in the working directory or above it.
 const FOR_ALL: [&str; 4] = ["accounts.yaml", "accounts.yml", "tfleet.yaml", "tfleet.yml"];
@@ -28,6 +28,8 @@ pub(super) struct Touched<'a> {
     roots: HashSet<&'a Utf8Path>,
     root_of_folder: &'a BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
     layout: &'a Layout,
+    /// Rules whose deployments get a changed file into their workspaces.
+    rules: HashSet<&'a str>,
 }
 
 impl<'a> Touched<'a> {
@@ -51,7 +53,10 @@ impl<'a> Touched<'a> {
             roots: HashSet::new(),
             root_of_folder: &discovery.root_of_folder,
             layout: &discovery.inputs.layout,
+            rules: HashSet::new(),
         };
+        let rules = touched.layout.rules.iter().filter(|rule| changes.files.iter().any(|file| has(rule, file)));
+        touched.rules = rules.map(|rule| rule.name.as_str()).collect();
         let minted = Some(&discovery.inputs.minted).filter(|minted| minted.is_used()).map(|minted| &minted.shown);
         for path in &changes.files {
             touched.all |= accounts == Some(path) || minted == Some(path) || is_for_all(path);
@@ -102,6 +107,7 @@ impl<'a> Touched<'a> {
             || deployment.var_files.iter().any(|file| self.files.contains(file))
             || deployment.references.iter().any(|reference| self.files.contains(&reference.path))
             || self.roots.contains(deployment.root_module.as_path())
+            || self.rules.contains(deployment.recipe.rule.as_str())
     }
 
     /// Whether a changed file is one of those that a rule names.
@@ -135,6 +141,12 @@ impl<'a> Touched<'a> {
             || self.data_folders.contains(folder)
             || self.root_of_folder.get(folder).into_iter().flatten().any(|root| self.roots.contains(root.as_path()))
     }
+}
+
+/// Whether the workspaces of a rule's deployments have a file because of the rule: it is included, or make reads it.
+fn has(rule: &Rule, file: &Utf8Path) -> bool {
+    let of_make = || file.parent() == Some(Utf8Path::new("")) && file.file_name().is_some_and(is_makefile);
+    rule.included.is_match(file) || (rule.recipe.make_targets().next().is_some() && of_make())
 }
 
 fn is_for_all(path: &Utf8Path) -> bool {

@@ -1,16 +1,9 @@
 //! make: its files, and one place for its arguments.
 
-/// The names under which make looks for its file, in its order.
-pub const MAKEFILES: [&str; 3] = ["GNUmakefile", "makefile", "Makefile"];
+pub use crate::model::{MAKEFILES, is_makefile};
 
 /// Variables by which the caller's own make would speak to this one.
 pub const VARIABLES: [&str; 5] = ["MAKEFLAGS", "GNUMAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES"];
-
-/// Whether a file of this name at the top of the working directory is make's.
-#[must_use]
-pub fn is_makefile(name: &str) -> bool {
-    MAKEFILES.contains(&name) || name.ends_with(".mk")
-}
 
 /// Whether make takes this for a target, and not for an option or a variable.
 #[must_use]

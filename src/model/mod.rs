@@ -19,7 +19,7 @@ pub use duration::parse_duration;
 pub use ids::{AccountId, AccountName, IdError, Project, Region, RoleArn, RunId};
 pub use key::{BackendKey, KeyError, KeyTemplate};
 pub use minted::{MintedAccount, MintedAccounts};
-pub use recipe::{Delivery, Executor, Hook, HookRun, Hooks, Input, Make, Recipe, Vault};
+pub use recipe::{Delivery, Executor, Hook, HookRun, Hooks, Input, MAKEFILES, Make, Recipe, Vault, is_makefile};
 pub use rule::{DeliverySpec, DependencySpec, InputSpec, RuleSpec};
 pub use secret::Secret;
 pub use shard::Shard;

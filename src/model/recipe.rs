@@ -88,6 +88,15 @@ impl Recipe {
     }
 }
 
+/// The names under which make looks for its file, in its order.
+pub const MAKEFILES: [&str; 3] = ["GNUmakefile", "makefile", "Makefile"];
+
+/// Whether a file of this name at the top of the working directory is make's.
+#[must_use]
+pub fn is_makefile(name: &str) -> bool {
+    MAKEFILES.contains(&name) || name.ends_with(".mk")
+}
+
 /// What runs a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

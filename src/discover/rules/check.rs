@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Component, Utf8Path};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::RuleError;
 use super::builtin::{Base, NAMES};
@@ -105,9 +106,7 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
     dependencies(&spec, &depends_on, known)?;
     let changes = spec.changes.as_ref().map(|globs| changes(globs, &templates)).transpose()?;
     inside("root_module", spec.root_module.as_deref())?;
-    for glob in &spec.include {
-        inside("include", Some(Utf8Path::new(glob)))?;
-    }
+    let included = included(&spec.include)?;
     let mut file_attributes = BTreeSet::new();
     let used = fields.values().chain(variables.values());
     let of_deliver = deliver.iter().flat_map(|d| [d.account.as_ref(), d.region.as_ref(), Some(&d.name)]).flatten();
@@ -133,6 +132,7 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
         variables,
         deliver,
         changes,
+        included,
         recipe: Recipe {
             rule: spec.name.clone(),
             executor: spec.make.map_or(Executor::Terraform, Executor::Make),
@@ -179,6 +179,20 @@ fn inside(setting: &str, path: Option<&Utf8Path>) -> Result<(), Wrong> {
         }),
         None => Ok(()),
     }
+}
+
+/// The files that workspaces get too. A glob that names a folder takes all of it.
+fn included(globs: &[String]) -> Result<GlobSet, Wrong> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        inside("include", Some(Utf8Path::new(glob)))?;
+        let plain = glob.trim_start_matches("./").trim_end_matches('/');
+        for pattern in [plain.to_owned(), format!("{plain}/**")] {
+            let bad = |error: globset::Error| format!("`include`: `{glob}` is not a glob: {}", error.kind());
+            set.add(GlobBuilder::new(&pattern).literal_separator(true).build().map_err(bad)?);
+        }
+    }
+    set.build().map_err(|error| format!("`include`: {}", error.kind()).into())
 }
 
 /// What templates of one rule may name.

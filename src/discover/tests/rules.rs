@@ -141,6 +141,18 @@ fn a_rule_says_how_its_deployments_are_run() {
 }
 
 #[test]
+fn what_a_rule_brings_into_workspaces_selects_its_deployments() {
+    let mut repo = deploy_tree();
+    repo.rules("[{name: regional-cluster, make: {apply: provision}, include: [scripts]}]");
+    repo.write("scripts/a/x.sh", "").write("Makefile", "").write("other/Makefile", "").write("rules.mk", "");
+    let selected = |path: &str| {
+        let changes = changed_files(&repo.dir, &[path.to_owned()]).unwrap();
+        select(&repo.discover(), &Filters::default(), Some(&changes)).unwrap().deployments.len()
+    };
+    assert_eq!(["scripts/a/x.sh", "Makefile", "rules.mk", "other/Makefile"].map(selected), [3, 3, 3, 0]);
+}
+
+#[test]
 fn a_root_module_that_is_not_there_is_named_with_its_rule() {
     let mut repo = Repo::new();
     repo.write("deploy/prd/use1/terraform/regional.yaml", cluster('1', "prd-rc", "us-east-1", ""));
@@ -169,6 +181,7 @@ fn mistakes_in_rules_are_found_before_anything_is_read() {
         "[{name: a, path: 'x.yaml', variables: {v: '{nope'}}]",
         "[{name: a, path: 'x.yaml', root_module: ../up}]",
         "[{name: a, path: 'x.yaml', include: [/etc/passwd]}]",
+        "[{name: a, path: 'x.yaml', include: ['a{b']}]",
         "[{name: a, path: 'x.yaml', changes: ['x/{nope}/**']}]",
         "[{name: a, path: 'x.yaml', depends_on: [{rule: b}]}]",
         "[{name: a, path: 'x.yaml', depends_on: [{}]}]",
@@ -212,6 +225,8 @@ fn mistakes_in_rules_are_found_before_anything_is_read() {
       write a path below the working directory, relative to it
     tfleet.yaml: rules[0] (a): `include`: `/etc/passwd` leaves the working directory
       write a path below the working directory, relative to it
+    tfleet.yaml: rules[0] (a): `include`: `a{b` is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
+      docs/settings.md lists what a rule may say
     tfleet.yaml: rules[0] (a): `changes`: `x/{nope}/**` names the unknown field `nope`
       known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
     tfleet.yaml: rules[0] (a): `depends_on[0]` names the unknown rule `b`
