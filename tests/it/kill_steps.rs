@@ -8,9 +8,37 @@ use tfleet::journal::Past;
 
 use crate::bed::{Deploy, Done, Fleet, TerraformWrapper, Tfleet};
 
-const STEPS: &[&str] =
-    &["lock", "lease", "state", "workspace", "prepare", "init", "backup", DEED, "snapshot", "record", "audit"];
+const STEPS: &[&str] = &[
+    "lock",
+    "lease",
+    "state",
+    "workspace",
+    "prepare",
+    "init",
+    "before_plan",
+    "plan",
+    "after_plan",
+    "backup",
+    "before_apply",
+    DEED,
+    "snapshot",
+    "record",
+    "after_apply",
+    "audit",
+];
+/// Those of a deployment with hooks alone.
+const HOOKED: &[&str] = &["before_plan", "plan", "after_plan", "before_apply", "after_apply"];
 const DEED: &str = "deed";
+
+/// Hooks at every moment.
+const RULE: &str = "rules:
+  - name: tfvars
+    hooks:
+      before_plan: [{command: [\"true\"]}]
+      after_plan: [{command: [\"true\"]}]
+      before_apply: [{command: [\"true\"]}]
+      after_apply: [{command: [\"true\"]}]
+      on_failure: [{command: [\"true\"]}]";
 
 /// A point at which tfleet dies.
 struct Death {
@@ -19,8 +47,9 @@ struct Death {
 }
 
 impl Death {
-    fn all(verb: &str) -> Vec<Self> {
+    fn all(verb: &str, hooked: bool) -> Vec<Self> {
         let steps = STEPS.iter().filter(|step| verb == "apply" || **step != "snapshot");
+        let steps = steps.filter(|step| hooked || !HOOKED.contains(step));
         let mut all: Vec<_> = steps.flat_map(|&step| ["before", "after"].map(|moment| Self { step, moment })).collect();
         all.extend(["workspace", "lease", "lock", DEED].map(|step| Self { step, moment: "undo" }));
         all
@@ -93,8 +122,11 @@ fn unfinished(past: &Past, death: &Death) -> String {
 }
 
 fn dies_everywhere(fleet: &Fleet, verb: &str, existing: bool, way: Way) {
-    let deaths = Death::all(verb);
-    for death in &deaths {
+    dies_at(fleet, verb, &Death::all(verb, false), existing, way);
+}
+
+fn dies_at(fleet: &Fleet, verb: &str, deaths: &[Death], existing: bool, way: Way) {
+    for death in deaths {
         fleet.deploy(&death.deploy());
     }
     if existing {
@@ -103,11 +135,11 @@ fn dies_everywhere(fleet: &Fleet, verb: &str, existing: bool, way: Way) {
     let store = fleet.store();
     let before: Vec<_> = deaths.iter().map(|death| store.get(&death.deploy().key())).collect();
     if verb == "apply" {
-        for death in &deaths {
+        for death in deaths {
             fleet.deploy(&death.grown());
         }
     }
-    kill(fleet, verb, &deaths);
+    kill(fleet, verb, deaths);
     let killed: Vec<_> = deaths.iter().map(|death| store.get(&death.deploy().key())).collect();
     let mut runs = Vec::new();
     for ((death, before), killed) in deaths.iter().zip(&before).zip(&killed) {
@@ -128,7 +160,7 @@ fn dies_everywhere(fleet: &Fleet, verb: &str, existing: bool, way: Way) {
     let locked = deaths.iter().filter(|death| death.holds_lock()).count();
     assert_eq!(refused.summary()["summary"]["failed"], locked);
     // `destroy` is `apply -destroy`. Only where nothing was locked it was run.
-    assert_eq!(wrapper.calls_of("apply").len(), 1);
+    assert_eq!(wrapper.calls_of("apply").len(), deaths.len() - locked);
     for ((death, run), killed) in deaths.iter().zip(&runs).zip(&killed) {
         let key = death.deploy().key();
         if death.holds_lock() {
@@ -136,7 +168,7 @@ fn dies_everywhere(fleet: &Fleet, verb: &str, existing: bool, way: Way) {
             assert!(store.get(&key) == *killed, "{}: it was changed", death.failpoints(verb));
         }
     }
-    recovered(fleet, verb, &deaths, &runs, way);
+    recovered(fleet, verb, deaths, &runs, way);
 }
 
 /// The owner is named, and what to do.
@@ -200,6 +232,19 @@ fn killed_at_every_step_of_a_first_apply() {
 #[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn killed_at_every_step_of_an_apply_over_s3() {
     dies_everywhere(&Fleet::s3(), "apply", true, Way::Alone);
+}
+
+/// Planned first, with hooks at every moment; killed at the steps that others do not have.
+#[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
+fn killed_at_every_step_around_hooks() {
+    let fleet = Fleet::local();
+    fleet.settings(RULE);
+    let deaths: Vec<Death> = Death::all("apply", true)
+        .into_iter()
+        .filter(|death| HOOKED.contains(&death.step) || death.step == DEED)
+        .collect();
+    dies_at(&fleet, "apply", &deaths, true, Way::Alone);
 }
 
 #[test]

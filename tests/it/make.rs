@@ -1,10 +1,10 @@
 //! Deployments that make runs.
 
-use std::fs;
+use std::fs::{self, File};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::bed::{Deploy, Done, Fleet};
+use crate::bed::{Deploy, Done, Fleet, Gate, wait_until};
 
 /// What each target begins with: it writes down what it was told.
 const MAKEFILE: &str = r#"
@@ -151,6 +151,53 @@ fn an_interrupt_reaches_the_terraform_that_make_started() {
     assert!(fleet.store().resources(&deploy.key()).contains(&"terraform_data.bucket[\"a-data\"]".to_owned()));
     assert!(fleet.store().get(&format!("{}.tflock", deploy.key())).is_none());
     assert!(fleet.locks().is_empty());
+}
+
+/// A target that waits at the gate, with one bucket created by then.
+fn at_the_gate(fleet: &Fleet) -> (Gate, Deploy) {
+    let gate = fleet.gate("gate");
+    lay_out(fleet, "apply: up", "");
+    fleet.root(&gate.resource("step", "depends_on = [terraform_data.bucket]"));
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    (gate, deploy)
+}
+
+#[test]
+fn make_outlives_a_killed_tfleet_and_what_is_left_is_put_in_order() {
+    let fleet = Fleet::s3();
+    let (gate, deploy) = at_the_gate(&fleet);
+    let run = fleet.apply().spawn();
+    let held = gate.reached();
+    run.signal(Signal::KILL);
+    drop(run);
+    fleet.tfleet("runs").run().assert_says(&["tfleet gone, Terraform alive"]);
+    held.release();
+    let locks = fleet.cached("lock");
+    let workspace = locks.iter().find(|path| path.to_string_lossy().contains("/workspaces/")).unwrap();
+    wait_until("the end of make", || File::open(workspace).unwrap().try_lock().is_ok());
+    fleet.tfleet("runs").arg("--recover").run().assert_code(0).assert_silent_on(&["OPERATOR"]);
+    assert_eq!(fleet.store().resources(&deploy.key()).len(), 2);
+    assert!(fleet.last_journal(&deploy.key()).outcome().is_some());
+    assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+    fleet.apply().run().assert_code(0);
+}
+
+#[test]
+fn what_a_killed_target_was_at_is_an_operators() {
+    let fleet = Fleet::s3();
+    let (gate, deploy) = at_the_gate(&fleet);
+    let run = fleet.apply().summary().spawn();
+    let held = gate.reached();
+    let past = fleet.last_journal(&deploy.key());
+    let (name, process, _) = past.commands().next_back().unwrap();
+    assert_eq!(name, "make-apply");
+    kill_process_group(Pid::from_raw(process.pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    let done = run.wait().assert_code(4);
+    drop(held);
+    let done = done.assert_says(&["what its Terraform was working on is not known", "tfleet state unlock"]);
+    assert_eq!(outcome(&done, &deploy), "needs_operator");
+    assert!(fleet.locks().iter().all(|lock| lock.ends_with(".tflock")), "{:#?}", fleet.locks());
 }
 
 #[test]

@@ -6,9 +6,37 @@ use tfleet::event::Outcome;
 use crate::bed::{Deploy, Done, Fleet};
 
 /// The steps in order, by the names of their failpoints; `DEED` stands for apply or destroy.
-const STEPS: &[&str] =
-    &["lock", "lease", "state", "workspace", "prepare", "init", "backup", DEED, "snapshot", "record", "audit"];
+const STEPS: &[&str] = &[
+    "lock",
+    "lease",
+    "state",
+    "workspace",
+    "prepare",
+    "init",
+    "before_plan",
+    "plan",
+    "after_plan",
+    "backup",
+    "before_apply",
+    DEED,
+    "snapshot",
+    "record",
+    "after_apply",
+    "audit",
+];
+/// Those of a deployment with hooks alone.
+const HOOKED: &[&str] = &["before_plan", "plan", "after_plan", "before_apply", "after_apply"];
 const DEED: &str = "deed";
+
+/// Hooks at every moment.
+const RULE: &str = "rules:
+  - name: tfvars
+    hooks:
+      before_plan: [{command: [\"true\"]}]
+      after_plan: [{command: [\"true\"]}]
+      before_apply: [{command: [\"true\"]}]
+      after_apply: [{command: [\"true\"]}]
+      on_failure: [{command: [\"true\"]}]";
 
 /// How often each undo is done, as a variable of the environment.
 const ONCE: Option<(&str, &str)> = None;
@@ -22,8 +50,9 @@ struct Case {
 }
 
 impl Case {
-    fn all(verb: &str) -> Vec<Self> {
+    fn all(verb: &str, hooked: bool) -> Vec<Self> {
         let steps = STEPS.iter().filter(|step| verb == "apply" || **step != "snapshot");
+        let steps = steps.filter(|step| hooked || !HOOKED.contains(step));
         steps.flat_map(|&step| ["before", "after"].map(|moment| Self { step, moment })).collect()
     }
 
@@ -54,13 +83,12 @@ impl Case {
 
     /// Whether what fails is only what is written about a deed.
     fn is_notice(self) -> bool {
-        Self::place(self.step) > Self::place(DEED)
+        Self::place(self.step) > Self::place(DEED) && self.step != "after_apply"
     }
 }
 
 /// The environment that makes every case fail in its own deployment.
-fn failpoints(verb: &str) -> String {
-    let cases = Case::all(verb);
+fn failpoints(verb: &str, cases: &[Case]) -> String {
     let items = cases.iter().map(|case| format!("{}@/{}-{}=error", case.point(verb), case.moment, case.step));
     items.collect::<Vec<_>>().join(",")
 }
@@ -73,6 +101,8 @@ fn assert_in_order(fleet: &Fleet, done: &Done, verb: &str, case: Case) {
     let outcome = entry["outcome"].as_str().unwrap();
     if point == "audit.before" {
         assert_eq!(outcome, "failed", "what nothing tells of is no success");
+    } else if case.step == "after_apply" {
+        assert_eq!(outcome, "failed", "what was to follow is not done, and nothing is put back");
     } else if case.is_notice() {
         assert_eq!(outcome, "succeeded", "{point}: what is done is done");
     } else {
@@ -110,8 +140,11 @@ fn run(fleet: &Fleet, verb: &str, more: &[(&str, &str)]) -> Done {
 }
 
 /// Injects every fault twice over, the second time with every undo done twice, and goes on after each.
-fn apply_fails_everywhere(fleet: &Fleet, existing: bool) {
-    let cases = Case::all("apply");
+fn apply_fails_everywhere(fleet: &Fleet, existing: bool, hooked: bool) {
+    let cases = Case::all("apply", hooked);
+    if hooked {
+        fleet.settings(RULE);
+    }
     for case in &cases {
         fleet.deploy(&case.deploy());
     }
@@ -124,7 +157,7 @@ fn apply_fails_everywhere(fleet: &Fleet, existing: bool) {
         for case in &cases {
             fleet.deploy(&case.grown(round));
         }
-        let faults = failpoints("apply");
+        let faults = failpoints("apply", &cases);
         let more: Vec<_> = twice.into_iter().chain([("TFLEET_FAILPOINTS", faults.as_str())]).collect();
         let done = run(fleet, "apply", &more).assert_code(1).assert_silent_on(&[]);
         for (case, before) in cases.iter().zip(&before) {
@@ -156,7 +189,7 @@ fn apply_fails_everywhere(fleet: &Fleet, existing: bool) {
 }
 
 fn destroy_fails_everywhere(fleet: &Fleet, rounds: &[Option<(&str, &str)>]) {
-    let cases = Case::all("destroy");
+    let cases = Case::all("destroy", false);
     for case in &cases {
         fleet.deploy(&case.deploy());
     }
@@ -164,7 +197,7 @@ fn destroy_fails_everywhere(fleet: &Fleet, rounds: &[Option<(&str, &str)>]) {
         run(fleet, "apply", &[]).assert_code(0);
         let store = fleet.store();
         let before: Vec<_> = cases.iter().map(|case| store.get(&case.deploy().key())).collect();
-        let faults = failpoints("destroy");
+        let faults = failpoints("destroy", &cases);
         let more: Vec<_> = twice.into_iter().chain([("TFLEET_FAILPOINTS", faults.as_str())]).collect();
         let done = run(fleet, "destroy", &more).assert_code(1).assert_silent_on(&["rolled back"]);
         for (case, before) in cases.iter().zip(&before) {
@@ -189,13 +222,20 @@ fn destroy_fails_everywhere(fleet: &Fleet, rounds: &[Option<(&str, &str)>]) {
 #[test]
 #[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn a_first_apply_fails_at_every_step() {
-    apply_fails_everywhere(&Fleet::local(), false);
+    apply_fails_everywhere(&Fleet::local(), false, false);
 }
 
 #[test]
 #[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn an_apply_over_s3_fails_at_every_step() {
-    apply_fails_everywhere(&Fleet::s3(), true);
+    apply_fails_everywhere(&Fleet::s3(), true, false);
+}
+
+/// Planned first, with hooks at every moment.
+#[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
+fn an_apply_with_hooks_fails_at_every_step() {
+    apply_fails_everywhere(&Fleet::local(), true, true);
 }
 
 #[test]
