@@ -25,7 +25,7 @@ use crate::report::{Lines, Output};
 use crate::run::desk::{Desk, Home};
 use crate::run::mint::{
     AccountsFile, MINT_KEY, Mint, MintOutcome, MintReport, Planned, Records, Say, Survey, default_regions_dir, mint,
-    needs_store, survey,
+    needs_store, release_dead, survey,
 };
 use crate::run::preflight::open_credentials;
 use crate::run::stop_on_signal;
@@ -216,6 +216,14 @@ impl Session<'_> {
     async fn lock(&self, desk: &Desk<'_>, home: &Home) -> Result<Option<HeldLock>, CliError> {
         let key = BackendKey::new(MINT_KEY).map_err(|error| CliError::caused_by("there is no lock", &error))?;
         let told = say();
+        let dead = release_dead(&*home.store, &key).await.map_err(|error| {
+            let mut failure = Failure::caused_by("the lock of the accounts cannot be looked at", &error);
+            failure.next.extend(error.hint());
+            refused(Exit::Usage, failure)
+        })?;
+        if let Some(dead) = dead {
+            told("accounts", &format!("took away the lock of a run that died here: {}", Redactor::new().text(&dead)));
+        }
         let on_wait = move |info: &LockInfo, waited: Duration| {
             let holder = Redactor::new().text(&info.describe(Timestamp::now()));
             told("accounts", &format!("waiting for the lock ({}s so far), held by {holder}", waited.as_secs()));

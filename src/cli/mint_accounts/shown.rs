@@ -6,6 +6,7 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use super::super::error::CliError;
+use crate::event::RunReport;
 use crate::files;
 use crate::organization::Account;
 use crate::report::columns;
@@ -85,6 +86,18 @@ pub(super) fn summary(report: &MintReport) -> Value {
             "failed": count(&|word| word == "failed" || word == "needs_operator"),
             "cancelled": count(&|word| word == "cancelled"),
         },
+    })
+}
+
+/// The same of a run of the module that gave no accounts: a plan, or one that failed.
+pub(super) fn of_run(report: &RunReport, dry_run: bool, run: &Value) -> Value {
+    json!({
+        "schema_version": SCHEMA_VERSION,
+        "run_id": report.run_id,
+        "action": "mint-accounts",
+        "dry_run": dry_run,
+        "accounts": [],
+        "run": run,
     })
 }
 

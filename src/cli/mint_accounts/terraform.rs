@@ -5,9 +5,11 @@ use super::super::deploy::{Deploy, Way};
 use super::super::error::CliError;
 use super::super::terminal::Terminal;
 use super::super::{Exit, fleet};
-use super::{Session, cancelled, refused};
+use super::{Session, cancelled, refused, shown};
 use crate::config::MintEngine;
+use crate::event::RunReport;
 use crate::model::Action;
+use crate::report::summary;
 use crate::run::desk::{Desk, Home};
 use crate::run::mint::{HandMade, Records, hand_made, ids_before, read_minted};
 
@@ -30,7 +32,10 @@ impl Session<'_> {
         };
         if self.args.dry_run {
             let report = deploy.run_hand_made(&made, terminal).await?;
-            return Ok(Exit::of(&report, false));
+            for result in &report.results {
+                terminal.out(&format!("\n{}\n", crate::text::block(&result.output)));
+            }
+            return self.end_without_accounts(&report);
         }
         let desk = self.desk()?;
         let home = desk.home(None, made.deployment.state.bucket.as_deref()).await;
@@ -40,6 +45,22 @@ impl Session<'_> {
         let done = self.terraform_locked(&deploy, &made, (&desk, &home), terminal).await;
         self.release(lock, terminal).await;
         done
+    }
+
+    /// The exit code of a run that gives no accounts, with its summary.
+    fn end_without_accounts(&self, report: &RunReport) -> anyhow::Result<Exit> {
+        let exit = Exit::of(report, false);
+        if let Some(path) = &self.args.output_summary {
+            let run = summary(report, None).map_err(|error| CliError::caused_by("there is no summary", &error))?;
+            let written = serde_json::from_slice(&run)
+                .map_err(|error| CliError::caused_by("there is no summary", &error))
+                .and_then(|run| shown::write(path, &shown::of_run(report, self.args.dry_run, &run)));
+            written.map_err(|mut error| {
+                error.exit = exit.max(Exit::Failed);
+                error
+            })?;
+        }
+        Ok(exit)
     }
 
     async fn terraform_locked(
@@ -55,7 +76,7 @@ impl Session<'_> {
         let exit = Exit::of(&report, false);
         if exit != Exit::Success {
             terminal.note(&format!("{} stays as it was: the accounts were not all made", self.accounts.path()));
-            return Ok(exit);
+            return self.end_without_accounts(&report);
         }
         let records = Records::new(desk, home, MintEngine::Terraform.as_str());
         let files = (before.as_slice(), &self.accounts);

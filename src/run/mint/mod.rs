@@ -23,16 +23,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Settings, StateSettings};
 use crate::discover::AccountDefinition;
 use crate::event::Failure;
 use crate::lease::{Caller, LeaseError, Leases, RoleName, RoleSettings, partition_of, retry_partition};
-use crate::model::{AccountId, IdError, RoleArn};
+use crate::model::{AccountId, BackendKey, IdError, RoleArn};
 use crate::organization::Organization;
 use crate::redact::Redactor;
 use crate::saga::Credentials;
+use crate::store::{Holder, LockInfo, StateStore, StoreError, lock_key};
 
 pub use accounts_file::{AccountsFile, Written};
 pub use organization::{MINT_KEY, Survey, mint, survey};
@@ -160,6 +162,25 @@ pub fn default_regions_dir(settings: &Settings) -> Utf8PathBuf {
         })
     };
     candidates.into_iter().find(holds).unwrap_or(candidates[0]).into()
+}
+
+/// Takes away the lock of a minting whose process is provably gone. Says whose it was.
+///
+/// Elsewhere a dead holder's lock stays, because its Terraform may still run. Nothing of the kind runs under this one: the
+/// module has the lock of its own key, and a request that is still under way is met by the next run's look.
+pub async fn release_dead(store: &dyn StateStore, key: &BackendKey) -> Result<Option<String>, StoreError> {
+    let object = lock_key(key);
+    let Some(found) = store.get(&object).await? else { return Ok(None) };
+    // What cannot be read is for whoever tries to take it.
+    let Ok(info) = serde_json::from_slice::<LockInfo>(&found.bytes) else { return Ok(None) };
+    if info.holder() != Holder::Dead {
+        return Ok(None);
+    }
+    match store.delete(&object, Some(&found.etag)).await {
+        Ok(()) => Ok(Some(info.describe(Timestamp::now()))),
+        Err(error) if error.is_precondition() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether an error of a lease may go away by waiting: a new role is not known everywhere at once.

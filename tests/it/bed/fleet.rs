@@ -300,6 +300,11 @@ impl Fleet {
         self.moto.as_ref().expect("a fleet with a bucket")
     }
 
+    /// Where `tfleet` finds AWS. Only for fleets with a bucket.
+    pub fn endpoint(&self) -> String {
+        self.endpoint.clone().expect("a fleet with a bucket")
+    }
+
     /// The bucket. Only for [`Fleet::s3`].
     pub fn bucket(&self) -> &Bucket {
         self.bucket.as_ref().expect("a fleet with a bucket")
