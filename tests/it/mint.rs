@@ -146,7 +146,7 @@ fn a_dry_run_shows_the_difference_and_existing_accounts_are_adopted() {
     assert_eq!(proxy.operations("CreateAccount").len(), 1);
 }
 
-/// Issue: "CreateAccount is asynchronous: poll with backoff, show progress"; "throttling is waited out"; concurrent
+/// Issue: "`CreateAccount` is asynchronous: poll with backoff, show progress"; "throttling is waited out"; concurrent
 /// modification and a finalizing organization too.
 #[test]
 fn a_slow_creation_is_waited_for_and_throttling_waited_out() {
@@ -220,7 +220,7 @@ fn an_internal_failure_is_tried_once_more() {
     assert_eq!(organization.accounts().len(), 2);
 }
 
-/// CreateAccount has no idempotency token: an answer that is lost must not make a second account.
+/// `CreateAccount` has no idempotency token: an answer that is lost must not make a second account.
 #[test]
 fn a_lost_answer_makes_no_second_account() {
     for fault in [Fault::LoseAnswer, Fault::CutAnswer] {
@@ -335,6 +335,20 @@ fn a_role_is_waited_for_and_what_cannot_be_used_is_not_written_down() {
     proxy.heal();
     proxy.rule(Rule::on("POST", "/", Fault::Status(400, "MalformedPolicyDocument")).body("role%2FLate&"));
     mint(&fleet).args(["--role-timeout", "10m"]).run().assert_code(1).assert_says(&["MalformedPolicyDocument"]);
+}
+
+/// Whoever sits at a terminal is asked first, with the difference before their eyes.
+#[test]
+fn a_person_is_asked() {
+    let (fleet, organization, proxy) = Fleet::organization();
+    region(&fleet, "one", "");
+    let no = mint(&fleet).on_terminal().spawn().answer("no\n").wait().assert_code(130);
+    no.assert_says(&["+ one", "not approved: nothing was changed"]);
+    assert!(proxy.operations("CreateAccount").is_empty() && fleet.locks().is_empty());
+    mint(&fleet).on_terminal().spawn().answer("yes\n").wait().assert_code(0);
+    // Nothing to change: nothing to ask.
+    mint(&fleet).on_terminal().run().assert_code(0).assert_silent_on(&["[yes/no]"]);
+    assert_eq!(organization.accounts().len(), 1);
 }
 
 /// Two runs at once are held apart.
