@@ -211,9 +211,9 @@ mod tests {
             misfits(&deployment, &declared, &BTreeSet::new()),
             [
                 "Accounts/web/web.tfvars: `terraform_vars.sise`: the root module . declares no variable `sise`",
-                "Accounts/web/web.tfvars: `inputs.vpc_id` of the rule ``: the file has `terraform_vars.vpc_id` too, and only \
+                "Accounts/web/web.tfvars: `inputs.vpc_id` of the rule `tfvars`: the file has `terraform_vars.vpc_id` too, and only \
                  one of them can hold",
-                "Accounts/web/web.tfvars: `inputs.nothing` of the rule ``: the root module . declares no variable `nothing`",
+                "Accounts/web/web.tfvars: `inputs.nothing` of the rule `tfvars`: the root module . declares no variable `nothing`",
             ]
         );
     }
