@@ -8,7 +8,7 @@ use super::{
     about_to_fail, assert_plain_terraform_plans, attributes, failing, good, laid_out, ledger, rollback_records,
     with_table,
 };
-use crate::bed::{Fault, Fleet, Rule, TerraformWrapper, terraform};
+use crate::bed::{Fault, Fleet, Rule, TerraformWrapper, terraform, wait_until};
 
 /// "A rollback that itself fails is `needs_operator`, with the original error and the second one."
 #[test]
@@ -65,6 +65,12 @@ fn a_rollback_that_is_stopped_loses_nothing() {
         let wrapper = TerraformWrapper::with_step(&fleet, if killed { &step } else { "" });
         let mut run = fleet.apply().env("TFLEET_TERRAFORM_BINARY", wrapper.path()).summary().spawn();
         let held = gate.reached();
+        // A lock whose id nobody has read is left to a person.
+        let lock = fleet.bucket().get(&format!("{}.tflock", deploy.key())).expect("the lock of the rollback");
+        let lock: serde_json::Value = serde_json::from_slice(&lock).unwrap();
+        wait_until("the id of the rollback's lock", || {
+            fleet.last_journal(&deploy.key()).terraform_locks().any(|id| lock["ID"] == id)
+        });
         run.signal(Signal::INT);
         if killed {
             run.wait_for_output("no new deployment starts");
