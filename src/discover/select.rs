@@ -12,7 +12,7 @@ use super::roots::{Fixed, folder_of, read, root_of};
 use super::touched::Touched;
 use super::{Discovery, resolve, walk};
 use crate::hcl::is_module_file;
-use crate::model::{Deployment, StateAddress};
+use crate::model::{Deployment, SourceKind, StateAddress};
 
 /// What is asked for. Values of one kind are alternatives; different kinds must all fit.
 #[derive(Debug, Clone, Default)]
@@ -305,35 +305,75 @@ fn was(discovery: &Discovery, changes: &Changes, draft: Draft) -> Result<Deploym
 
 /// Deployments that would write one state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} have one state, {state}: each would destroy the other's resources", .files.iter().map(|f| f.as_str()).collect::<Vec<_>>().join(" and "))]
+#[error("{} have one state, {state}: each would destroy the other's resources", self.shown().join(" and "))]
 pub struct DuplicateKey {
     /// The state.
     pub state: StateAddress,
-    /// The files, sorted.
-    pub files: Vec<Utf8PathBuf>,
+    /// The deployments, sorted by file.
+    pub claims: Vec<Claim>,
+}
+
+/// A deployment that would write a state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// The file.
+    pub file: Utf8PathBuf,
+    /// The rule that made the deployment of it.
+    pub rule: String,
+    /// The kind of the file.
+    pub source: SourceKind,
 }
 
 impl DuplicateKey {
     /// What to do about it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        "give them different projects (`project` in the file, or their folders), regions or accounts, or select only one"
+    pub fn hint(&self) -> String {
+        if let Some(twice) = self.claims.windows(2).find(|pair| pair[0].file == pair[1].file) {
+            return format!(
+                "the rules {} and {} make one key of this file: give one of them another `key` in tfleet.yaml",
+                twice[0].rule, twice[1].rule
+            );
+        }
+        let of_rules: BTreeSet<&str> =
+            self.claims.iter().filter(|claim| claim.source != SourceKind::Tfvars).map(|c| c.rule.as_str()).collect();
+        if of_rules.is_empty() {
+            return "give them different projects (`project` in the file, or their folders), regions or accounts, or \
+                    select only one"
+                .to_owned();
+        }
+        format!(
+            "correct in these files what the key is made of (for a cluster, the name of its account), set another `key` \
+             for the rule {} in tfleet.yaml, or select only one",
+            of_rules.into_iter().collect::<Vec<_>>().join(" or ")
+        )
+    }
+
+    /// The files, with the rule where a file alone does not say which deployment is meant.
+    fn shown(&self) -> Vec<String> {
+        let twice = |claim: &Claim| self.claims.iter().filter(|other| other.file == claim.file).count() > 1;
+        let one = |claim: &Claim| {
+            if twice(claim) { format!("{} (rule {})", claim.file, claim.rule) } else { claim.file.to_string() }
+        };
+        self.claims.iter().map(one).collect()
     }
 }
 
 /// The states that two or more of these deployments would write, sorted.
 #[must_use]
 pub fn duplicate_keys(deployments: &[Deployment]) -> Vec<DuplicateKey> {
-    let mut files: BTreeMap<&StateAddress, Vec<Utf8PathBuf>> = BTreeMap::new();
+    let mut claims: BTreeMap<&StateAddress, Vec<&Deployment>> = BTreeMap::new();
     for deployment in deployments {
-        files.entry(&deployment.state).or_default().push(deployment.file.clone());
+        claims.entry(&deployment.state).or_default().push(deployment);
     }
-    files
-        .into_iter()
-        .filter(|(_, files)| files.len() > 1)
-        .map(|(state, mut files)| {
-            files.sort();
-            DuplicateKey { state: state.clone(), files }
+    let several = claims.into_iter().filter(|(_, claims)| claims.len() > 1);
+    several
+        .map(|(state, claims)| {
+            let mut claims: Vec<Claim> = claims
+                .into_iter()
+                .map(|d| Claim { file: d.file.clone(), rule: d.recipe.rule.clone(), source: d.source })
+                .collect();
+            claims.sort();
+            DuplicateKey { state: state.clone(), claims }
         })
         .collect()
 }
