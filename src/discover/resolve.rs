@@ -133,11 +133,8 @@ pub(super) fn settle_accounts(
     (settled, problems)
 }
 
-/// The same for one draft, with the reason in words.
+/// The same for one such draft, with the reason in words.
 pub(super) fn settle_account(draft: Draft, lenders: &[Deployment], layout: &Layout) -> Result<Draft, String> {
-    if !draft.borrows_account() {
-        return Ok(draft);
-    }
     let (mut settled, problems) = settle_accounts(vec![draft], lenders, layout);
     let why = || problems.into_iter().next().map_or_else(|| "its account is not known".to_owned(), |p| p.message);
     settled.pop().ok_or_else(why)

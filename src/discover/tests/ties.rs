@@ -141,6 +141,20 @@ fn an_account_may_be_that_of_another_deployment() {
     ");
 }
 
+/// A region that goes as a whole takes the account away that one of its deployments had from another.
+#[test]
+fn the_state_of_a_borrower_is_known_when_all_is_deleted() {
+    let mut repo = deploy_tree();
+    repo.rules(IOT).module("terraform/config/iot");
+    repo.git(&["init", "-q"]);
+    let base = repo.commit();
+    std::fs::remove_dir_all(repo.dir.join("deploy/stg")).unwrap();
+    let changes = changes_since(&repo.dir, &base).unwrap();
+    let selection = select(&repo.discover(), &Filters::default(), Some(&changes)).unwrap();
+    let left: Vec<String> = selection.deleted.iter().map(|d| d.state.as_ref().unwrap().key.to_string()).collect();
+    assert_eq!(left, ["stg-mc01/terraform.tfstate", "iot/stg-rc/mc01.tfstate", "stg-rc/terraform.tfstate"]);
+}
+
 #[test]
 fn a_delivery_needs_an_account_that_is_known() {
     let mut repo = deploy_tree();
