@@ -15,7 +15,7 @@ use super::fleet::Fleet;
 use super::terminal::Terminal;
 use super::{Exit, fleet};
 use crate::discover::{Problem, Selection, duplicate_keys};
-use crate::model::{Deployment, StateAddress};
+use crate::model::{Deployment, SourceKind, StateAddress};
 use crate::report::{columns, deployments};
 
 /// What `--format json` prints. Written straight from what was found: a tree of JSON values in between doubled the
@@ -65,25 +65,8 @@ pub fn run(args: &DiscoverArgs, terminal: &mut Terminal) -> Result<Exit, CliErro
             terminal.out(&document(selection)?);
         }
         DiscoverFormat::Table => {
-            let header = ["ACCOUNT", "ID", "REGION", "PROJECT", "ENVIRONMENT", "SERVICES", "BACKEND KEY", "FILE"];
-            let rows: Vec<_> = selection
-                .deployments
-                .iter()
-                .map(|d| {
-                    [
-                        d.account_name.to_string(),
-                        d.account_id.to_string(),
-                        d.region.to_string(),
-                        d.project.to_string(),
-                        d.environment.clone().unwrap_or_else(|| "-".to_owned()),
-                        if d.services.is_empty() { "-".to_owned() } else { d.services.join(",") },
-                        d.state.key.to_string(),
-                        d.file.to_string(),
-                    ]
-                })
-                .collect();
             if !selection.deployments.is_empty() {
-                terminal.out(&columns(&header, &rows));
+                terminal.out(&table(&selection.deployments));
             }
             terminal.out(&format!("{}\n", deployments(selection.deployments.len())));
         }
@@ -96,6 +79,36 @@ pub fn run(args: &DiscoverArgs, terminal: &mut Terminal) -> Result<Exit, CliErro
         terminal.note(&format!("{duplicate}; they cannot run together: {}", duplicate.hint()));
     }
     Ok(if duplicates.is_empty() { Exit::Success } else { Exit::Usage })
+}
+
+/// The deployments for people. Rules, types and what comes first are shown where there are any.
+fn table(deployments: &[Deployment]) -> String {
+    let header = ["ACCOUNT", "ID", "REGION", "PROJECT", "ENVIRONMENT", "SERVICES", "BACKEND KEY", "FILE"];
+    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    let row = |d: &Deployment| {
+        [
+            d.account_name.to_string(),
+            d.account_id.to_string(),
+            d.region.to_string(),
+            d.project.to_string(),
+            or_dash(d.environment.clone().unwrap_or_default()),
+            or_dash(d.services.join(",")),
+            d.state.key.to_string(),
+            d.file.to_string(),
+        ]
+    };
+    if deployments.iter().all(|d| d.source == SourceKind::Tfvars && d.depends_on.is_empty()) {
+        return columns(&header, &deployments.iter().map(row).collect::<Vec<_>>());
+    }
+    let [account, id, region, project, environment, services, key, file] = header;
+    let header = [account, id, region, project, environment, services, "TYPE", "RULE", key, file, "NEEDS"];
+    let wide = |d: &Deployment| {
+        let [account, id, region, project, environment, services, key, file] = row(d);
+        let kind = or_dash(d.labels.get("type").cloned().unwrap_or_default());
+        let needs = or_dash(d.depends_on.join(", "));
+        [account, id, region, project, environment, services, kind, d.recipe.rule.clone(), key, file, needs]
+    };
+    columns(&header, &deployments.iter().map(wide).collect::<Vec<_>>())
 }
 
 /// The jobs of a pipeline, or none: with a part of them, a part would be deployed.

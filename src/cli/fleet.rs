@@ -30,8 +30,15 @@ pub struct Fleet {
 pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliError> {
     let settings = settings(overrides)?;
     let discovery = discover(&options(&settings, args)).map_err(|error| refused(&error))?;
-    let graph =
-        Graph::of(&discovery.deployments).map_err(|error| CliError::usage(error.to_string()).next(error.hint()))?;
+    let graph = Graph::of(&discovery.deployments).map_err(|error| {
+        // Deployments of one state are one in the graph: what looks like a cycle may be that alone.
+        let duplicates = duplicate_keys(&discovery.deployments);
+        let cli = CliError::usage(error.to_string()).next(error.hint());
+        duplicates.iter().fold(cli, |mut cli, duplicate| {
+            cli.failure.causes.push(duplicate.to_string());
+            cli.next(duplicate.hint())
+        })
+    })?;
     let changes = changes(&settings, args)?;
     let filters = Filters {
         accounts: args.account.clone(),
@@ -80,6 +87,10 @@ fn widen(selection: &mut Selection, discovery: &Discovery, graph: &Graph, args: 
     }
     if args.with_dependencies {
         wanted.extend(graph.dependencies(&wanted));
+    }
+    if (args.with_dependencies || args.with_dependents) && !selected.is_empty() {
+        // Whether what a file with a problem would be is among them, cannot be told.
+        selection.problems.clone_from(&discovery.problems);
     }
     let added = discovery.deployments.iter().filter(|d| {
         let name = d.name.as_str();

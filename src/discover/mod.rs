@@ -46,7 +46,7 @@ pub use pattern::{Pattern, PatternError};
 pub use problem::Problem;
 pub use regions::{AccountDefinition, OuPlace, read_regions};
 pub use rules::RuleError;
-pub use select::{DeletedSource, DuplicateKey, Filters, SelectError, Selection, duplicate_keys, select};
+pub use select::{Claim, DeletedSource, DuplicateKey, Filters, SelectError, Selection, duplicate_keys, select};
 pub use services::ServiceTable;
 
 use crate::hcl::RootModule;

@@ -26,7 +26,8 @@ pub struct Problem {
     /// What to do about it.
     pub hint: Option<String>,
     /// The files that are no deployments because of it, relative to the working directory: for a problem of a root
-    /// module all those it serves, for a folder that cannot be read the folder.
+    /// module all those it serves, for a folder that cannot be read the folder; and those of deployments that need one of
+    /// these.
     pub files: Vec<Utf8PathBuf>,
 }
 

@@ -1,7 +1,10 @@
 //! What ties deployments together: whose account one has, what comes first, which outputs go where.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
+
+use camino::Utf8Path;
 
 use super::draft::{Draft, Extra};
 use super::layout::{DeliveryRule, Layout, Rule};
@@ -14,17 +17,23 @@ struct Wanted<'a> {
     rule: Option<&'a str>,
     fields: &'a BTreeMap<String, String>,
     same: Option<&'a [String]>,
+    unset_is_same: bool,
 }
 
 impl<'a> From<&'a DependencySpec> for Wanted<'a> {
     fn from(spec: &'a DependencySpec) -> Self {
-        Self { rule: spec.rule.as_deref(), fields: &spec.fields, same: spec.same.as_deref() }
+        Self {
+            rule: spec.rule.as_deref(),
+            fields: &spec.fields,
+            same: spec.same.as_deref(),
+            unset_is_same: spec.unset_is_same,
+        }
     }
 }
 
 impl<'a> From<&'a InputSpec> for Wanted<'a> {
     fn from(spec: &'a InputSpec) -> Self {
-        Self { rule: spec.rule.as_deref(), fields: &spec.fields, same: spec.same.as_deref() }
+        Self { rule: spec.rule.as_deref(), fields: &spec.fields, same: spec.same.as_deref(), unset_is_same: false }
     }
 }
 
@@ -53,6 +62,10 @@ impl<'a> Candidates<'a> {
 
     fn for_one<'f>(&'f self, field: impl Fn(&str) -> Option<&'f str>) -> &'f [usize] {
         let values: Vec<Option<&str>> = self.same.iter().map(|name| field(name)).collect();
+        // Two that both say nothing of a field have nothing in common by that.
+        if !self.wanted.unset_is_same && values.contains(&None) {
+            return &[];
+        }
         self.by_values.get(&values).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -120,11 +133,8 @@ pub(super) fn settle_accounts(
     (settled, problems)
 }
 
-/// The same for one draft, with the reason in words.
+/// The same for one such draft, with the reason in words.
 pub(super) fn settle_account(draft: Draft, lenders: &[Deployment], layout: &Layout) -> Result<Draft, String> {
-    if !draft.borrows_account() {
-        return Ok(draft);
-    }
     let (mut settled, problems) = settle_accounts(vec![draft], lenders, layout);
     let why = || problems.into_iter().next().map_or_else(|| "its account is not known".to_owned(), |p| p.message);
     settled.pop().ok_or_else(why)
@@ -143,6 +153,8 @@ struct Tied {
     depends_on: BTreeSet<String>,
     inputs: Vec<Input>,
     deliver: Vec<Delivery>,
+    /// Where its problems stand in the list of all.
+    problems: Range<usize>,
 }
 
 /// Ties the deployments together, whose names are final; `extras` has for each what only its own file says. One that
@@ -156,21 +168,67 @@ pub(super) fn tie(
     let mut problems = Vec::new();
     let rules: BTreeMap<&str, Ties<'_>> =
         layout.rules.iter().map(|rule| (rule.name.as_str(), Ties::of(rule, layout, &deployments))).collect();
-    let mut tied: Vec<Option<Tied>> = Vec::with_capacity(deployments.len());
+    let mut tied: Vec<Tied> = Vec::with_capacity(deployments.len());
     for (at, extra) in extras.iter().enumerate() {
         let before = problems.len();
         let of_rule = rules.get(extra.rule.name.as_str());
         let one = of_rule.map(|rule| rule.one(at, extra, &deployments, restricted, &mut problems));
-        let result = one.unwrap_or_default();
-        tied.push((problems.len() == before).then_some(result));
+        tied.push(Tied { problems: before..problems.len(), ..one.unwrap_or_default() });
     }
     drop(rules);
-    let pairs = deployments.into_iter().zip(tied);
-    let deployments = pairs.filter_map(|(deployment, tied)| {
-        let Tied { depends_on, inputs, deliver } = tied?;
-        Some(Deployment { depends_on: depends_on.into_iter().collect(), inputs, deliver, ..deployment })
+    let pairs: Vec<(Deployment, Tied)> = deployments.into_iter().zip(tied).collect();
+    let (kept, lost): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(_, tied)| tied.problems.is_empty());
+    let lost = Lost::of(lost, &kept);
+    let deployments = kept.into_iter().map(|(deployment, tied)| {
+        let depends_on = lost.around(&deployment.file, tied.depends_on, &mut problems);
+        let Tied { inputs, deliver, .. } = tied;
+        Deployment { depends_on: depends_on.into_iter().collect(), inputs, deliver, ..deployment }
     });
-    (deployments.collect(), problems)
+    let deployments = deployments.collect();
+    (deployments, problems)
+}
+
+/// What a deployment that cannot be tied would have needed, and its problems, by its name.
+struct Lost(BTreeMap<String, (BTreeSet<String>, Range<usize>)>);
+
+impl Lost {
+    fn of(lost: Vec<(Deployment, Tied)>, kept: &[(Deployment, Tied)]) -> Self {
+        let mut lost: BTreeMap<String, (BTreeSet<String>, Range<usize>)> =
+            lost.into_iter().map(|(one, tied)| (one.name, (tied.depends_on, tied.problems))).collect();
+        // One that has the state of another one has its name too.
+        if !lost.is_empty() {
+            for (one, _) in kept {
+                lost.remove(&one.name);
+            }
+        }
+        Self(lost)
+    }
+
+    /// What the deployment of a file needs of those that are left, so that their order stays as it is. Where a lost one
+    /// is among what it needs, that one's problems concern the file too: it cannot be run as if nothing were missing.
+    fn around(&self, file: &Utf8Path, needs: BTreeSet<String>, problems: &mut [Problem]) -> BTreeSet<String> {
+        if self.0.is_empty() {
+            return needs;
+        }
+        let (mut left, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        let mut open: Vec<String> = needs.into_iter().collect();
+        while let Some(name) = open.pop() {
+            let Some((needs, of_lost)) = self.0.get(&name) else {
+                left.insert(name);
+                continue;
+            };
+            if !seen.insert(name) {
+                continue;
+            }
+            open.extend(needs.iter().cloned());
+            for problem in &mut problems[of_lost.clone()] {
+                if !problem.files.iter().any(|known| known == file) {
+                    problem.files.push(file.to_owned());
+                }
+            }
+        }
+        left
+    }
 }
 
 impl<'a> Ties<'a> {

@@ -12,7 +12,7 @@ use super::roots::{Fixed, folder_of, read, root_of};
 use super::touched::Touched;
 use super::{Discovery, resolve, walk};
 use crate::hcl::is_module_file;
-use crate::model::{Deployment, StateAddress};
+use crate::model::{Deployment, SourceKind, StateAddress};
 
 /// What is asked for. Values of one kind are alternatives; different kinds must all fit.
 #[derive(Debug, Clone, Default)]
@@ -247,45 +247,66 @@ fn near(value: &str, known: &BTreeSet<&str>) -> Vec<String> {
 
 /// Reports deleted files whose state nothing else describes now.
 fn deleted(discovery: &Discovery, filters: &Filters, changes: &Changes, selection: &mut Selection) {
-    let inputs = &discovery.inputs;
     let claimed: BTreeMap<&StateAddress, &Deployment> = discovery.deployments.iter().map(|d| (&d.state, d)).collect();
-    for (file, content) in &changes.deleted {
-        if !walk::is_candidate(inputs, file) {
-            continue;
+    for (file, deployment) in gone(discovery, changes, &claimed) {
+        let state = match deployment {
+            Ok(deployment) if !filters.take(&deployment) => continue,
+            Ok(deployment) => Ok(deployment.state),
+            Err(why) => Err(why),
+        };
+        match state.as_ref().ok().and_then(|state| claimed.get(state)) {
+            Some(heir) => selection
+                .notices
+                .push(format!("{file} is deleted, and {} goes on with its state {}", heir.file, heir.state)),
+            None => selection.deleted.push(DeletedSource { file: file.clone(), state }),
         }
-        for deployment in last_known(discovery, changes, file, content.as_ref()) {
-            let state = match deployment {
-                Ok(deployment) if !filters.take(&deployment) => continue,
-                Ok(deployment) => Ok(deployment.state),
-                Err(why) => Err(why),
-            };
-            match state.as_ref().ok().and_then(|state| claimed.get(state)) {
-                Some(heir) => selection
-                    .notices
-                    .push(format!("{file} is deleted, and {} goes on with its state {}", heir.file, heir.state)),
-                None => selection.deleted.push(DeletedSource { file: file.clone(), state }),
+    }
+}
+
+/// The deployments that the deleted files were, sorted by file.
+fn gone<'a>(
+    discovery: &Discovery,
+    changes: &'a Changes,
+    claimed: &BTreeMap<&StateAddress, &Deployment>,
+) -> Vec<(&'a Utf8PathBuf, Result<Deployment, String>)> {
+    let inputs = &discovery.inputs;
+    let candidates = changes.deleted.iter().filter(|(file, _)| walk::is_candidate(inputs, file));
+    let (mut gone, mut borrowers) = (Vec::new(), Vec::new());
+    for (file, content) in candidates {
+        match last_known(discovery, file, content.as_ref()) {
+            Err(why) => gone.push((file, Err(why))),
+            Ok(drafts) => {
+                let (borrowing, own): (Vec<_>, Vec<_>) = drafts.into_iter().partition(Draft::borrows_account);
+                gone.extend(own.into_iter().map(|draft| (file, was(discovery, changes, draft))));
+                borrowers.extend(borrowing.into_iter().map(|draft| (file, draft)));
             }
         }
     }
-}
-
-/// The deployments that a deleted file was.
-fn last_known(
-    discovery: &Discovery,
-    changes: &Changes,
-    file: &Utf8Path,
-    content: Option<&Vec<u8>>,
-) -> Vec<Result<Deployment, String>> {
-    let inputs = &discovery.inputs;
-    let Some(content) = content else { return vec![Err("git has no earlier content of it".to_owned())] };
-    let drafts = Reading::parse(inputs.context(), &inputs.takers(file), file, content.clone(), None);
-    if let Some(problem) = drafts.problems.first() {
-        return vec![Err(format!("{}: {}", problem.path, problem.message))];
+    if !borrowers.is_empty() {
+        // Whose account it was may be deleted as well.
+        let known = gone.iter().filter_map(|(_, was)| was.as_ref().ok()).filter(|d| !claimed.contains_key(&d.state));
+        let lenders: Vec<Deployment> = discovery.deployments.iter().chain(known).cloned().collect();
+        gone.extend(borrowers.into_iter().map(|(file, draft)| {
+            let settled = resolve::settle_account(draft, &lenders, &inputs.layout);
+            (file, settled.and_then(|draft| was(discovery, changes, draft)))
+        }));
+        gone.sort_by_key(|(file, _)| *file);
     }
-    drafts.drafts.into_iter().map(|draft| was(discovery, changes, draft)).collect()
+    gone
 }
 
-/// The deployment that a draft of a deleted file was.
+/// What a deleted file said of its deployments.
+fn last_known(discovery: &Discovery, file: &Utf8Path, content: Option<&Vec<u8>>) -> Result<Vec<Draft>, String> {
+    let inputs = &discovery.inputs;
+    let content = content.ok_or("git has no earlier content of it")?;
+    let reading = Reading::parse(inputs.context(), &inputs.takers(file), file, content.clone(), None);
+    match reading.problems.first() {
+        Some(problem) => Err(format!("{}: {}", problem.path, problem.message)),
+        None => Ok(reading.drafts),
+    }
+}
+
+/// The deployment that a draft of a deleted file was, whose account is settled.
 fn was(discovery: &Discovery, changes: &Changes, draft: Draft) -> Result<Deployment, String> {
     let inputs = &discovery.inputs;
     let root = root_of(inputs, &draft.rule, &draft.file);
@@ -298,42 +319,81 @@ fn was(discovery: &Discovery, changes: &Changes, draft: Draft) -> Result<Deploym
         Some(module) => module.clone(),
         None => read(inputs, &root).map_err(|problem| problem.message)?.into(),
     };
-    let draft = resolve::settle_account(draft, &discovery.deployments, &inputs.layout)?;
     let state = inputs.state(&draft, &Fixed::of(&module, inputs.options.local_state)).map_err(|p| p.message)?;
     draft.finish(root, state).map(|(deployment, _)| deployment).map_err(|problem| problem.message)
 }
 
 /// Deployments that would write one state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} have one state, {state}: each would destroy the other's resources", .files.iter().map(|f| f.as_str()).collect::<Vec<_>>().join(" and "))]
+#[error("{} have one state, {state}: each would destroy the other's resources", self.shown().join(" and "))]
 pub struct DuplicateKey {
     /// The state.
     pub state: StateAddress,
-    /// The files, sorted.
-    pub files: Vec<Utf8PathBuf>,
+    /// The deployments, sorted by file.
+    pub claims: Vec<Claim>,
+}
+
+/// A deployment that would write a state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// The file.
+    pub file: Utf8PathBuf,
+    /// The rule that made the deployment of it.
+    pub rule: String,
+    /// The kind of the file.
+    pub source: SourceKind,
 }
 
 impl DuplicateKey {
     /// What to do about it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        "give them different projects (`project` in the file, or their folders), regions or accounts, or select only one"
+    pub fn hint(&self) -> String {
+        if let Some(twice) = self.claims.windows(2).find(|pair| pair[0].file == pair[1].file) {
+            return format!(
+                "the rules {} and {} make one key of this file: give one of them another `key` in tfleet.yaml",
+                twice[0].rule, twice[1].rule
+            );
+        }
+        let of_rules: BTreeSet<&str> =
+            self.claims.iter().filter(|claim| claim.source != SourceKind::Tfvars).map(|c| c.rule.as_str()).collect();
+        if of_rules.is_empty() {
+            return "give them different projects (`project` in the file, or their folders), regions or accounts, or \
+                    select only one"
+                .to_owned();
+        }
+        format!(
+            "correct in these files what the key is made of (for a cluster, the name of its account), set another `key` \
+             for the rule {} in tfleet.yaml, or select only one",
+            of_rules.into_iter().collect::<Vec<_>>().join(" or ")
+        )
+    }
+
+    /// The files, with the rule where a file alone does not say which deployment is meant.
+    fn shown(&self) -> Vec<String> {
+        let twice = |claim: &Claim| self.claims.iter().filter(|other| other.file == claim.file).count() > 1;
+        let one = |claim: &Claim| {
+            if twice(claim) { format!("{} (rule {})", claim.file, claim.rule) } else { claim.file.to_string() }
+        };
+        self.claims.iter().map(one).collect()
     }
 }
 
 /// The states that two or more of these deployments would write, sorted.
 #[must_use]
 pub fn duplicate_keys(deployments: &[Deployment]) -> Vec<DuplicateKey> {
-    let mut files: BTreeMap<&StateAddress, Vec<Utf8PathBuf>> = BTreeMap::new();
+    let mut claims: BTreeMap<&StateAddress, Vec<&Deployment>> = BTreeMap::new();
     for deployment in deployments {
-        files.entry(&deployment.state).or_default().push(deployment.file.clone());
+        claims.entry(&deployment.state).or_default().push(deployment);
     }
-    files
-        .into_iter()
-        .filter(|(_, files)| files.len() > 1)
-        .map(|(state, mut files)| {
-            files.sort();
-            DuplicateKey { state: state.clone(), files }
+    let several = claims.into_iter().filter(|(_, claims)| claims.len() > 1);
+    several
+        .map(|(state, claims)| {
+            let mut claims: Vec<Claim> = claims
+                .into_iter()
+                .map(|d| Claim { file: d.file.clone(), rule: d.recipe.rule.clone(), source: d.source })
+                .collect();
+            claims.sort();
+            DuplicateKey { state: state.clone(), claims }
         })
         .collect()
 }

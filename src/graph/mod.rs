@@ -62,8 +62,11 @@ impl Graph {
     /// The graph of these deployments. Deployments of one name, which cannot run together, are one node.
     pub fn of(deployments: &[Deployment]) -> Result<Self, GraphError> {
         let mut graph = Self::default();
+        let mut shared = BTreeSet::new();
         for deployment in deployments {
-            if !graph.places.contains_key(&deployment.name) {
+            if let Some(place) = graph.places.get(&deployment.name) {
+                shared.insert(*place);
+            } else {
                 graph.places.insert(deployment.name.clone(), graph.names.len());
                 graph.names.push(deployment.name.clone());
             }
@@ -74,7 +77,11 @@ impl Graph {
                 let Some(place) = graph.places.get(name) else {
                     return Err(GraphError::Unknown { deployment: deployment.name.clone(), name: name.clone() });
                 };
-                needs[graph.places[&deployment.name]].insert(*place);
+                let own = graph.places[&deployment.name];
+                // Two of one name are refused for their one state; that one of them needs the other is no cycle.
+                if *place != own || !shared.contains(place) {
+                    needs[own].insert(*place);
+                }
             }
         }
         graph.needs = needs.into_iter().map(|needs| needs.into_iter().collect()).collect();

@@ -58,6 +58,12 @@ fn dependencies_and_dependents_are_transitive() {
 }
 
 #[test]
+fn two_of_one_name_are_no_cycle() {
+    let graph = graph(&[("a", &[]), ("a", &["a"]), ("b", &["a"])]).unwrap();
+    assert_eq!(graph.dependents(&set(&["a"])), set(&["b"]));
+}
+
+#[test]
 fn the_shortest_cycle_is_shown() {
     let error = |edges: &[(&str, &[&str])]| graph(edges).unwrap_err().to_string();
     assert_eq!(error(&[("a", &["a"])]), "deployments need each other: a → a");

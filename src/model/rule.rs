@@ -58,11 +58,14 @@ pub struct DependencySpec {
     /// Those whose fields have these values.
     #[serde(rename = "where")]
     pub fields: BTreeMap<String, String>,
-    /// Those that have the same value in these fields; where it is not said, in the names that both paths have in
-    /// braces, or else in `account_id` and `region`.
+    /// Those that have the same value in these fields, each of which has to have one; where it is not said, in the names
+    /// that both paths have in braces, or else in `account_id` and `region`.
     pub same: Option<Vec<String>>,
     /// Whether there may be none.
     pub optional: bool,
+    /// Whether two that both have no value of such a field are the same in it. Of built-in rules only.
+    #[serde(skip)]
+    pub unset_is_same: bool,
 }
 
 /// Which output a variable gets.

@@ -124,6 +124,32 @@ fn a_file_makes_a_cluster_and_its_pipeline() {
     );
 }
 
+/// A person sees what a file becomes, by which rule, and what comes first.
+#[test]
+fn the_list_shows_rules_and_dependencies() {
+    let example = Example::new("deploy-tree");
+    let done = example.tfleet("discover").args(["--environment", "int", "--region", "eu-west-1"]).run().assert_code(0);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let lines: Vec<Vec<String>> = done.stdout.lines().map(words).collect();
+    assert_eq!(lines[0][6..], ["TYPE", "RULE", "BACKEND", "KEY", "FILE", "NEEDS"]);
+    let of = |key: &str| lines.iter().find(|line| line.iter().any(|word| word == key)).unwrap();
+    let management = of("int-euw1-mc01/terraform.tfstate");
+    assert_eq!(management[6..8], ["management", "management-cluster"]);
+    assert_eq!(management.last().unwrap(), "int-euw1-regional");
+    assert_eq!(of("int-euw1-regional/terraform.tfstate").last().unwrap(), "-");
+}
+
+/// Both would have one state; that one needs the other is not what is wrong with it.
+#[test]
+fn two_clusters_of_one_account_are_no_cycle() {
+    let example = Example::new("deploy-tree");
+    let file = "deploy/int/euw1/terraform/management/mc01.yaml";
+    example.fleet.write(file, &example.fleet.read("deploy/int/euw1/terraform/regional.yaml"));
+    let done = example.apply().run().assert_code(3);
+    done.assert_says(&["have one state", file, "set another `key`"]).assert_silent_on(&["need each other"]);
+    assert_eq!(example.fleet.bucket().list(""), [""; 0]);
+}
+
 /// The line at which a run printed `words`.
 #[track_caller]
 fn line(done: &Done, words: &str) -> usize {

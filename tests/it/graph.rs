@@ -211,6 +211,27 @@ fn a_selection_can_take_what_it_needs_and_what_needs_it() {
     assert!(places.is_sorted(), "{dry}");
 }
 
+/// What a file would be that cannot be read, nobody knows: perhaps it is what is needed.
+#[test]
+fn what_is_needed_is_not_missed_because_of_a_problem() {
+    let chain = chain();
+    let app =
+        |flags: &[&str]| chain.fleet.apply().args(["--changed-files", &chain.app.path()]).args(flags.to_vec()).run();
+    chain.fleet.write(&chain.network.path(), "account_id = \n");
+    app(&["--with-dependencies"]).assert_code(3).assert_says(&[&chain.network.path()]);
+    assert!(chain.order().is_empty());
+
+    // A problem of what is needed is that of what needs it, and says what it is.
+    chain.fleet.deploy(&chain.network);
+    let deliver = "deliver: [{output: o, to: ssm, name: '{file.nowhere}'}]";
+    let settings = chain.fleet.read("tfleet.yaml");
+    chain.fleet.write("tfleet.yaml", &settings.replace("  - name: app", &format!("    {deliver}\n  - name: app")));
+    for done in [app(&[]), chain.fleet.apply().args(["--project", "app"]).run()] {
+        done.assert_code(3).assert_says(&["file.nowhere", &chain.database.path()]).assert_silent_on(&["not among"]);
+    }
+    assert!(chain.order().is_empty());
+}
+
 #[test]
 fn a_cycle_is_shown_and_nothing_starts() {
     let chain = chain();

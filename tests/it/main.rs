@@ -18,6 +18,7 @@ mod credentials;
 mod deliver;
 mod deploy_tree;
 mod discover;
+mod docs;
 mod environment;
 mod examples;
 mod failure;

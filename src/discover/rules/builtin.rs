@@ -18,8 +18,15 @@ pub(super) struct Base {
 }
 
 const TFVARS: Base = Base { source: SourceKind::Tfvars, paths: &["**/*.tfvars"] };
-const REGIONS: Base =
-    Base { source: SourceKind::Regions, paths: &["regions/*.yaml", "terraform/region-deploy/regions/*.yaml"] };
+const REGIONS: Base = Base {
+    source: SourceKind::Regions,
+    paths: &[
+        "regions/*.yaml",
+        "regions/*.yml",
+        "terraform/region-deploy/regions/*.yaml",
+        "terraform/region-deploy/regions/*.yml",
+    ],
+};
 const REGIONAL: Base =
     Base { source: SourceKind::Deploy, paths: &["deploy/{environment}/{region_alias}/terraform/regional.yaml"] };
 const MANAGEMENT: Base = Base {
@@ -53,6 +60,8 @@ fn built_in(name: &str) -> Option<(RuleSpec, Base)> {
             rule: Some(rule.to_owned()),
             same: Some(same.map(str::to_owned).to_vec()),
             optional: true,
+            // The files of accounts may leave `environment` out.
+            unset_is_same: true,
             ..DependencySpec::default()
         };
         RuleSpec { depends_on: Some(vec![first]), ..spec }

@@ -89,6 +89,45 @@ fn nobody_reads_a_folder_of_that_name_unasked() {
     assert_eq!(names(&discovery.deployments).len(), 3, "{}", shown(&discovery.problems));
 }
 
+/// Minting and provisioning read the same files, and both the same out of them.
+#[test]
+fn minting_and_the_rules_agree_on_a_region_file() {
+    let repo = fleet();
+    for file in ["use1.yaml", "use1-mc.yaml"] {
+        repo.remove(&format!("regions/{file}"));
+    }
+    repo.remove("terraform/region-deploy/regions/euw1.yaml");
+    let whole = "name: prd-rc\nemail: aws@example.com\nregion: eu-west-1\ntype: management\nou: Infra/Regional\n\
+                 tags: {Team: platform}\nrole_name: Minted\nenvironment: prd\nterraform_vars: {size: 3}\n";
+    let short = "name: dev-rc\nemail: dev@example.com\nregion: us-east-1\ntype: regional\n";
+    repo.write("regions/whole.yaml", whole).write("regions/short.yml", short);
+    repo.write("accounts.json", minted(&[("prd-rc", "111111111111"), ("dev-rc", "222222222222")]));
+    let discovery = repo.discover();
+    assert_eq!(discovery.problems, [], "{}", shown(&discovery.problems));
+    let minted = read_regions(&repo.dir, Utf8Path::new("regions")).unwrap();
+    assert_eq!(minted.len(), 2);
+    for (account, provisioned) in minted.iter().zip(&discovery.deployments) {
+        let AccountDefinition { file, name, region, kind, environment, tags, .. } = account;
+        assert_eq!((file, name, region), (&provisioned.file, &provisioned.account_name, &provisioned.region));
+        assert_eq!((kind, environment), (&provisioned.labels["type"], &provisioned.environment));
+        assert_eq!(*tags, provisioned.tags);
+    }
+    assert_eq!(discovery.deployments[1].variables["size"], 3);
+}
+
+/// Their files may leave the environment out; those of one region belong together all the same.
+#[test]
+fn accounts_without_an_environment_keep_their_order() {
+    let repo = fleet();
+    for (file, name, kind) in [("use1", "prd-rc", "regional"), ("use1-mc", "prd-mc", "management")] {
+        repo.write(&format!("regions/{file}.yaml"), region(name, kind, "us-east-1").replace("environment: prd\n", ""));
+    }
+    let accounts = [("prd-rc", "111111111111"), ("prd-mc", "222222222222"), ("eu-rc", "333333333333")];
+    repo.write("accounts.json", minted(&accounts));
+    let discovery = repo.discover();
+    assert_eq!(discovery.deployments[0].depends_on, ["prd-rc"], "{}", shown(&discovery.problems));
+}
+
 #[test]
 fn a_changed_region_file_selects_its_own_deployment() {
     let repo = fleet();

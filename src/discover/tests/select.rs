@@ -174,3 +174,27 @@ fn two_files_with_one_key_are_found() {
       hint: give them different projects (`project` in the file, or their folders), regions or accounts, or select only one
     ");
 }
+
+/// It is the rules that make one key of it: other projects would not help.
+#[test]
+fn two_rules_that_make_one_key_are_named() {
+    let shown = |repo: &Repo| {
+        let duplicates = duplicate_keys(&repo.discover().deployments);
+        duplicates.iter().map(|d| format!("{d}\n  hint: {}", d.hint())).collect::<Vec<_>>().join("\n")
+    };
+    let mut repo = deploy_tree();
+    repo.rules(
+        "[{name: regional-cluster}, {name: again, path: 'deploy/{environment}/euw1/terraform/regional.yaml',
+          root_module: terraform/config/regional-cluster, key: '{account_name}/terraform.tfstate'}]",
+    );
+    insta::assert_snapshot!(shown(&repo), @"
+    deploy/prd/euw1/terraform/regional.yaml (rule again) and deploy/prd/euw1/terraform/regional.yaml (rule regional-cluster) have one state, s3://states/prd-eu-rc/terraform.tfstate: each would destroy the other's resources
+      hint: the rules again and regional-cluster make one key of this file: give one of them another `key` in tfleet.yaml
+    ");
+    repo.rules("[]");
+    repo.write("deploy/stg/use1/terraform/management/mc01.yaml", cluster('5', "stg-rc", "us-east-1", ""));
+    insta::assert_snapshot!(shown(&repo), @"
+    deploy/stg/use1/terraform/management/mc01.yaml and deploy/stg/use1/terraform/regional.yaml have one state, s3://states/stg-rc/terraform.tfstate: each would destroy the other's resources
+      hint: correct in these files what the key is made of (for a cluster, the name of its account), set another `key` for the rule management-cluster or regional-cluster in tfleet.yaml, or select only one
+    ");
+}

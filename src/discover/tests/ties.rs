@@ -141,6 +141,20 @@ fn an_account_may_be_that_of_another_deployment() {
     ");
 }
 
+/// A region that goes as a whole takes the account away that one of its deployments had from another.
+#[test]
+fn the_state_of_a_borrower_is_known_when_all_is_deleted() {
+    let mut repo = deploy_tree();
+    repo.rules(IOT).module("terraform/config/iot");
+    repo.git(&["init", "-q"]);
+    let base = repo.commit();
+    std::fs::remove_dir_all(repo.dir.join("deploy/stg")).unwrap();
+    let changes = changes_since(&repo.dir, &base).unwrap();
+    let selection = select(&repo.discover(), &Filters::default(), Some(&changes)).unwrap();
+    let left: Vec<String> = selection.deleted.iter().map(|d| d.state.as_ref().unwrap().key.to_string()).collect();
+    assert_eq!(left, ["stg-mc01/terraform.tfstate", "iot/stg-rc/mc01.tfstate", "stg-rc/terraform.tfstate"]);
+}
+
 #[test]
 fn a_delivery_needs_an_account_that_is_known() {
     let mut repo = deploy_tree();
@@ -163,4 +177,50 @@ fn a_restricted_source_does_not_miss_what_it_leaves_out() {
     repo.options.source = Some(SourceKind::Deploy);
     let discovery = repo.discover();
     assert_eq!((discovery.problems.len(), ties(&discovery)), (0, vec!["c/x.yaml <- ".to_owned()]));
+}
+
+/// Nobody says that two files belong together that both say nothing.
+#[test]
+fn what_is_not_set_is_not_the_same() {
+    let mut repo = Repo::new();
+    repo.write("net/x.tfvars", file('1', "a", "us-east-1")).write("app/x.tfvars", file('2', "b", "us-east-1"));
+    let rules =
+        |app: &str| format!("[{{name: net, path: 'net/*.tfvars'}}, {{name: app, path: 'app/*.tfvars', {app}}}]");
+    repo.rules(&rules("depends_on: [{rule: net, same: [environment]}]"));
+    insta::assert_snapshot!(repo.problems(), @"
+    app/x.tfvars: the rule app depends on a deployment of the rule net with environment (not set), and there is none
+      hint: add it, correct the values, or write `optional: true`
+    ");
+    repo.rules(&rules("inputs: {vpc: {rule: net, same: [environment, region]}}"));
+    assert!(repo.problems().contains("environment (not set), region us-east-1, and there is none"));
+    repo.rules(&rules("account_of: net, depends_on: [{rule: net, same: [environment]}]"));
+    assert!(repo.problems().contains("takes the account of a deployment of the rule net with environment (not set)"));
+    repo.rules(&rules("depends_on: [{rule: net, same: [environment], optional: true}]"));
+    assert_eq!(ties(&repo.discover()), ["app/x.tfvars <- ", "net/x.tfvars <- "]);
+}
+
+/// What others need and cannot be used is said once, of its own file, and the order of the others stays.
+#[test]
+fn what_is_lost_does_not_tear_the_order() {
+    let mut repo = Repo::new();
+    for folder in ["base", "net", "app"] {
+        repo.write(&format!("{folder}/x.tfvars"), file('1', "a", "us-east-1"));
+    }
+    repo.rules(
+        "[{name: base, path: 'base/*.tfvars'},
+          {name: net, path: 'net/*.tfvars', depends_on: [{rule: base}], deliver: [{output: o, to: ssm, name: '{file.where}'}]},
+          {name: app, path: 'app/*.tfvars', inputs: {vpc: {rule: net}}}]",
+    );
+    let discovery = repo.discover();
+    assert_eq!(ties(&discovery), ["app/x.tfvars <- general/a/us-east-1/base", "base/x.tfvars <- "]);
+    assert_eq!(discovery.deployments[0].inputs[0].deployment, "general/a/us-east-1/net");
+    insta::assert_snapshot!(repo.problems(), @"
+    net/x.tfvars: delivering the output `o` by the rule net: the template `{file.where}` needs `file.where`, which is not set
+      hint: set it in this file, or correct `deliver` of the rule
+    ");
+    let problems = |changed: &str| {
+        let changes = changed_files(&repo.dir, &[changed.to_owned()]).unwrap();
+        select(&repo.discover(), &Filters::default(), Some(&changes)).unwrap().problems.len()
+    };
+    assert_eq!(["net/x.tfvars", "app/x.tfvars", "base/x.tfvars"].map(problems), [1, 1, 0]);
 }
