@@ -28,6 +28,9 @@ pub struct Problem {
     /// The files that are no deployments because of it, relative to the working directory: for a problem of a root
     /// module all those it serves, for a folder that cannot be read the folder.
     pub files: Vec<Utf8PathBuf>,
+    /// Whether nothing is wrong with the files: their account is yet to be minted.
+    #[serde(skip)]
+    pub awaits_minting: bool,
 }
 
 impl Problem {
@@ -42,6 +45,7 @@ impl Problem {
             source_line: None,
             hint: None,
             files: vec![path.to_owned()],
+            awaits_minting: false,
         }
     }
 
@@ -78,6 +82,7 @@ impl From<SourceError> for Problem {
             message: error.message,
             source_line: Some(error.source_line),
             hint: error.hint,
+            awaits_minting: false,
         }
     }
 }
