@@ -73,15 +73,21 @@ impl Deploy<'_> {
                 .next("or let apply do it: tfleet apply --migrate-state")
                 .into());
         }
-        let fleet = self.fleet()?;
+        let mut fleet = self.fleet()?;
         for notice in fleet.notices() {
             terminal.note(&notice);
+        }
+        // A change that brings an account brings its cluster too, and is looked at before either is there.
+        let unminted = if self.action == Action::Plan { fleet.leave_out_unminted() } else { Vec::new() };
+        for file in &unminted {
+            terminal.note(&format!("{file} is not planned: its account is yet to be made (tfleet mint-accounts)"));
         }
         fleet.check()?;
         self.run.output_summary.as_deref().map_or(Ok(()), check_summary_path)?;
         let deployments: Vec<Arc<Deployment>> = fleet.selection.deployments.iter().cloned().map(Arc::new).collect();
         if deployments.is_empty() {
-            if fleet.discovery.deployments.is_empty() && fleet.selection.deleted.is_empty() {
+            let found = !fleet.discovery.deployments.is_empty() || !unminted.is_empty();
+            if !found && fleet.selection.deleted.is_empty() {
                 let place = &fleet.settings.working_dir;
                 return Err(CliError::usage(format!("there are no deployments in {place}"))
                     .next("name the directory that holds the *.tfvars files with --working-dir")

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use camino::Utf8PathBuf;
+
 use super::args::SelectionArgs;
 use super::error::CliError;
 use crate::config::{ConfigError, Overrides, Settings, StateSettings, variables};
@@ -193,6 +195,11 @@ impl Fleet {
             CliError::usage(format!("{} states belong to more than one selected deployment", duplicates.len()));
         error.failure.causes.extend(duplicates.iter().map(ToString::to_string));
         Err(error.next(first.hint()))
+    }
+
+    /// Takes out of the selection the files whose account is yet to be minted, and names them.
+    pub fn leave_out_unminted(&mut self) -> Vec<Utf8PathBuf> {
+        self.selection.problems.extract_if(.., |problem| problem.awaits_minting).map(|problem| problem.path).collect()
     }
 
     /// What a person should know of deployments that are not selected and yet have to do with those that are.

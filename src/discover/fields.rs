@@ -313,13 +313,14 @@ impl<'a> Reader<'a> {
         let of_file = |message: String| Problem::of_file(document.path, message);
         if let (Field::AccountId, SourceKind::Regions, Some(name)) = (field, rule.source, &self.name) {
             let file = &minted.shown;
-            return if minted.exists() {
+            let problem = if minted.exists() {
                 of_file(format!("{file} has no account `{name}`"))
                     .hint(format!("run `tfleet mint-accounts`: it makes or finds the account and writes {file}"))
             } else {
                 of_file(format!("the account `{name}` is not known yet: there is no {file}"))
                     .hint(format!("run `tfleet mint-accounts` first: it makes the accounts and writes {file}"))
             };
+            return Problem { awaits_minting: true, ..problem };
         }
         of_file(format!("`{}` is not set anywhere", field.as_str())).hint(advice_for(rule, field, self.id.as_deref()))
     }

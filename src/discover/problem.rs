@@ -29,6 +29,9 @@ pub struct Problem {
     /// module all those it serves, for a folder that cannot be read the folder; and those of deployments that need one of
     /// these.
     pub files: Vec<Utf8PathBuf>,
+    /// Whether nothing is wrong with the files: their account is yet to be minted.
+    #[serde(skip)]
+    pub awaits_minting: bool,
 }
 
 impl Problem {
@@ -43,6 +46,7 @@ impl Problem {
             source_line: None,
             hint: None,
             files: vec![path.to_owned()],
+            awaits_minting: false,
         }
     }
 
@@ -79,6 +83,7 @@ impl From<SourceError> for Problem {
             message: error.message,
             source_line: Some(error.source_line),
             hint: error.hint,
+            awaits_minting: false,
         }
     }
 }

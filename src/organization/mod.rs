@@ -41,6 +41,24 @@ impl Account {
     }
 }
 
+/// The accounts of an organization.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Those that can be used.
+    pub accounts: Vec<Account>,
+    /// Those that AWS lists without a usable id. They are nobody's: whoever wants one of them cannot go on.
+    pub without_id: Vec<WithoutId>,
+}
+
+/// An account that AWS lists without a usable id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WithoutId {
+    /// Its name, as far as it has one.
+    pub name: String,
+    /// The email address of its root user, as far as it has one.
+    pub email: String,
+}
+
 /// A request that creates an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Creation {
@@ -61,6 +79,8 @@ pub enum CreationState {
     Succeeded(AccountId),
     /// There is none, for this reason: `EMAIL_ALREADY_EXISTS`.
     Failed(String),
+    /// What AWS says of it cannot be used: it succeeded and names no account, or it is in a state that nobody knows.
+    Unclear(String),
 }
 
 /// What a new account is made of.
@@ -126,9 +146,19 @@ impl Organization {
     }
 
     /// Every account.
-    pub async fn accounts(&self) -> Result<Vec<Account>, OrganizationError> {
+    pub async fn accounts(&self) -> Result<Listing, OrganizationError> {
         let found = all_pages!("ListAccounts", self.client.list_accounts(), accounts);
-        found.iter().map(|account| read_account("ListAccounts", account)).collect()
+        let mut listing = Listing::default();
+        for account in &found {
+            match read_account("ListAccounts", account) {
+                Ok(account) => listing.accounts.push(account),
+                Err(_) => listing.without_id.push(WithoutId {
+                    name: account.name().unwrap_or_default().to_owned(),
+                    email: account.email().unwrap_or_default().to_owned(),
+                }),
+            }
+        }
+        Ok(listing)
     }
 
     /// One account; `None` if the organization has none of this id.
@@ -143,12 +173,13 @@ impl Organization {
         }
     }
 
-    /// The requests of about the last ninety days, in whatever state.
+    /// The requests of about the last ninety days, in whatever state. One without an id can neither be followed nor told
+    /// apart, and is left out.
     pub async fn creations(&self) -> Result<Vec<Creation>, OrganizationError> {
         let operation = "ListCreateAccountStatus";
         let found =
             all_pages!("ListCreateAccountStatus", self.client.list_create_account_status(), create_account_statuses);
-        found.iter().map(|status| read_creation(operation, status)).collect()
+        Ok(found.iter().filter_map(|status| read_creation(operation, status).ok()).collect())
     }
 
     /// Asks for a new account, once. [`OrganizationError::may_have_arrived`] says of an error whether there may be a request
@@ -269,21 +300,17 @@ fn read_creation(operation: &'static str, status: &CreateAccountStatus) -> Resul
         Some(CreateAccountState::InProgress) => CreationState::InProgress,
         Some(CreateAccountState::Succeeded) => {
             let account = AccountId::new(status.account_id().unwrap_or_default());
-            CreationState::Succeeded(account.map_err(|_| {
-                OrganizationError::answer(operation, format!("the request {id} succeeded, and no account id is in it"))
-            })?)
+            account.map_or_else(
+                |_| CreationState::Unclear("it succeeded, and AWS names no account id".to_owned()),
+                CreationState::Succeeded,
+            )
         }
         Some(CreateAccountState::Failed) => {
             let reason = status.failure_reason().map_or("no reason given", |reason| reason.as_str());
             CreationState::Failed(reason.to_owned())
         }
-        other => {
-            let state = other.map_or("none", |state| state.as_str());
-            return Err(OrganizationError::answer(
-                operation,
-                format!("the request {id} has the unknown state {state}"),
-            ));
-        }
+        Some(other) => CreationState::Unclear(format!("its state is {}, which tfleet does not know", other.as_str())),
+        None => CreationState::Unclear("AWS does not say its state".to_owned()),
     };
     Ok(Creation { id, name: status.account_name().unwrap_or_default().to_owned(), state })
 }

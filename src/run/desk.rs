@@ -194,6 +194,17 @@ impl<'a> Desk<'a> {
 
     /// Writes the audit record of something that was done to the state of a key. Says what a person should know of it.
     pub async fn audit(&self, home: &Home, action: &str, key: &BackendKey, done: &Done<'_>) -> Option<String> {
+        self.record(home, action, key, done).await.unwrap_or_else(Some)
+    }
+
+    /// The same for whom a record that is nowhere is a failure: the error says so.
+    pub async fn record(
+        &self,
+        home: &Home,
+        action: &str,
+        key: &BackendKey,
+        done: &Done<'_>,
+    ) -> Result<Option<String>, String> {
         let subject = self.subject(key, home.bucket.as_deref());
         let time = Timestamp::now();
         let name = AuditName {
@@ -222,11 +233,11 @@ impl<'a> Desk<'a> {
             "tfleet_version": env!("CARGO_PKG_VERSION"),
         });
         match write_audit(&*home.store, &self.outbox, &name, &record).await {
-            Ok(Written::Stored(_)) => None,
+            Ok(Written::Stored(_)) => Ok(None),
             Ok(Written::Kept { path, error, .. }) => {
-                Some(format!("the audit record is kept in {path} and sent by the next run, because: {error}"))
+                Ok(Some(format!("the audit record is kept in {path} and sent by the next run, because: {error}")))
             }
-            Err(error) => Some(format!("the audit record is lost: neither the store nor this disk took it: {error}")),
+            Err(error) => Err(format!("the audit record is lost: neither the store nor this disk took it: {error}")),
         }
     }
 }

@@ -104,6 +104,51 @@ fn a_push_mints_accounts_and_deploys_their_clusters() {
     assert_eq!(example.minted(), accounts, "a push that adds nothing makes nothing");
 }
 
+/// Clusters are not deployed where an account is not ready.
+#[test]
+fn a_minting_that_fails_stops_the_build() {
+    let example = Example::new("regions");
+    example.organization(&["Regional", "Management"]);
+    let fleet = &example.fleet;
+    fleet.git(&["init", "--quiet", "--initial-branch=main"]);
+    fleet.git(&["commit", "--quiet", "--allow-empty", "--message", "nothing yet"]);
+    let before = fleet.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    fleet.write("regions/broken.yaml", "name: broken\n");
+    fleet.commit("four accounts, and a file that is none");
+    let job = Job::push(fleet, &before);
+    job.assert_code(3);
+    assert!(job.output().contains("regions/broken.yaml"), "{}", job.output());
+    assert!(fleet.store().states().is_empty(), "{:?}", fleet.store().states());
+}
+
+/// What a reviewer sees of accounts that are yet to be made.
+#[test]
+fn a_pull_request_with_new_accounts_shows_them() {
+    let example = Example::new("regions");
+    example.organization(&["Regional", "Management"]);
+    let fleet = &example.fleet;
+    fleet.git(&["init", "--quiet", "--initial-branch=main"]);
+    fleet.git(&["commit", "--quiet", "--allow-empty", "--message", "nothing yet"]);
+    let base = fleet.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    fleet.commit("four accounts");
+    let job = Job::pull_request(fleet, &base);
+    job.assert_code(0);
+    assert!(job.output().contains("+4 ~0 -0"), "{}", job.output());
+    assert!(fleet.store().states().is_empty() && !fleet.repo("accounts.json").exists());
+}
+
+/// Region files may end in `.yml` too.
+#[test]
+fn accounts_of_other_endings_are_made_too() {
+    let (fleet, organization, _proxy) = Fleet::organization();
+    fleet.write(".gitignore", "tfleet-out/\n").deploy(&Deploy::new("old"));
+    let before = fleet.commit("one deployment");
+    fleet.write("regions/a.yml", "name: a\nemail: a@example.com\nregion: eu-west-1\ntype: regional\n");
+    fleet.commit("an account");
+    Job::push(&fleet, &before).assert_code(0);
+    assert_eq!(organization.accounts().len(), 1);
+}
+
 /// A repository whose main has one deployment, and a change that adds another.
 fn changed(more: &str) -> (Fleet, String) {
     let fleet = Fleet::s3();

@@ -32,6 +32,7 @@ mod locks;
 mod make;
 mod mint;
 mod mint_module;
+mod mint_odd;
 mod outages;
 mod recover;
 mod redaction;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::bed::{Done, Fault, Fleet, Organization, Rule, Tfleet, aws_provider_block, use_mirror};
@@ -177,4 +178,129 @@ fn the_engine_is_the_module_where_there_is_one() {
     module(&fleet, "id = account.id");
     mint(&fleet).run().assert_code(0).assert_says(&["1 accounts in"]);
     assert_eq!((names(&organization).len(), fleet.store().states().len()), (1, 0), "no Terraform was run");
+}
+
+/// Issue: "a plan that deletes an account is refused", on every way to an apply, and whatever takes the account away;
+/// "Nothing closes an account."
+#[test]
+fn no_way_leads_to_the_loss_of_an_account() {
+    let (fleet, organization, proxy) = Fleet::organization();
+    module(&fleet, "id = account.id");
+    region(&fleet, "a");
+    region(&fleet, "b");
+    mint(&fleet).run().assert_code(0);
+    let (listed, written) = (organization.accounts(), minted(&fleet));
+    let whole = fleet.read("terraform/region-deploy/main.tf");
+    let refused = |words: &str| {
+        let dry = mint(&fleet).arg("--dry-run").run().assert_code(1).assert_says(&[words]);
+        assert_eq!(dry.summary()["run"]["summary"]["failed"], 1);
+        mint(&fleet).run().assert_code(1).assert_says(&[words, "nothing was changed"]);
+        // Nobody is asked for what is refused.
+        mint(&fleet).on_terminal().run().assert_code(1).assert_says(&[words]).assert_silent_on(&["[yes/no]"]);
+        assert_eq!((organization.accounts(), minted(&fleet)), (listed.clone(), written.clone()));
+        assert_eq!(fleet.store().resources(KEY).len(), 2);
+    };
+    fs::remove_file(fleet.repo("regions/b.yaml")).unwrap();
+    refused("this[\"b\"] would be deleted");
+    region(&fleet, "b");
+    fleet.write(
+        "terraform/region-deploy/main.tf",
+        &whole.replace("= each.value.email", "= \"new-${each.value.email}\""),
+    );
+    refused("this[\"a\"] would be replaced");
+    let (head, _) = whole.split_once("resource \"aws_organizations_account\"").unwrap();
+    let removed = "removed {\n  from = aws_organizations_account.this\n  lifecycle {\n    destroy = false\n  }\n}\n";
+    fleet.write(
+        "terraform/region-deploy/main.tf",
+        &format!("{head}{removed}output \"accounts\" {{\n  value = {{}}\n}}\n"),
+    );
+    refused("this[\"a\"] would be removed from the state");
+
+    // Not even without the module, by what the last apply left.
+    fleet.write("terraform/region-deploy/main.tf", &whole);
+    let destroy = || fleet.tfleet("destroy").args(["--auto-approve", "--key", KEY]);
+    destroy().run().assert_code(3);
+    fs::remove_dir_all(fleet.repo("terraform")).unwrap();
+    destroy().run().assert_code(1).assert_says(&["would be deleted"]);
+    assert_eq!(organization.accounts(), listed);
+    for operation in ["CloseAccount", "RemoveAccountFromOrganization", "LeaveOrganization"] {
+        assert!(proxy.operations(operation).is_empty(), "{operation}");
+    }
+}
+
+/// Issue: "Same lock, backup and audit as any deployment": the lock while it runs, and that of minting beside it.
+#[test]
+fn it_is_locked_while_it_runs() {
+    let (fleet, organization, proxy) = Fleet::organization();
+    module(&fleet, "id = account.id");
+    region(&fleet, "a");
+    proxy.rule(Rule::organizations("CreateAccount", Fault::Hold).times(1));
+    let run = mint(&fleet).spawn();
+    proxy.wait_until_held();
+    let locks = fleet.locks();
+    for lock in ["locks/mint/organization.json", &format!("locks/{KEY}.json"), &format!("{KEY}.tflock")] {
+        assert!(locks.iter().any(|found| found == lock), "{lock}: {locks:?}");
+    }
+    let other = mint(&fleet).args(["--engine", "organizations", "--lock-timeout", "0s"]).run();
+    other.assert_code(3).assert_says(&["being minted by another run"]);
+    run.signal(Signal::INT);
+    proxy.release();
+    let done = run.wait().assert_code(130).assert_says(&["stays as it was"]);
+    assert_eq!(done.summary()["run"]["summary"]["cancelled"], 1);
+    assert!(fleet.locks().is_empty() && minted(&fleet).is_null());
+    mint(&fleet).run().assert_code(0);
+    assert_eq!(names(&organization), ["a"], "an account that was asked for before the signal is not asked for again");
+}
+
+/// An output of another form, or none, makes no account; what is wrong with one entry is that entry's.
+#[test]
+fn an_output_that_cannot_be_used_is_no_success() {
+    let (fleet, organization, _proxy) = Fleet::organization();
+    module(&fleet, "id = account.id");
+    region(&fleet, "a");
+    let whole = fleet.read("terraform/region-deploy/main.tf");
+    let output = |value: &str| {
+        let (head, _) = whole.split_once("output \"accounts\"").unwrap();
+        fleet.write("terraform/region-deploy/main.tf", &format!("{head}{value}\n"));
+    };
+    output("");
+    let done =
+        mint(&fleet).run().assert_code(1).assert_says(&["the module has no output `accounts`", "stays as it was"]);
+    let summary = done.summary();
+    assert_eq!(
+        (&summary["run"]["summary"]["successful"], summary["problems"].as_array().unwrap().len()),
+        (&json!(1), 1)
+    );
+    output("output \"accounts\" {\n  value = \"many\"\n}");
+    mint(&fleet).run().assert_code(1).assert_says(&["is neither a map nor a list of objects"]);
+    assert!(minted(&fleet).is_null());
+
+    let id = organization.id_of("a");
+    let more = format!(
+        "output \"accounts\" {{\n  value = [\n    {{ name = \"a\", id = \"{id}\" }},\n    {{ name = \"x\", id = null }},\n    \
+         {{ name = \"y\", id = \"000000000001\" }},\n    {{ name = \"y\", id = \"000000000002\" }},\n  ]\n}}"
+    );
+    output(&more);
+    let done = mint(&fleet).run().assert_code(1).assert_says(&[
+        "accounts[1]: it has no `id`",
+        "the name y stands there more than once",
+        "1 accounts in",
+    ]);
+    assert_eq!((outcome(&done, "a"), minted(&fleet)[0]["id"].clone()), ("adopted".to_owned(), json!(id)));
+    assert_eq!(done.summary()["problems"].as_array().unwrap().len(), 2);
+}
+
+/// Issue: "`TF_STATE_BUCKET` missing here is an error." A folder of region files that is named must be there: to the module an
+/// empty one means that every account is to go.
+#[test]
+fn what_is_missing_is_said_before_anything_runs() {
+    let (fleet, organization, _proxy) = Fleet::organization();
+    module(&fleet, "id = account.id");
+    region(&fleet, "a");
+    mint(&fleet).args(["--regions-dir", "region"]).run().assert_code(3).assert_says(&["region", "cannot read it"]);
+    fleet.write("tfleet.yaml", "state: {region: us-east-1}\n");
+    for more in [&["--dry-run"][..], &[]] {
+        mint(&fleet).args(more).run().assert_code(3).assert_says(&["no state bucket is named", "TF_STATE_BUCKET"]);
+    }
+    assert!(organization.accounts().is_empty() && fleet.store().list("").is_empty());
 }

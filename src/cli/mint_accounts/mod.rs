@@ -39,8 +39,9 @@ pub async fn run(args: &MintArgs, terminal: &mut Terminal) -> anyhow::Result<Exi
         check_summary_path(path)?;
     }
     let engine = engine(args, &settings)?;
-    let regions_dir = regions_dir(args, &settings);
-    let definitions = definitions(&settings, &regions_dir, engine)?;
+    let named = args.regions_dir.as_ref().or(settings.mint.regions_dir.as_ref());
+    let regions_dir = named.cloned().unwrap_or_else(|| default_regions_dir(&settings));
+    let definitions = definitions(&settings, (&regions_dir, named.is_some()), engine)?;
     let only_looks = args.dry_run && engine == MintEngine::Organizations;
     if !only_looks {
         needs_store(&settings).map_err(|failure| CliError::of(Exit::Usage, failure))?;
@@ -81,18 +82,14 @@ fn engine(args: &MintArgs, settings: &Settings) -> Result<MintEngine, CliError> 
     Ok(engine.unwrap_or(if exists { MintEngine::Terraform } else { MintEngine::Organizations }))
 }
 
-fn regions_dir(args: &MintArgs, settings: &Settings) -> Utf8PathBuf {
-    let said = args.regions_dir.as_ref().or(settings.mint.regions_dir.as_ref());
-    said.cloned().unwrap_or_else(|| default_regions_dir(settings))
-}
-
-/// The region files. A root module may know its accounts from elsewhere, the organization cannot.
+/// The region files. A root module may know its accounts from elsewhere, the organization cannot; a folder that is named must
+/// be there for both.
 fn definitions(
     settings: &Settings,
-    folder: &Utf8PathBuf,
+    (folder, named): (&Utf8PathBuf, bool),
     engine: MintEngine,
 ) -> Result<Vec<AccountDefinition>, CliError> {
-    if engine == MintEngine::Terraform && !settings.working_dir.join(folder).exists() {
+    if engine == MintEngine::Terraform && !named && !settings.working_dir.join(folder).exists() {
         return Ok(Vec::new());
     }
     let definitions = read_regions(&settings.working_dir, folder).map_err(|problems| wrong_files(&problems))?;
@@ -148,7 +145,7 @@ impl Session<'_> {
         if let Some(path) = &self.args.output_summary {
             shown::write(path, &shown::planned(&survey))?;
         }
-        let refused = survey.plans.iter().any(|plan| matches!(plan.planned, Planned::Refused(_)));
+        let refused = survey.plans.iter().any(|plan| matches!(plan.planned, Planned::Refused(..)));
         Ok(if refused { Exit::Failed } else { Exit::Success })
     }
 
@@ -176,7 +173,7 @@ impl Session<'_> {
         }
         let records = Records::new(desk, home, MintEngine::Organizations.as_str());
         let report = mint(&self.mint, survey, lock, &records).await;
-        self.finish(&report, &records, terminal).await
+        self.finish(report, &records, terminal).await
     }
 
     /// Looks at the organization; `None` if a signal came meanwhile.
@@ -194,7 +191,7 @@ impl Session<'_> {
         let changes = survey.plans.iter().any(|plan| match &plan.planned {
             Planned::Create => true,
             Planned::Existing { changes, .. } => !changes.is_empty(),
-            Planned::PickUp { .. } | Planned::Refused(_) => false,
+            Planned::PickUp { .. } | Planned::Refused(..) => false,
         });
         if self.args.auto_approve || !terminal.interactive || !changes {
             return true;
@@ -252,22 +249,24 @@ impl Session<'_> {
     /// Writes everything down and shows how it ended.
     async fn finish(
         &self,
-        report: &MintReport,
+        mut report: MintReport,
         records: &Records<'_>,
         terminal: &mut Terminal,
     ) -> anyhow::Result<Exit> {
         // What a cancelled run did not get to may be as good as before.
         let written = if report.is_cancelled() { None } else { Some(self.accounts.write(report.minted())) };
         let failure = written.as_ref().and_then(|written| written.as_ref().err());
-        records.whole(report, failure).await;
+        let recorded = records.whole(&report, failure).await;
+        report.problems.extend(recorded.err());
         for notice in records.notices() {
             terminal.note(&notice);
         }
-        terminal.out(&shown::table(report));
-        for failure in report.results.iter().filter_map(|result| result.error.clone()) {
+        terminal.out(&shown::table(&report));
+        for failure in report.results.iter().filter_map(|result| result.error.as_ref()).chain(&report.problems).cloned()
+        {
             terminal.error(&CliError::of(Exit::Failed, failure));
         }
-        let mut exit = exit_of(report);
+        let mut exit = exit_of(&report);
         let path = self.accounts.path();
         match written {
             None => terminal.note(&format!("cancelled: {path} stays as it was")),
@@ -287,7 +286,7 @@ impl Session<'_> {
             }
         }
         if let Some(path) = &self.args.output_summary {
-            shown::write(path, &shown::summary(report)).map_err(|mut error| {
+            shown::write(path, &shown::summary(&report)).map_err(|mut error| {
                 // The accounts are there: this must not be taken for nothing having been started.
                 error.exit = exit.max(Exit::Failed);
                 error
@@ -310,5 +309,6 @@ fn exit_of(report: &MintReport) -> Exit {
         MintOutcome::Failed => Exit::Failed,
         _ => Exit::Success,
     };
-    report.results.iter().map(|result| one(result.outcome)).max().unwrap_or(Exit::Success)
+    let problems = report.problems.iter().map(|_| Exit::Failed);
+    report.results.iter().map(|result| one(result.outcome)).chain(problems).max().unwrap_or(Exit::Success)
 }

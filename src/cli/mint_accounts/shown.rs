@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use super::super::error::CliError;
-use crate::event::RunReport;
+use crate::event::{Failure, RunReport};
 use crate::files;
 use crate::organization::Account;
 use crate::report::columns;
@@ -35,7 +35,7 @@ pub(super) fn difference(survey: &Survey) -> String {
             Planned::Existing { account, changes, .. } => {
                 ('~', format!("{}: {}", account.id, changes.words().join("; ")))
             }
-            Planned::Refused(failure) => ('!', failure.one_line()),
+            Planned::Refused(failure, _) => ('!', failure.one_line()),
         };
         let _ = writeln!(out, "{sign} {name:width$}  {}", text::line(&what));
     }
@@ -79,6 +79,7 @@ pub(super) fn summary(report: &MintReport) -> Value {
         "action": "mint-accounts",
         "accounts": report.results,
         "unmanaged": report.unmanaged.as_ref().map(|accounts| accounts.iter().map(unmanaged).collect::<Vec<_>>()),
+        "problems": report.problems,
         "summary": {
             "total": report.results.len(),
             "created": count(&|word| word == "created"),
@@ -89,14 +90,15 @@ pub(super) fn summary(report: &MintReport) -> Value {
     })
 }
 
-/// The same of a run of the module that gave no accounts: a plan, or one that failed.
-pub(super) fn of_run(report: &RunReport, dry_run: bool, run: &Value) -> Value {
+/// The same of a run of the module that gave no accounts: a plan, one that failed, or one whose accounts cannot be read.
+pub(super) fn of_run(report: &RunReport, dry_run: bool, run: &Value, problem: Option<&Failure>) -> Value {
     json!({
         "schema_version": SCHEMA_VERSION,
         "run_id": report.run_id,
         "action": "mint-accounts",
         "dry_run": dry_run,
         "accounts": [],
+        "problems": problem.as_slice(),
         "run": run,
     })
 }
@@ -114,7 +116,7 @@ pub(super) fn planned(survey: &Survey) -> Value {
                     let action = if changes.is_empty() { "none" } else { "change" };
                     (action, Some(&account.id), changes.words(), None)
                 }
-                Planned::Refused(failure) => ("refused", None, vec![], Some(failure)),
+                Planned::Refused(failure, id) => ("refused", id.as_ref(), vec![], Some(failure)),
             };
             let definition = &plan.definition;
             json!({"name": definition.name, "file": definition.file, "id": id, "planned": action, "changes": changes, "error": error})

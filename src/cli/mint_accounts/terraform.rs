@@ -7,8 +7,8 @@ use super::super::terminal::Terminal;
 use super::super::{Exit, fleet};
 use super::{Session, cancelled, refused, shown};
 use crate::config::MintEngine;
-use crate::event::RunReport;
-use crate::model::Action;
+use crate::event::{Failure, RunReport};
+use crate::model::{Action, RunId};
 use crate::report::summary;
 use crate::run::desk::{Desk, Home};
 use crate::run::mint::{HandMade, Records, hand_made, ids_before, read_minted};
@@ -35,12 +35,12 @@ impl Session<'_> {
             for result in &report.results {
                 terminal.out(&format!("\n{}\n", crate::text::block(&result.output)));
             }
-            return self.end_without_accounts(&report);
+            return self.end_without_accounts(&report, None);
         }
-        let desk = self.desk()?;
-        let home = desk.home(None, made.deployment.state.bucket.as_deref()).await;
-        let home = home.map_err(|failure| refused(Exit::Usage, failure))?;
-        // Its own key is locked by the run; this keeps the other engine away too.
+        let desk = Desk::of(self.settings, Some(&made.discovery), Some(&self.credentials), RunId::new())
+            .map_err(|failure| CliError::of(Exit::Usage, failure))?;
+        let home = desk.home(None, None).await.map_err(|failure| refused(Exit::Usage, failure))?;
+        // Its own key is locked by the run; this keeps the other engine away too, which knows no other bucket.
         let Some(lock) = self.lock(&desk, &home).await? else { return Ok(cancelled(terminal)) };
         let done = self.terraform_locked(&deploy, &made, (&desk, &home), terminal).await;
         self.release(lock, terminal).await;
@@ -48,13 +48,13 @@ impl Session<'_> {
     }
 
     /// The exit code of a run that gives no accounts, with its summary.
-    fn end_without_accounts(&self, report: &RunReport) -> anyhow::Result<Exit> {
+    fn end_without_accounts(&self, report: &RunReport, problem: Option<&Failure>) -> anyhow::Result<Exit> {
         let exit = Exit::of(report, false);
         if let Some(path) = &self.args.output_summary {
             let run = summary(report, None).map_err(|error| CliError::caused_by("there is no summary", &error))?;
             let written = serde_json::from_slice(&run)
                 .map_err(|error| CliError::caused_by("there is no summary", &error))
-                .and_then(|run| shown::write(path, &shown::of_run(report, self.args.dry_run, &run)));
+                .and_then(|run| shown::write(path, &shown::of_run(report, self.args.dry_run, &run, problem)));
             written.map_err(|mut error| {
                 error.exit = exit.max(Exit::Failed);
                 error
@@ -71,21 +71,31 @@ impl Session<'_> {
         terminal: &mut Terminal,
     ) -> anyhow::Result<Exit> {
         let key = &made.deployment.state.key;
-        let before = ids_before(&*home.store, key).await;
+        let states = desk.home(Some(key), made.deployment.state.bucket.as_deref()).await;
+        let states = states.map_err(|failure| refused(Exit::Usage, failure))?.store;
+        let before = ids_before(&*states, key).await;
         let report = deploy.run_hand_made(made, terminal).await?;
         let exit = Exit::of(&report, false);
         if exit != Exit::Success {
             terminal.note(&format!("{} stays as it was: the accounts were not all made", self.accounts.path()));
-            return self.end_without_accounts(&report);
+            return self.end_without_accounts(&report, None);
         }
         let records = Records::new(desk, home, MintEngine::Terraform.as_str());
         let files = (before.as_slice(), &self.accounts);
-        let checked = read_minted(&self.mint, &*home.store, key, &self.definitions, files, &records).await;
-        // The apply is done: this is no failure before anything was started.
-        let (report, notices) = checked.map_err(|failure| CliError::of(Exit::Failed, failure))?;
-        for notice in notices {
+        let read = read_minted(&self.mint, &*states, key, &self.definitions, files, &records).await;
+        let (minted, notice) = match read {
+            Ok(read) => read,
+            Err(failure) => {
+                terminal.note(&format!("{} stays as it was: the accounts cannot be read", self.accounts.path()));
+                self.end_without_accounts(&report, Some(&failure))?;
+                // The apply is done: this is no failure before anything was started.
+                let exit = if self.stop.is_cancelled() { Exit::Cancelled } else { Exit::Failed };
+                return Err(CliError::of(exit, failure).into());
+            }
+        };
+        if let Some(notice) = notice {
             terminal.note(&notice);
         }
-        self.finish(&report, &records, terminal).await
+        self.finish(minted, &records, terminal).await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::plan::{Match, find};
+use super::plan::{Match, find, refuse_without_id};
 use super::wait::Pauses;
 use super::{Mint, Trouble, from_aws};
 use crate::discover::AccountDefinition;
@@ -15,7 +15,8 @@ use crate::model::AccountId;
 use crate::organization::{Account, Creation, CreationState, NewAccount, OrganizationError, remedy};
 use crate::store::HeldLock;
 
-/// How long a request whose answer was lost is looked for. AWS lists requests within seconds.
+/// How long a request whose answer was lost is looked for, unless one creation may take less. AWS lists requests within
+/// seconds.
 const LOST: Duration = Duration::from_secs(30);
 
 /// After how many polls a request that is still under way is told of again.
@@ -63,7 +64,10 @@ impl Creating<'_> {
             let request = creation.id.clone();
             known.insert(request.clone());
             let reason = match self.follow(definition, creation, &mut pauses.anew()).await? {
-                Ok(id) => return self.verified(definition, id, &format!("request {request}")).await,
+                Ok(id) => {
+                    let made = self.verified(definition, id, &format!("request {request}")).await;
+                    return made.map_err(|trouble| of_request(trouble, &request));
+                }
                 Err(reason) => reason,
             };
             let remedy = remedy(&reason);
@@ -97,7 +101,10 @@ impl Creating<'_> {
         let request = creation.id.clone();
         let mut pauses = Pauses::within(self.mint.limits.timeout);
         match self.follow(definition, creation, &mut pauses).await? {
-            Ok(id) => self.verified(definition, id, &format!("request {request}, picked up")).await,
+            Ok(id) => {
+                let made = self.verified(definition, id, &format!("request {request}, picked up")).await;
+                made.map_err(|trouble| of_request(trouble, &request))
+            }
             Err(reason) => Err(failed(definition, &request, &reason).into()),
         }
     }
@@ -157,21 +164,38 @@ impl Creating<'_> {
     ) -> Result<Found, Trouble> {
         let name = definition.name.as_str();
         self.mint.tell(name, "no answer came; looking whether AWS creates it all the same");
-        let mut pauses = Pauses::within(LOST);
+        let unknown = |why: Option<String>| {
+            let what = format!("{}: it is not known whether AWS creates the account `{name}`", definition.file);
+            let next = format!(
+                "wait some minutes, see `aws organizations list-create-account-status` and `aws organizations \
+                 list-accounts` for `{name}`, and run again: what is there is picked up, and if nothing is there it is \
+                 created"
+            );
+            let mut failure = from_aws(what, lost, next);
+            failure.causes.extend(why);
+            Trouble::Unknown(failure)
+        };
+        let mut pauses = Pauses::within(self.longest_look());
         loop {
-            if let Some(found) = self.look(definition, known).await? {
-                return Ok(found);
-            }
-            if !self.mint.pause(&mut pauses).await? {
-                let what = format!("{}: it is not known whether AWS creates the account `{name}`", definition.file);
-                let next = format!(
-                    "wait some minutes, see `aws organizations list-create-account-status` and `aws organizations \
-                     list-accounts` for `{name}`, and run again: what is there is picked up, and if nothing is there it is \
-                     created"
-                );
-                return Err(Trouble::Unknown(from_aws(what, lost, next)));
+            let looked = self.look(definition, known).await;
+            let goes_on = match looked {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => self.mint.pause(&mut pauses).await,
+                Err(trouble) => Err(trouble),
+            };
+            match goes_on {
+                Ok(true) => {}
+                Ok(false) => return Err(unknown(None)),
+                // Whatever ends the looking, what was sent was sent.
+                Err(Trouble::Failed(failure)) => return Err(unknown(Some(failure.one_line()))),
+                Err(Trouble::Cancelled(_)) => return Err(unknown(Some("the run was cancelled".to_owned()))),
+                Err(trouble) => return Err(trouble),
             }
         }
+    }
+
+    fn longest_look(&self) -> Duration {
+        LOST.min(self.mint.limits.timeout)
     }
 
     /// What there is of the account that was not there before: the account, or a request of its name.
@@ -179,13 +203,15 @@ impl Creating<'_> {
         let name = definition.name.as_str();
         let may_pass = |error: &OrganizationError| error.is_busy() || error.may_have_arrived();
         let organization = &self.mint.organization;
-        let mut pauses = Pauses::within(LOST);
+        let mut pauses = Pauses::within(self.longest_look());
         let what = "looking for the account";
         let mut creations = self.mint.patiently(name, what, &mut pauses, may_pass, || organization.creations()).await?;
         creations.retain(|creation| !known.contains(&creation.id) && creation.name == name);
-        let accounts =
-            self.mint.patiently(name, what, &mut pauses.anew(), may_pass, || organization.accounts()).await?;
-        Ok(match find(definition, &accounts, &creations) {
+        let listing = self.mint.patiently(name, what, &mut pauses.anew(), may_pass, || organization.accounts()).await?;
+        if let Some(failure) = refuse_without_id(definition, &listing.without_id) {
+            return Err(failure.into());
+        }
+        Ok(match find(definition, &listing.accounts, &creations) {
             Match::Existing(account) => Some(Found::Account(account.id.clone())),
             Match::Pending(creation) => Some(Found::Request(creation.clone())),
             Match::Made(id) => Some(Found::Account(id.clone())),
@@ -203,28 +229,28 @@ impl Creating<'_> {
         pauses: &mut Pauses,
     ) -> Result<Result<AccountId, String>, Trouble> {
         let (name, request) = (definition.name.as_str(), creation.id.clone());
-        let cancelled = |trouble| match trouble {
-            Trouble::Cancelled(_) => Trouble::Cancelled(Some(request.clone())),
-            other => other,
-        };
         let mut polls = 0_u32;
         loop {
-            match creation.state {
+            let now = match creation.state {
                 CreationState::Succeeded(id) => return Ok(Ok(id)),
                 CreationState::Failed(reason) => return Ok(Err(reason)),
-                CreationState::InProgress => {}
-            }
+                CreationState::InProgress => "it is still under way".to_owned(),
+                // What is not told now may be told a little later.
+                CreationState::Unclear(why) => why,
+            };
             polls += 1;
             if polls.is_multiple_of(TOLD_EVERY) {
                 self.mint.tell(name, &format!("AWS is still creating it (request {request})"));
             }
-            if !self.mint.pause(pauses).await.map_err(cancelled)? {
+            if !self.mint.pause(pauses).await.map_err(|trouble| of_request(trouble, &request))? {
                 let waited = self.mint.limits.timeout.as_secs();
-                let what = format!("{}: the request {request} is still under way after {waited} s", definition.file);
-                let failure = Failure::new(what);
-                return Err(failure.next("run again: it is picked up (--timeout waits longer)").into());
+                let what = format!("{}: the request {request} gave no account within {waited} s", definition.file);
+                let failure = Failure::new(what).because(now);
+                let failure = failure.next("run again: it is picked up (--timeout waits longer)");
+                return Err(Trouble::Pending(request, failure));
             }
-            creation = match self.mint.organization.creation(&request).await {
+            let polled = self.mint.unless_stopped(self.mint.organization.creation(&request)).await;
+            creation = match polled.map_err(|trouble| of_request(trouble, &request))? {
                 Ok(now) => now,
                 // Whatever keeps us from seeing it, the request goes on.
                 Err(error) if error.is_busy() || error.may_have_arrived() => {
@@ -232,7 +258,7 @@ impl Creating<'_> {
                 }
                 Err(error) => {
                     let what = format!("{}: it cannot be told how far the request {request} is", definition.file);
-                    return Err(from_aws(what, &error, error.hint()).into());
+                    return Err(Trouble::Pending(request, from_aws(what, &error, error.hint())));
                 }
             };
         }
@@ -244,8 +270,7 @@ impl Creating<'_> {
         let name = definition.name.as_str();
         let mut pauses = Pauses::within(self.mint.limits.timeout);
         let account = loop {
-            let seen = self.mint.organization.account(&id).await;
-            match seen {
+            match self.mint.unless_stopped(self.mint.organization.account(&id)).await? {
                 Ok(Some(account)) if account.state != "PENDING_ACTIVATION" => break account,
                 Ok(_) => {}
                 Err(error) if error.is_busy() || error.may_have_arrived() => {}
@@ -273,6 +298,14 @@ impl Creating<'_> {
         }
         self.mint.tell(name, &format!("created: {id}"));
         Ok(Made { id, how: format!("created ({how})") })
+    }
+}
+
+/// A cancelled wait for what this request makes.
+fn of_request(trouble: Trouble, request: &str) -> Trouble {
+    match trouble {
+        Trouble::Cancelled(_) => Trouble::Cancelled(Some(request.to_owned())),
+        other => other,
     }
 }
 

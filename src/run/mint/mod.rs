@@ -120,10 +120,22 @@ impl Mint {
 enum Trouble {
     /// It failed, and what is known of it is in the failure.
     Failed(Failure),
+    /// It failed while AWS goes on creating it, by this request.
+    Pending(String, Failure),
     /// It is not known whether AWS did what was asked: for a person.
     Unknown(Failure),
     /// The run was cancelled; if a creation is under way, its request.
     Cancelled(Option<String>),
+}
+
+impl Trouble {
+    /// The failure, where nothing was asked of AWS that changes anything.
+    fn failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) | Self::Pending(_, failure) | Self::Unknown(failure) => failure,
+            Self::Cancelled(_) => Failure::new("cancelled").next("run again"),
+        }
+    }
 }
 
 impl From<Failure> for Trouble {
@@ -183,7 +195,14 @@ pub async fn release_dead(store: &dyn StateStore, key: &BackendKey) -> Result<Op
     }
 }
 
-/// Whether an error of a lease may go away by waiting: a new role is not known everywhere at once.
-const fn may_pass(error: &LeaseError) -> bool {
-    matches!(error, LeaseError::Denied { .. })
+/// Whether an error of a lease may go away by waiting: a new role is not known everywhere at once, and STS may be asked too
+/// often where many accounts are waited for.
+fn may_pass(error: &LeaseError) -> bool {
+    const THROTTLED: [&str; 4] =
+        ["Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"];
+    match error {
+        LeaseError::Denied { .. } => true,
+        LeaseError::Service { code, .. } => THROTTLED.contains(&code.as_str()),
+        _ => false,
+    }
 }

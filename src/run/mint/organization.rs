@@ -6,13 +6,13 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::Semaphore;
 
 use super::create::Creating;
-use super::plan::{AccountPlan, Changes, Match, Planned, find};
+use super::plan::{AccountPlan, Changes, Match, Planned, find, refuse_without_id};
 use super::report::{AccountResult, MintOutcome, MintReport};
-use super::{AccountsFile, Mint, Records, Trouble, from_aws};
+use super::{AccountsFile, Mint, Records, Trouble};
 use crate::discover::{AccountDefinition, OuPlace};
 use crate::event::Failure;
 use crate::model::{AccountId, MintedAccount};
-use crate::organization::{Account, Creation, OrganizationError};
+use crate::organization::{Account, Creation, Listing};
 use crate::store::HeldLock;
 
 /// The key under which minting locks: there is one organization, whatever engine works on it.
@@ -34,15 +34,21 @@ pub struct Survey {
 
 /// Looks at the organization and compares. Changes nothing.
 pub async fn survey(mint: &Mint, definitions: &[AccountDefinition], before: &AccountsFile) -> Result<Survey, Failure> {
-    let unread = |error: OrganizationError| from_aws("the organization cannot be read", &error, error.hint());
-    let management = mint.organization.management_account().await.map_err(unread)?;
+    let organization = &mint.organization;
+    let management = mint.read("reading the organization", || organization.management_account()).await?;
     if management != mint.caller.account.as_str() {
         return Err(Failure::new(format!("the account {} cannot create accounts", mint.caller.account))
             .because(format!("the management account of its organization is {management}"))
             .next("use the credentials of the management account"));
     }
-    let accounts = mint.organization.accounts().await.map_err(unread)?;
-    let creations = mint.organization.creations().await.map_err(unread)?;
+    let listing = mint.read("listing the accounts", || organization.accounts()).await?;
+    let creations = mint.read("listing the requests", || organization.creations()).await?;
+    for one in &listing.without_id {
+        mint.tell(
+            "accounts",
+            &format!("AWS lists an account called `{}` without a usable id; it is left alone", one.name),
+        );
+    }
     let mut units = Units::new(mint);
     let mut drafts = Vec::new();
     for definition in definitions {
@@ -53,19 +59,25 @@ pub async fn survey(mint: &Mint, definitions: &[AccountDefinition], before: &Acc
         drafts.push((definition, destination));
     }
     let compare = |(definition, destination): (&AccountDefinition, Result<Option<String>, Failure>)| {
-        let (definition, accounts, creations) = (definition.clone(), &accounts, &creations);
+        let (definition, listing, creations) = (definition.clone(), &listing, &creations);
         async move {
-            let (destination, planned) = match destination {
-                Ok(destination) => {
-                    let planned = plan(mint, &definition, destination.as_deref(), accounts, creations, before).await;
-                    (destination, planned.unwrap_or_else(Planned::Refused))
+            let (destination, refused) = match destination {
+                Ok(destination) => (destination, None),
+                Err(failure) => (None, Some(failure)),
+            };
+            let planned = plan(mint, &definition, destination.as_deref(), (listing, creations), before).await;
+            let planned = match (planned, refused) {
+                (Ok(planned), None) => planned,
+                (Ok(Planned::Existing { account, adopted: false, .. }), Some(failure)) => {
+                    Planned::Refused(failure, Some(account.id))
                 }
-                Err(failure) => (None, Planned::Refused(failure)),
+                (Err(failure), _) | (Ok(_), Some(failure)) => Planned::Refused(failure, None),
             };
             AccountPlan { definition, destination, planned }
         }
     };
     let plans = stream::iter(drafts.into_iter().map(compare)).buffered(AT_ONCE).collect().await;
+    let Listing { accounts, .. } = listing;
     let named = |account: &Account| {
         definitions.iter().any(|one| one.has_email(&account.email) || one.name.as_str() == account.name)
     };
@@ -78,11 +90,13 @@ async fn plan(
     mint: &Mint,
     definition: &AccountDefinition,
     destination: Option<&str>,
-    accounts: &[Account],
-    creations: &[Creation],
+    (listing, creations): (&Listing, &[Creation]),
     before: &AccountsFile,
 ) -> Result<Planned, Failure> {
-    let account = match find(definition, accounts, creations) {
+    if let Some(failure) = refuse_without_id(definition, &listing.without_id) {
+        return Err(failure);
+    }
+    let account = match find(definition, &listing.accounts, creations) {
         Match::New => return Ok(Planned::Create),
         Match::Pending(creation) => return Ok(Planned::PickUp { request: creation.id.clone() }),
         Match::Conflict(failure) => return Err(failure),
@@ -95,10 +109,7 @@ async fn plan(
     if !account.is_active() {
         return Err(inactive(definition, &account));
     }
-    let standing = mint.standing(definition, destination, &account.id).await.map_err(|trouble| match trouble {
-        Trouble::Failed(failure) | Trouble::Unknown(failure) => failure,
-        Trouble::Cancelled(_) => Failure::new("cancelled"),
-    })?;
+    let standing = mint.standing(definition, destination, &account.id).await.map_err(Trouble::failure)?;
     let changes = Changes::of(definition, destination, &standing);
     Ok(Planned::Existing { adopted: !before.has(&account.id), account, changes })
 }
@@ -106,8 +117,7 @@ async fn plan(
 /// The account that a request made and that the list of accounts does not have: perhaps not yet, perhaps it left the
 /// organization since, or is called otherwise now.
 async fn newly_made(mint: &Mint, definition: &AccountDefinition, id: &AccountId) -> Result<Option<Account>, Failure> {
-    let seen = mint.organization.account(id).await;
-    let seen = seen.map_err(|error| from_aws(format!("the account {id} cannot be looked at"), &error, error.hint()))?;
+    let seen = mint.read(&format!("looking at the account {id}"), || mint.organization.account(id)).await?;
     Ok(seen.filter(|account| definition.has_email(&account.email) && account.name == definition.name.as_str()))
 }
 
@@ -132,9 +142,7 @@ impl<'m> Units<'m> {
 
     /// The id of a place.
     async fn resolve(&mut self, definition: &AccountDefinition, place: &OuPlace) -> Result<String, Failure> {
-        let unread = |error: OrganizationError| {
-            from_aws(format!("{}: the unit {place} cannot be looked for", definition.file), &error, error.hint())
-        };
+        let looking = format!("{}: looking for the unit {place}", definition.file);
         let missing = |why: String| {
             Failure::new(format!("{}: there is no unit {place}", definition.file))
                 .because(why)
@@ -143,13 +151,13 @@ impl<'m> Units<'m> {
         let organization = &self.mint.organization;
         let root = match &self.root {
             Some(root) => root.clone(),
-            None => self.root.insert(organization.root().await.map_err(unread)?).clone(),
+            None => self.root.insert(self.mint.read(&looking, || organization.root()).await?).clone(),
         };
         let names = match place {
             OuPlace::Id(id) if *id == root => return Ok(root),
             OuPlace::Id(id) if id.starts_with("r-") => return Err(missing(format!("the root is {root}"))),
             OuPlace::Id(id) => {
-                let there = organization.has_unit(id).await.map_err(unread)?;
+                let there = self.mint.read(&looking, || organization.has_unit(id)).await?;
                 return if there { Ok(id.clone()) } else { Err(missing("AWS does not know this id".to_owned())) };
             }
             OuPlace::Path(names) => names,
@@ -157,7 +165,7 @@ impl<'m> Units<'m> {
         let mut parent = root;
         for name in names {
             if !self.below.contains_key(&parent) {
-                let units = organization.units(&parent).await.map_err(unread)?;
+                let units = self.mint.read(&looking, || organization.units(&parent)).await?;
                 self.below.insert(parent.clone(), units.into_iter().map(|unit| (unit.name, unit.id)).collect());
             }
             let siblings = &self.below[&parent];
@@ -175,16 +183,20 @@ impl<'m> Units<'m> {
 /// Does what was planned. One account does not stop the others.
 pub async fn mint(mint: &Mint, survey: Survey, lock: &HeldLock, records: &Records<'_>) -> MintReport {
     let creating = Creating { mint, lock, permits: Semaphore::new(mint.limits.workers), known: survey.known };
-    let one = |plan: AccountPlan| {
+    let one = |(place, plan): (usize, AccountPlan)| {
         let creating = &creating;
         async move {
-            let result = one(creating, plan).await;
-            records.account(&result).await;
-            result
+            let mut result = one(creating, plan).await;
+            records.account(&mut result).await;
+            (place, result)
         }
     };
-    let results = stream::iter(survey.plans.into_iter().map(one)).buffered(AT_ONCE).collect().await;
-    MintReport { run: records.run(), results, unmanaged: Some(survey.unmanaged) }
+    // One that takes long keeps its own place, and nobody else's.
+    let done = stream::iter(survey.plans.into_iter().enumerate().map(one)).buffer_unordered(AT_ONCE);
+    let mut results: Vec<(usize, AccountResult)> = done.collect().await;
+    results.sort_by_key(|(place, _)| *place);
+    let results = results.into_iter().map(|(_, result)| result).collect();
+    MintReport { run: records.run(), results, unmanaged: Some(survey.unmanaged), problems: Vec::new() }
 }
 
 async fn one(creating: &Creating<'_>, plan: AccountPlan) -> AccountResult {
@@ -206,7 +218,12 @@ async fn carry_out(
     let AccountPlan { definition, destination, planned } = plan;
     let mint = creating.mint;
     let (id, outcome, changes) = match planned {
-        Planned::Refused(failure) => return Err(failure.clone().into()),
+        Planned::Refused(failure, known) => {
+            if let Some(id) = known {
+                keep(mint, definition, id, result).await?;
+            }
+            return Err(failure.clone().into());
+        }
         Planned::Existing { account, adopted, changes } => {
             let outcome = match (adopted, &changes.moved, changes.is_empty()) {
                 (true, ..) => MintOutcome::Adopted,
@@ -232,8 +249,26 @@ async fn carry_out(
         let standing = mint.standing(definition, destination.as_deref(), &id).await?;
         Changes::of(definition, destination.as_deref(), &standing)
     };
-    mint.change(definition, &id, &changes, &mut result.changes).await?;
+    if let Err(trouble) = mint.change(definition, &id, &changes, &mut result.changes).await {
+        if let (Trouble::Failed(_), Planned::Existing { adopted: false, .. }) = (&trouble, planned) {
+            keep(mint, definition, &id, result).await?;
+        }
+        return Err(trouble);
+    }
     let account = mint.ready(definition, &id).await?;
     result.outcome = outcome;
     Ok(account)
+}
+
+/// Keeps an account in `accounts.json` that stood there and is as it was, though something that was wanted of it failed:
+/// what is deployed in it stays in reach.
+async fn keep(
+    mint: &Mint,
+    definition: &AccountDefinition,
+    id: &AccountId,
+    result: &mut AccountResult,
+) -> Result<(), Trouble> {
+    result.id = Some(id.clone());
+    result.account = Some(mint.ready(definition, id).await?);
+    Ok(())
 }

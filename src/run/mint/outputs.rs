@@ -19,7 +19,8 @@ pub(super) struct OutputAccount {
     pub role_arn: Option<RoleArn>,
 }
 
-/// Reads the output. What is wrong with single accounts comes beside those that can be used.
+/// Reads the output. What is wrong with single accounts comes beside those that can be used: of two that have one name, or
+/// one id, neither can.
 pub(super) fn read(output: &Value) -> Result<(Vec<OutputAccount>, Vec<String>), String> {
     let entries: Vec<(Option<&str>, &Value)> = match output {
         Value::Object(map) => map.iter().map(|(key, value)| (Some(key.as_str()), value)).collect(),
@@ -34,16 +35,17 @@ pub(super) fn read(output: &Value) -> Result<(Vec<OutputAccount>, Vec<String>), 
             Err(why) => wrong.push(format!("{place}: {why}")),
         }
     }
-    let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
-    for account in &accounts {
-        if !names.insert(account.name.clone()) {
-            wrong.push(format!("{OUTPUT}: the name {} stands there twice", account.name));
-        }
-        if !ids.insert(account.id.clone()) {
-            wrong.push(format!("{OUTPUT}: the id {} stands there twice", account.id));
-        }
-    }
+    let names = repeated(accounts.iter().map(|account| account.name.clone()));
+    let ids = repeated(accounts.iter().map(|account| account.id.clone()));
+    wrong.extend(names.iter().map(|name| format!("{OUTPUT}: the name {name} stands there more than once")));
+    wrong.extend(ids.iter().map(|id| format!("{OUTPUT}: the id {id} stands there more than once")));
+    accounts.retain(|account| !names.contains(&account.name) && !ids.contains(&account.id));
     Ok((accounts, wrong))
+}
+
+fn repeated<T: Ord + Clone>(all: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let mut seen = BTreeSet::new();
+    all.filter(|one| !seen.insert(one.clone())).collect()
 }
 
 fn one(key: Option<&str>, object: &Map<String, Value>) -> Result<OutputAccount, String> {
@@ -110,7 +112,16 @@ mod tests {
             assert!(accounts.is_empty() && wrong[0].contains(wanted), "{bad}: {wrong:?}");
         }
         assert!(read(&json!("x")).is_err());
-        let twice = json!([{"id": "111111111111", "name": "a"}, {"id": "111111111111", "name": "b"}]);
-        assert!(read(&twice).unwrap().1[0].contains("stands there twice"));
+    }
+
+    #[test]
+    fn of_two_with_one_name_or_one_id_neither_counts() {
+        let one = |id: &str, name: &str| json!({"id": id, "name": name});
+        let (a, b, c) = ("111111111111", "222222222222", "333333333333");
+        for twice in [json!([one(a, "a"), one(a, "b"), one(c, "c")]), json!([one(a, "a"), one(b, "a"), one(c, "c")])] {
+            let (accounts, wrong) = read(&twice).unwrap();
+            assert_eq!(accounts.iter().map(|account| account.name.as_str()).collect::<Vec<_>>(), ["c"]);
+            assert!(wrong.len() == 1 && wrong[0].contains("stands there more than once"), "{wrong:?}");
+        }
     }
 }

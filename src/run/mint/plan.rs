@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::discover::AccountDefinition;
 use crate::event::Failure;
 use crate::model::AccountId;
-use crate::organization::{Account, Creation, CreationState};
+use crate::organization::{Account, Creation, CreationState, WithoutId};
 
 /// What a region file meets in the organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +42,39 @@ pub(super) fn find<'o>(
         [one] => return Match::Pending(one),
         ref several => return Match::Conflict(several_requests(definition, several)),
     }
+    if let Some((creation, why)) = of_name().find_map(|creation| match &creation.state {
+        CreationState::Unclear(why) => Some((creation, why)),
+        _ => None,
+    }) {
+        return Match::Conflict(unclear(definition, creation, why));
+    }
     let made = of_name().find_map(|creation| match &creation.state {
         CreationState::Succeeded(id) if !accounts.iter().any(|account| account.id == *id) => Some(id),
         _ => None,
     });
     made.map_or(Match::New, Match::Made)
+}
+
+/// Refuses a definition whose account AWS lists without an id: nothing can be done with that one, and a second one is not
+/// to be made.
+pub(super) fn refuse_without_id(definition: &AccountDefinition, without_id: &[WithoutId]) -> Option<Failure> {
+    let found =
+        without_id.iter().find(|one| definition.has_email(&one.email) || one.name == definition.name.as_str())?;
+    Some(
+        Failure::new(format!("{}: the account `{}` has no id", definition.file, definition.name))
+            .because(format!("AWS lists an account called `{}` ({}) without a usable id", found.name, found.email))
+            .next("see `aws organizations list-accounts`; run again once it has its id, or ask AWS Support"),
+    )
+}
+
+fn unclear(definition: &AccountDefinition, creation: &Creation, why: &str) -> Failure {
+    Failure::new(format!("{}: it is not known whether there is an account `{}`", definition.file, definition.name))
+        .because(format!("of the request {}: {why}", creation.id))
+        .next(format!(
+            "see `aws organizations describe-create-account-status --create-account-request-id {}`; run again once it \
+             names the account, or ask AWS Support",
+            creation.id
+        ))
 }
 
 fn other_name(definition: &AccountDefinition, account: &Account, named: &[&Account]) -> Failure {
@@ -169,8 +197,9 @@ pub enum Planned {
         /// What is changed of it.
         changes: Changes,
     },
-    /// Nothing, because of this.
-    Refused(Failure),
+    /// Nothing, because of this. The account stays in `accounts.json` where it is known which one it is, it stands there
+    /// already, and it can be used.
+    Refused(Failure, Option<AccountId>),
 }
 
 #[cfg(test)]
@@ -231,9 +260,26 @@ mod tests {
         assert_eq!(find(&a, &[], &all[..3]), Match::Made(&id));
         let own = [account(9, "gone", "g@example.com")];
         assert_eq!(find(&a, &own, &all[..3]), Match::New, "that account is listed, under another name and address");
+        let unclear = creation("car-5", "a", CreationState::Unclear("it has no account id".to_owned()));
+        let Match::Conflict(failure) = find(&a, &[], std::slice::from_ref(&unclear)) else { panic!("a conflict") };
+        assert!(failure.one_line().contains("of the request car-5: it has no account id"));
+        let listed = [account(7, "a", "a@example.com")];
+        assert_eq!(find(&a, &listed, &[unclear]), Match::Existing(&listed[0]), "it is there, whatever a request says");
         let twice = [pending.clone(), creation("car-4", "a", CreationState::InProgress)];
         let Match::Conflict(failure) = find(&a, &[], &twice) else { panic!("a conflict") };
         assert!(failure.one_line().contains("car-1 and car-4"));
+    }
+
+    #[test]
+    fn an_account_without_an_id_concerns_whoever_wants_it_alone() {
+        let nameless = |name: &str, email: &str| [WithoutId { name: name.to_owned(), email: email.to_owned() }];
+        let a = definition("a", "a@example.com");
+        for found in [nameless("a", ""), nameless("", "A@example.com")] {
+            let failure = refuse_without_id(&a, &found).unwrap();
+            assert!(failure.what.contains("regions/a.yaml: the account `a` has no id"), "{failure:?}");
+        }
+        assert!(refuse_without_id(&a, &nameless("b", "b@example.com")).is_none());
+        assert!(refuse_without_id(&a, &nameless("", "")).is_none());
     }
 
     /// An organization as far as plans know it.

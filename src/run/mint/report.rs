@@ -70,7 +70,8 @@ pub struct AccountResult {
     pub pending_request: Option<String>,
     /// Why it cannot be used.
     pub error: Option<Failure>,
-    /// The account as `accounts.json` gets it; only where it can be used.
+    /// The account as `accounts.json` gets it; only where it can be used. One that stood there stays if what failed leaves
+    /// it as it was: its unit, its tags.
     pub account: Option<MintedAccount>,
 }
 
@@ -100,6 +101,11 @@ impl AccountResult {
             Trouble::Failed(failure) => {
                 self.outcome = MintOutcome::Failed;
                 self.error = Some(failure);
+            }
+            Trouble::Pending(request, failure) => {
+                self.outcome = MintOutcome::Failed;
+                self.error = Some(failure);
+                self.pending_request = Some(request);
             }
             Trouble::Unknown(failure) => {
                 self.outcome = MintOutcome::NeedsOperator;
@@ -131,6 +137,8 @@ pub struct MintReport {
     pub results: Vec<AccountResult>,
     /// The accounts of the organization that no region file names; `None` where the organization was not asked.
     pub unmanaged: Option<Vec<Account>>,
+    /// What is wrong and belongs to none of the results.
+    pub problems: Vec<Failure>,
 }
 
 impl MintReport {

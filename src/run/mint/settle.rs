@@ -57,14 +57,18 @@ impl Mint {
                     moved => moved,
                 }
             };
-            self.patiently(name, &format!("moving the account {id} to {to}"), &mut pauses, is_passing, moving).await?;
+            let what = format!("moving the account {id} to {to}");
+            let moved = self.patiently(name, &what, &mut pauses, is_passing, moving).await;
+            moved.inspect_err(|trouble| done.extend(cut_off(trouble, &what)))?;
             done.push(format!("moved from {from} to {to}"));
         }
         if !changes.tags.is_empty() {
             let tags = changes.tags.iter().map(|(key, (_, new))| (key.clone(), new.clone())).collect();
             let mut pauses = Pauses::within(self.limits.timeout);
             let what = format!("tagging the account {id}");
-            self.patiently(name, &what, &mut pauses, is_passing, || self.organization.tag(id, &tags)).await?;
+            let tagged =
+                self.patiently(name, &what, &mut pauses, is_passing, || self.organization.tag(id, &tags)).await;
+            tagged.inspect_err(|trouble| done.extend(cut_off(trouble, &what)))?;
             done.extend(changes.tags.iter().map(|(key, (_, new))| format!("tagged {key}={new}")));
         }
         Ok(())
@@ -86,6 +90,11 @@ impl Mint {
         };
         self.wait_for_role(checked).await
     }
+}
+
+/// What is known of a change whose answer was not waited for.
+fn cut_off(trouble: &Trouble, what: &str) -> Option<String> {
+    matches!(trouble, Trouble::Cancelled(_)).then(|| format!("{what} was cut off, and may have been done"))
 }
 
 /// Whether an error may go away: AWS puts it off, or does not know everywhere yet what was just made.

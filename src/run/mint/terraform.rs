@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 use futures_util::stream::{self, StreamExt as _};
+use serde_json::Value;
 
 use super::checked::Checked;
 use super::outputs::{OUTPUT, OutputAccount, read};
@@ -136,13 +137,17 @@ fn deployment(
     })
 }
 
-/// The ids of the accounts that the state has as resources already; empty where there is no state, or none that can be
-/// read: the run says what is wrong with it.
+/// The ids of the accounts that the state has already, as resources (an apply that failed leaves no output of them) or in
+/// its output; empty where there is no state, or none that can be read: the run says what is wrong with it.
 pub async fn ids_before(store: &dyn ReadStore, key: &BackendKey) -> Vec<AccountId> {
     let Ok(Some(object)) = store.get(key.as_str()).await else { return Vec::new() };
-    let Ok(mut outputs) = outputs(&object.bytes) else { return Vec::new() };
-    let accounts = outputs.remove(OUTPUT).and_then(|output| read(&output.value).ok());
-    accounts.map(|(accounts, _)| accounts.into_iter().map(|account| account.id).collect()).unwrap_or_default()
+    let output = outputs(&object.bytes).ok().and_then(|mut outputs| outputs.remove(OUTPUT));
+    let accounts = output.and_then(|output| read(&output.value).ok()).map(|(accounts, _)| accounts).unwrap_or_default();
+    let state: Value = serde_json::from_slice(&object.bytes).unwrap_or_default();
+    let resources = state["resources"].as_array().into_iter().flatten().filter(|one| one["type"] == ACCOUNT_TYPE);
+    let instances = resources.flat_map(|one| one["instances"].as_array().into_iter().flatten());
+    let ids = instances.filter_map(|one| AccountId::new(one["attributes"]["id"].as_str()?).ok());
+    accounts.into_iter().map(|account| account.id).chain(ids).collect()
 }
 
 /// Reads the accounts from the state after the apply, and checks each: it has an id, is active, and lets tfleet into its
@@ -154,11 +159,15 @@ pub async fn read_minted(
     definitions: &[AccountDefinition],
     (before, file): (&[AccountId], &AccountsFile),
     records: &Records<'_>,
-) -> Result<(MintReport, Vec<String>), Failure> {
+) -> Result<(MintReport, Option<String>), Failure> {
     let (found, wrong) = found(store, key).await?;
-    let mut notices = wrong;
-    let (organization, notice) = organization(mint).await?;
-    notices.extend(notice);
+    let problem = |why| {
+        Failure::new("an account of the output cannot be used")
+            .because(why)
+            .next(format!("correct the output `{OUTPUT}` of the module"))
+    };
+    let problems = wrong.into_iter().map(problem).collect();
+    let (organization, notices) = organization(mint).await?;
     let mut drafts: Vec<Draft<'_>> = definitions
         .iter()
         .map(|definition| {
@@ -176,7 +185,7 @@ pub async fn read_minted(
         let known = |account: &Account| results.iter().any(|result| result.id.as_ref() == Some(&account.id));
         accounts.into_iter().filter(|account| !known(account)).collect()
     });
-    Ok((MintReport { run: records.run(), results, unmanaged }, notices))
+    Ok((MintReport { run: records.run(), results, unmanaged, problems }, notices))
 }
 
 async fn found(store: &dyn ReadStore, key: &BackendKey) -> Result<(Vec<OutputAccount>, Vec<String>), Failure> {
@@ -198,8 +207,10 @@ async fn found(store: &dyn ReadStore, key: &BackendKey) -> Result<(Vec<OutputAcc
 
 /// The accounts of the organization, where the caller may see them.
 async fn organization(mint: &Mint) -> Result<(Option<Vec<Account>>, Option<String>), Failure> {
-    match mint.organization.accounts().await {
-        Ok(accounts) => Ok((Some(accounts), None)),
+    let (what, act) = ("listing the accounts", || mint.organization.accounts());
+    let read = mint.tried("accounts", what, &mut mint.reading(), OrganizationError::is_busy, act).await;
+    match read.map_err(Trouble::failure)? {
+        Ok(listing) => Ok((Some(listing.accounts), None)),
         Err(error @ (OrganizationError::Denied { .. } | OrganizationError::NotInUse)) => {
             let why = from_aws("", &error, String::new()).causes.join(": ");
             Ok((None, Some(format!("the state of the accounts in the organization was not checked: {why}"))))
@@ -231,7 +242,7 @@ impl Checking<'_> {
             }
             Err(trouble) => result = result.stopped(trouble),
         }
-        self.records.account(&result).await;
+        self.records.account(&mut result).await;
         result
     }
 }
