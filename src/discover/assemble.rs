@@ -31,14 +31,15 @@ pub fn discover(options: &Options) -> Result<Discovery, DiscoverError> {
     let (lenders, borrowers): (Vec<Draft>, Vec<Draft>) =
         walked.drafts.into_iter().partition(|draft| !draft.borrows_account());
     let (mut deployments, mut extras) = finish(&inputs, &roots, lenders, &refused, &mut problems);
-    let (borrowers, unsettled) = resolve::settle_accounts(borrowers, &deployments, &inputs.layout);
+    let restricted = inputs.options.source.is_some();
+    let (borrowers, unsettled) = resolve::settle_accounts(borrowers, &deployments, &inputs.layout, restricted);
     problems.extend(unsettled);
     let (more, more_extras) = finish(&inputs, &roots, borrowers, &refused, &mut problems);
     deployments.extend(more);
     extras.extend(more_extras);
     let (mut deployments, extras) = in_order(&inputs, deployments, extras);
     tell_apart(&mut deployments);
-    let (deployments, untied) = resolve::tie(deployments, &extras, &inputs.layout, inputs.options.source.is_some());
+    let (deployments, untied) = resolve::tie(deployments, &extras, &inputs.layout, restricted);
     problems.extend(untied);
     problems.sort();
     problems.dedup();

@@ -41,6 +41,8 @@ impl<'a> From<&'a InputSpec> for Wanted<'a> {
 /// fleet is not compared each with each.
 struct Candidates<'a> {
     wanted: Wanted<'a>,
+    /// The rule that is meant, where no rule of that name is in force.
+    asleep: Option<&'a str>,
     same: Vec<&'a str>,
     by_values: HashMap<Vec<Option<&'a str>>, Vec<usize>>,
 }
@@ -57,7 +59,7 @@ impl<'a> Candidates<'a> {
                 by_values.entry(same.iter().map(|name| field(name)).collect()).or_default().push(at);
             }
         }
-        Self { wanted, same, by_values }
+        Self { wanted, asleep: wanted.rule.filter(|name| layout.rule(name).is_none()), same, by_values }
     }
 
     fn for_one<'f>(&'f self, field: impl Fn(&str) -> Option<&'f str>) -> &'f [usize] {
@@ -67,6 +69,15 @@ impl<'a> Candidates<'a> {
             return &[];
         }
         self.by_values.get(&values).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What to do where there is none: `otherwise`, unless the rule itself is missing.
+    fn advice(&self, restricted: bool, otherwise: &str) -> String {
+        match self.asleep {
+            _ if restricted => "leave --source out, so that it is discovered too".to_owned(),
+            Some(rule) => format!("list the rule {rule} in tfleet.yaml: unlisted, it is not in force"),
+            None => otherwise.to_owned(),
+        }
     }
 
     /// What is meant, in words: `regional-cluster with the same environment (prd)`.
@@ -102,11 +113,12 @@ fn same_fields<'a>(wanted: Wanted<'a>, own: &'a Rule, layout: &'a Layout) -> Vec
     }
 }
 
-/// Gives drafts that run in the account of another deployment that account.
+/// Gives drafts that run in the account of another deployment that account; `restricted` as for [`tie`].
 pub(super) fn settle_accounts(
     drafts: Vec<Draft>,
     lenders: &[Deployment],
     layout: &Layout,
+    restricted: bool,
 ) -> (Vec<Draft>, Vec<Problem>) {
     let mut candidates: BTreeMap<String, Option<Candidates<'_>>> = BTreeMap::new();
     let (mut settled, mut problems) = (Vec::new(), Vec::new());
@@ -126,7 +138,10 @@ pub(super) fn settle_accounts(
             let meant = candidates.describe(|name| draft.field(name));
             let there = if found.is_empty() { "is none".to_owned() } else { format!("are {}", found.len()) };
             let message = format!("the rule {} takes the account of {meant}, and there {there}", draft.rule.name);
-            let hint = "correct the file or its place, or `same` and `where` of the rule";
+            let hint = candidates.advice(
+                restricted && found.is_empty(),
+                "correct the file or its place, or `same` and `where` of the rule",
+            );
             problems.push(Problem::of_file(&draft.file, message).hint(hint));
         }
     }
@@ -135,7 +150,7 @@ pub(super) fn settle_accounts(
 
 /// The same for one such draft, with the reason in words.
 pub(super) fn settle_account(draft: Draft, lenders: &[Deployment], layout: &Layout) -> Result<Draft, String> {
-    let (mut settled, problems) = settle_accounts(vec![draft], lenders, layout);
+    let (mut settled, problems) = settle_accounts(vec![draft], lenders, layout, false);
     let why = || problems.into_iter().next().map_or_else(|| "its account is not known".to_owned(), |p| p.message);
     settled.pop().ok_or_else(why)
 }
@@ -261,7 +276,7 @@ impl<'a> Ties<'a> {
             if found.is_empty() && !spec.optional && !restricted {
                 let meant = candidates.describe(field);
                 let message = format!("the rule {} depends on {meant}, and there is none", self.rule.name);
-                problem(message, "add it, correct the values, or write `optional: true`".to_owned());
+                problem(message, candidates.advice(false, "add it, correct the values, or write `optional: true`"));
             }
             let others = found.iter().filter(|at| **at != own);
             tied.depends_on.extend(others.map(|at| all[*at].name.clone()));
@@ -271,16 +286,15 @@ impl<'a> Ties<'a> {
             let &[at] = &found[..] else {
                 let meant = candidates.describe(field);
                 let names: Vec<&str> = found.iter().take(5).map(|at| all[*at].name.as_str()).collect();
-                let (what, hint) = match (names.is_empty(), restricted) {
-                    (true, true) => ("there is none".to_owned(), "leave --source out, so that it is discovered too"),
-                    (true, false) => ("there is none".to_owned(), "add it, or correct the values"),
-                    (false, _) => {
-                        (format!("there are {}: {}", found.len(), names.join(", ")), "narrow it by `where` or `same`")
-                    }
+                let (what, hint) = if names.is_empty() {
+                    ("there is none".to_owned(), candidates.advice(restricted, "add it, or correct the values"))
+                } else {
+                    let what = format!("there are {}: {}", found.len(), names.join(", "));
+                    (what, "narrow it by `where` or `same`".to_owned())
                 };
                 let message =
                     format!("the input `{variable}` of the rule {} comes from {meant}, and {what}", self.rule.name);
-                problem(message, hint.to_owned());
+                problem(message, hint);
                 continue;
             };
             let other = &all[at];

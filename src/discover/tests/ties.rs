@@ -164,6 +164,17 @@ fn a_delivery_needs_an_account_that_is_known() {
     assert!(problems.contains("the file names no account, so it is not known where it goes"), "{problems}");
 }
 
+/// A built-in rule that nobody listed has no deployments.
+#[test]
+fn a_rule_that_is_not_in_force_is_named() {
+    let mut repo = deploy_tree();
+    repo.rules("[{name: management-cluster, inputs: {x: {rule: regional-pipeline, same: [environment]}}}]");
+    let problems = repo.problems();
+    assert!(problems.contains("list the rule regional-pipeline in tfleet.yaml: unlisted"), "{problems}");
+    repo.rules("[{name: management-cluster, depends_on: [{rule: regional-pipeline}]}]");
+    assert!(repo.problems().contains("list the rule regional-pipeline"), "{}", repo.problems());
+}
+
 /// What comes first may be of a source that was not asked for.
 #[test]
 fn a_restricted_source_does_not_miss_what_it_leaves_out() {
