@@ -37,6 +37,12 @@ fn assert_settings(place: &str, text: &str) {
     fs::create_dir_all(fleet.repo("modules/network")).unwrap();
     fs::write(fleet.repo("modules/network/main.tf"), fleet.read("main.tf")).unwrap();
     fleet.write("tfleet.yaml", text);
+    assert_discovered(place, &fleet);
+}
+
+#[track_caller]
+#[expect(clippy::print_stderr, reason = "seen where it fails: which of the blocks it is")]
+fn assert_discovered(place: &str, fleet: &Fleet) {
     eprintln!("{place}");
     fleet.tfleet("discover").run().assert_code(0);
 }
@@ -52,8 +58,7 @@ fn settings_in_the_documents_are_settings() {
             if block.starts_with("accounts:") {
                 let fleet = Fleet::local();
                 fleet.deploy(&Deploy::new("a").account(("111111111111", "shop-dev"))).write("accounts.yaml", &block);
-                eprintln!("{place}");
-                fleet.tfleet("discover").run().assert_code(0);
+                assert_discovered(&place, &fleet);
             } else {
                 assert_settings(&place, &block);
             }
