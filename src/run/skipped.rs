@@ -11,7 +11,7 @@ pub(super) fn because(purpose: Action, first: &str, outcome: Outcome, by: Option
         Outcome::RolledBack => "was rolled back",
         Outcome::NeedsOperator => "needs an operator",
         Outcome::Cancelled => "was cancelled",
-        Outcome::Skipped => "was not started",
+        Outcome::Skipped => "was skipped",
         Outcome::Failed | Outcome::Succeeded | Outcome::NoChanges => "failed",
     };
     let (other, end) = match by {
@@ -33,6 +33,7 @@ mod tests {
         let said = [
             because(Action::Apply, "a", Outcome::Failed, None),
             because(Action::Plan, "a", Outcome::Cancelled, Some("b")),
+            because(Action::Plan, "a", Outcome::Skipped, None),
             because(Action::Apply, "a", Outcome::NeedsOperator, None),
             because(Action::Destroy, "a", Outcome::RolledBack, None),
             because(Action::Destroy, "a", Outcome::Failed, Some("b")),
@@ -40,6 +41,7 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @r"
         not started: it needs a, which failed
         not started: it needs b, which was not started, because a was cancelled
+        not started: it needs a, which was skipped
         not started: it needs a, which needs an operator
         not started: a, which needs it, was rolled back
         not started: b, which needs it, was not started, because a failed
