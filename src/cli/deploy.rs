@@ -79,8 +79,9 @@ impl Deploy<'_> {
         }
         // A change that brings an account brings its cluster too, and is looked at before either is there.
         let unminted = if self.action == Action::Plan { fleet.leave_out_unminted() } else { Vec::new() };
-        for file in &unminted {
-            terminal.note(&format!("{file} is not planned: its account is yet to be made (tfleet mint-accounts)"));
+        for problem in &unminted {
+            let hint = problem.hint.as_deref().unwrap_or_default();
+            terminal.note(&format!("{} is not planned: {}; {hint}", problem.path, problem.message));
         }
         fleet.check()?;
         self.run.output_summary.as_deref().map_or(Ok(()), check_summary_path)?;

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
-
 use super::args::SelectionArgs;
 use super::error::CliError;
 use crate::config::{ConfigError, Overrides, Settings, StateSettings, variables};
@@ -197,9 +195,9 @@ impl Fleet {
         Err(error.next(first.hint()))
     }
 
-    /// Takes out of the selection the files whose account is yet to be minted, and names them.
-    pub fn leave_out_unminted(&mut self) -> Vec<Utf8PathBuf> {
-        self.selection.problems.extract_if(.., |problem| problem.awaits_minting).map(|problem| problem.path).collect()
+    /// Takes the files without a minted account out of the selection.
+    pub fn leave_out_unminted(&mut self) -> Vec<Problem> {
+        self.selection.problems.extract_if(.., |problem| problem.awaits_minting).collect()
     }
 
     /// What a person should know of deployments that are not selected and yet have to do with those that are.

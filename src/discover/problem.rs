@@ -29,7 +29,7 @@ pub struct Problem {
     /// module all those it serves, for a folder that cannot be read the folder; and those of deployments that need one of
     /// these.
     pub files: Vec<Utf8PathBuf>,
-    /// Whether nothing is wrong with the files: their account is yet to be minted.
+    /// Whether nothing is wrong with the files, and `accounts.json` has no account for them (yet).
     #[serde(skip)]
     pub awaits_minting: bool,
 }

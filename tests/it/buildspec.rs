@@ -134,6 +134,9 @@ fn a_pull_request_with_new_accounts_shows_them() {
     let job = Job::pull_request(fleet, &base);
     job.assert_code(0);
     assert!(job.output().contains("+4 ~0 -0"), "{}", job.output());
+    assert_eq!(job.output().matches("is not planned: the account `int-").count(), 4, "{}", job.output());
+    // To apply them is another matter.
+    example.apply().run().assert_code(3).assert_says(&["run `tfleet mint-accounts` first"]);
     assert!(fleet.store().states().is_empty() && !fleet.repo("accounts.json").exists());
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::bed::{Done, Fault, Fleet, Organization, Rule, Tfleet, aws_provider_block, use_mirror};
+use crate::bed::{Done, Fault, Fleet, Organization, Rule, Tfleet, aws_provider_block, use_mirror, wait_until};
 
 const KEY: &str = "region-deploy/terraform.tfstate";
 
@@ -303,4 +303,31 @@ fn what_is_missing_is_said_before_anything_runs() {
         mint(&fleet).args(more).run().assert_code(3).assert_says(&["no state bucket is named", "TF_STATE_BUCKET"]);
     }
     assert!(organization.accounts().is_empty() && fleet.store().list("").is_empty());
+}
+
+/// A tfleet that is killed while its module makes an account: what was made is in the state after a recovery, and is not made
+/// again.
+#[test]
+fn a_killed_minting_is_recovered_like_any_deployment() {
+    let (fleet, organization, proxy) = Fleet::organization();
+    module(&fleet, "id = account.id");
+    region(&fleet, "a");
+    proxy.rule(Rule::organizations("CreateAccount", Fault::Hold).times(1));
+    let run = mint(&fleet).spawn();
+    proxy.wait_until_held();
+    run.signal(Signal::KILL);
+    run.wait().assert_killed();
+    let blocked = mint(&fleet).args(["--lock-timeout", "1s"]).run();
+    blocked.assert_says(&["tfleet runs"]);
+    proxy.release();
+    wait_until("the end of its Terraform", || {
+        let listed = fleet.tfleet("runs").args(["--format", "json"]).run().json();
+        let all = listed["unfinished"].as_array().unwrap();
+        all.iter().all(|one| one["judgement"] == "dead" || one["backend_key"] == "mint/organization")
+    });
+    fleet.tfleet("runs").arg("--recover").run();
+    mint(&fleet).run().assert_code(0);
+    assert_eq!(names(&organization), ["a"]);
+    assert_eq!(proxy.operations("CreateAccount").len(), 1);
+    assert!(fleet.locks().is_empty(), "{:?}", fleet.locks());
 }
