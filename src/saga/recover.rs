@@ -166,13 +166,15 @@ impl Saga<'_> {
         let plan = self.root().ok().and_then(|root| {
             plan_backend(&root.module, &self.deployment.state, &self.ctx.backend).ok().map(|plan| plan.init_args)
         });
-        let own = format!("-backend-config=profile={BACKEND_PROFILE}");
-        let args: Vec<String> = plan.unwrap_or_default().into_iter().filter(|arg| *arg != own).collect();
-        let args: String = args.iter().map(|arg| format!("{} ", text::shell_word(arg))).collect();
+        let served = format!("-backend-config=profile={BACKEND_PROFILE}");
+        let args = plan.unwrap_or_default().into_iter().filter(|arg| *arg != served);
+        let own = "-backend-config=profile=YOURS".to_owned();
+        let args: Vec<String> = args.chain([own]).map(|arg| text::shell_word(&arg)).collect();
         format!(
             "when the store is back, with your own credentials: cd {} && terraform init -reconfigure \
-             {args}-backend-config=profile=YOURS && terraform state push {ERRORED}",
-            text::shell_word(parent(errored).as_str())
+             {} && terraform state push {ERRORED}",
+            text::shell_word(parent(errored).as_str()),
+            args.join(" ")
         )
     }
 
