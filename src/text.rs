@@ -34,6 +34,16 @@ pub fn block(text: &str) -> String {
     lines(text).collect::<Vec<_>>().join("\n")
 }
 
+/// A text as one word of a shell.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
@@ -80,6 +90,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_word_of_a_shell_is_one_word() {
+        for (text, word) in [("-a=b/c.d", "-a=b/c.d"), ("", "''"), ("a b", "'a b'"), ("it's $x", r"'it'\''s $x'")] {
+            assert_eq!(shell_word(text), word);
+        }
+    }
 
     #[test]
     fn nothing_is_left_that_a_terminal_obeys() {

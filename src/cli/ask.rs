@@ -1,5 +1,6 @@
 //! Apply and destroy on a terminal: plan, show the counts, ask, and do exactly what was shown.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::deploy::{Deploy, display};
@@ -37,13 +38,19 @@ impl Deploy<'_> {
         let planned =
             run(Arc::clone(&context), graph, deployments, task, &mut ready.channels, &mut signals, &mut sinks).await;
         drop(sinks);
-        let changing: Vec<_> = planned.results.iter().filter(|r| r.outcome == Outcome::Succeeded).cloned().collect();
-        if let Some((outcome, why)) = self.not_asked(&planned, context.settings.run.on_error) {
+        let go = followed(&planned, self.action);
+        if let Some((outcome, why)) = self.not_asked(&planned, &go, context.settings.run.on_error) {
             context.drop_kept();
             return Ok(Asked::Done(withdraw(&planned, self.action, outcome, &why)));
         }
         terminal.out(&final_report(&planned, terminal.colours));
-        let answer = terminal.ask(&self.question(&changing));
+        for waiting in waiting(&planned, &go) {
+            terminal.note(&format!(
+                "{} is no part of this: it cannot be planned before what it needs is applied; apply again after this",
+                waiting.deployment.name
+            ));
+        }
+        let answer = terminal.ask(&self.question(&go));
         let no = tokio::select! {
             // The sender is dropped without an answer when the input ends.
             yes = answer => (!yes.unwrap_or(false)).then(|| "not approved".to_owned()),
@@ -54,19 +61,23 @@ impl Deploy<'_> {
             terminal.note(&format!("{why}: nothing was changed"));
             return Ok(Asked::Withdrawn(withdraw(&planned, self.action, Outcome::Cancelled, &why)));
         }
-        let go: Vec<Arc<Deployment>> = changing.iter().map(|result| Arc::clone(&result.deployment)).collect();
+        let deployments: Vec<Arc<Deployment>> = go.iter().map(|result| Arc::clone(&result.deployment)).collect();
         let mut sinks: Vec<Box<dyn EventSink>> = vec![display(terminal)];
-        let task = Task::Saved(self.action);
-        let done = run(Arc::clone(&context), graph, &go, task, &mut ready.channels, &mut signals, &mut sinks).await;
+        let (task, channels) = (Task::Saved(self.action), &mut ready.channels);
+        let done = run(Arc::clone(&context), graph, &deployments, task, channels, &mut signals, &mut sinks).await;
         // Those that did not get as far as their plan, because of a lock or a signal.
         context.drop_kept();
-        Ok(Asked::Done(merge(&planned, &done)))
+        Ok(Asked::Done(merge(&planned, &go, &done)))
     }
 
     /// Why there is no question after these plans, and what becomes of those that would have been applied.
-    fn not_asked(&self, planned: &RunReport, on_error: OnError) -> Option<(Outcome, String)> {
-        let has = |outcome| planned.results.iter().find(|result| result.outcome == outcome);
-        if has(Outcome::Cancelled).is_some() {
+    fn not_asked(
+        &self,
+        planned: &RunReport,
+        go: &[Arc<DeploymentResult>],
+        on_error: OnError,
+    ) -> Option<(Outcome, String)> {
+        if planned.results.iter().any(|result| result.outcome == Outcome::Cancelled) {
             return Some((Outcome::Cancelled, "planned only: the run was cancelled".to_owned()));
         }
         let unsuccessful = |result: &&Arc<DeploymentResult>| !result.outcome.is_success();
@@ -77,24 +88,81 @@ impl Deploy<'_> {
             return Some((Outcome::Skipped, why));
         }
         // Nothing would have been applied.
-        has(Outcome::Succeeded).is_none().then(|| (Outcome::Cancelled, format!("nothing to {}", self.action)))
+        go.is_empty().then(|| (Outcome::Cancelled, format!("nothing to {}", self.action)))
     }
 
-    fn question(&self, changing: &[Arc<DeploymentResult>]) -> String {
-        let total = changing.iter().fold(ChangeCounts::default(), |sum, result| ChangeCounts {
+    fn question(&self, go: &[Arc<DeploymentResult>]) -> String {
+        let total = go.iter().fold(ChangeCounts::default(), |sum, result| ChangeCounts {
             add: sum.add + result.changes.add,
             change: sum.change + result.changes.change,
             destroy: sum.destroy + result.changes.destroy,
         });
+        let changing = go.iter().filter(|result| result.outcome == Outcome::Succeeded).count();
+        let others =
+            go.iter().filter(|result| result.outcome != Outcome::Succeeded && asked_about(result, self.action)).count();
+        let follows = format!("the hooks and deliveries of {} without changes", deployments(others));
+        if changing == 0 {
+            return format!("Run {follows}?");
+        }
         format!(
-            "{} {}: {} to add, {} to change, {} to destroy?",
+            "{} {}: {} to add, {} to change, {} to destroy{}?",
             if self.action == Action::Destroy { "Destroy" } else { "Apply" },
-            deployments(changing.len()),
+            deployments(changing),
             total.add,
             total.change,
-            total.destroy
+            total.destroy,
+            if others == 0 { String::new() } else { format!(", and run {follows}") }
         )
     }
+}
+
+/// Whether something is done with a planned deployment that a person has to agree to.
+fn asked_about(planned: &DeploymentResult, action: Action) -> bool {
+    match planned.outcome {
+        Outcome::Succeeded => true,
+        Outcome::NoChanges => action == Action::Apply && planned.deployment.acts_without_changes(),
+        _ => false,
+    }
+}
+
+/// The plans that a yes is followed by, in the order of the report: those with changes, those without that hooks or
+/// deliveries follow from all the same, and those without whose inputs may be others once the rest is applied.
+fn followed(planned: &RunReport, action: Action) -> Vec<Arc<DeploymentResult>> {
+    let named = |results: &[Arc<DeploymentResult>]| -> BTreeSet<String> {
+        results.iter().map(|result| result.deployment.name.clone()).collect()
+    };
+    let of = |outcome| planned.results.iter().filter(move |result| result.outcome == outcome).cloned();
+    let mut moving = named(&of(Outcome::Succeeded).collect::<Vec<_>>());
+    if action == Action::Apply {
+        loop {
+            let touched = |result: &Arc<DeploymentResult>| reads_any(&result.deployment, &moving);
+            let more = named(&of(Outcome::NoChanges).filter(touched).collect::<Vec<_>>());
+            let before = moving.len();
+            moving.extend(more);
+            if moving.len() == before {
+                break;
+            }
+        }
+    }
+    let goes = |result: &&Arc<DeploymentResult>| {
+        asked_about(result, action) || result.outcome == Outcome::NoChanges && moving.contains(&result.deployment.name)
+    };
+    planned.results.iter().filter(goes).cloned().collect()
+}
+
+/// Whether a deployment has an input from one of these.
+fn reads_any(deployment: &Deployment, names: &BTreeSet<String>) -> bool {
+    deployment.inputs.iter().any(|input| names.contains(&input.deployment))
+}
+
+/// Those that could not be planned yet, and can be once what is followed by a yes is applied.
+fn waiting<'r>(
+    planned: &'r RunReport,
+    go: &[Arc<DeploymentResult>],
+) -> impl Iterator<Item = &'r Arc<DeploymentResult>> + use<'r> {
+    let going: BTreeSet<String> = go.iter().map(|result| result.deployment.name.clone()).collect();
+    let skipped = planned.results.iter().filter(|result| result.outcome == Outcome::Skipped);
+    skipped.filter(move |result| reads_any(&result.deployment, &going))
 }
 
 /// The results of the plans as those of an apply that was not made: what was only planned is no success.
@@ -105,7 +173,7 @@ fn withdraw(planned: &RunReport, action: Action, outcome: Outcome, why: &str) ->
         .map(|result| {
             let mut withdrawn = DeploymentResult::clone(result);
             withdrawn.action = action;
-            if result.outcome != Outcome::Succeeded {
+            if !asked_about(result, action) {
                 return Arc::new(withdrawn);
             }
             withdrawn.outcome = outcome;
@@ -119,13 +187,20 @@ fn withdraw(planned: &RunReport, action: Action, outcome: Outcome, why: &str) ->
 }
 
 /// The results of the second half, in place of those of the first where there are some.
-fn merge(planned: &RunReport, done: &RunReport) -> Arc<RunReport> {
+fn merge(planned: &RunReport, go: &[Arc<DeploymentResult>], done: &RunReport) -> Arc<RunReport> {
+    let waiting: BTreeSet<&str> = waiting(planned, go).map(|result| result.deployment.name.as_str()).collect();
     let results = planned
         .results
         .iter()
         .map(|first| {
             let second = done.results.iter().find(|second| second.deployment.state == first.deployment.state);
-            second.cloned().unwrap_or_else(|| Arc::new(DeploymentResult { action: done.action, ..(**first).clone() }))
+            second.cloned().unwrap_or_else(|| {
+                let mut left = DeploymentResult { action: done.action, ..(**first).clone() };
+                if waiting.contains(left.deployment.name.as_str()) {
+                    left.error = Some(not_planned(&left.deployment, done));
+                }
+                Arc::new(left)
+            })
         })
         .collect();
     Arc::new(RunReport {
@@ -135,4 +210,26 @@ fn merge(planned: &RunReport, done: &RunReport) -> Arc<RunReport> {
         duration: planned.duration + done.duration,
         results,
     })
+}
+
+/// Why a deployment was left out of what was approved, now that the others are done.
+fn not_planned(deployment: &Deployment, done: &RunReport) -> Failure {
+    let needed: BTreeSet<&str> = deployment.inputs.iter().map(|input| input.deployment.as_str()).collect();
+    let ended = |success: bool| {
+        let of = done.results.iter().filter(|result| needed.contains(result.deployment.name.as_str()));
+        let names: Vec<&str> = of
+            .filter(|result| result.outcome.is_success() == success)
+            .map(|result| result.deployment.name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    match (ended(false), ended(true)) {
+        (failed, _) if !failed.is_empty() => Failure::new(format!(
+            "not applied: its inputs come from {failed}, which was to be applied first and was not"
+        )),
+        (_, applied) => Failure::new(format!(
+            "not applied: its inputs come from {applied}, which had to be applied before it could be planned, and is now: run \
+             `tfleet apply` again"
+        )),
+    }
 }

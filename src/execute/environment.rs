@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
+use crate::model::Secret;
+
 /// `AWS_*` variables that say where AWS is and how to speak to it, not who is speaking.
 const AWS_PASSES: [&str; 9] = [
     "AWS_CA_BUNDLE",
@@ -41,6 +43,26 @@ fn passes(name: &str) -> bool {
         || name.starts_with("TF_LOG")
         || name.starts_with("TFLEET_")
         || name == "AMAZON_SESSION_TOKEN")
+}
+
+/// How the names of variables end that hold a secret, in any case.
+const SECRET_ENDS: [&str; 10] = [
+    "TOKEN",
+    "SECRET",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "CREDENTIALS",
+    "API_KEY",
+    "ACCESS_KEY",
+    "SECRET_KEY",
+    "PRIVATE_KEY",
+];
+
+/// Whether a variable holds a secret, by its name. `TF_TOKEN_*` are the tokens of registries.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    name.starts_with("TF_TOKEN_") || SECRET_ENDS.iter().any(|end| name.ends_with(end))
 }
 
 /// The names of the caller's variables that Terraform does not get, sorted, for a notice.
@@ -132,6 +154,14 @@ impl Environment {
         self
     }
 
+    /// The values of the variables whose names say that they are secret: a program that prints its environment must not
+    /// show them.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret<String>> {
+        let secret = self.variables.iter().filter(|(name, _)| name.to_str().is_some_and(is_secret));
+        secret.filter_map(|(_, value)| value.to_str().map(|value| Secret::new(value.to_owned()))).collect()
+    }
+
     /// All variables.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
@@ -220,6 +250,17 @@ mod tests {
         };
         assert_eq!(of(Environment::default().collecting_less(1 << 30)), ["300", "1073741824"]);
         assert_eq!(of(Environment::default().with("GOGC", "50").collecting_less(1 << 30)), ["50"]);
+    }
+
+    #[test]
+    fn secrets_are_known_by_the_names_of_their_variables() {
+        let named = |name: &str| !Environment::default().with(name, "hunter2hunter2").secrets().is_empty();
+        for secret in ["TF_TOKEN_example_com", "GITHUB_TOKEN", "TF_VAR_db_password", "DATADOG_API_KEY"] {
+            assert!(named(secret), "{secret}");
+        }
+        for plain in ["PATH", "TF_VAR_kms_key", "TF_VAR_token_url", "SSH_AUTH_SOCK"] {
+            assert!(!named(plain), "{plain}");
+        }
     }
 
     #[test]

@@ -190,6 +190,14 @@ impl Deployment {
         }
     }
 
+    /// Whether an apply does something beside what its plan says: hooks run and outputs are delivered also where nothing is to
+    /// be changed, because they may have failed the last time.
+    #[must_use]
+    pub fn acts_without_changes(&self) -> bool {
+        let hooks = &self.recipe.hooks;
+        !(self.deliver.is_empty() && hooks.before_apply.is_empty() && hooks.after_apply.is_empty())
+    }
+
     /// The part of the default backend key that stands for the services: the only one, `combined` or `general`.
     #[must_use]
     pub fn service_part(services: &[String]) -> &str {

@@ -118,14 +118,19 @@ pub fn mask_plan(plan: &mut Value) {
         let values = values.iter().try_fold(&mut *plan, |value, key| value.get_mut(*key));
         values.into_iter().for_each(mask_values);
     }
-    for name in sensitive_variables {
-        let variable = plan.get_mut("variables").and_then(|all| all.get_mut(&name));
-        variable.and_then(|variable| variable.get_mut("value")).into_iter().for_each(mask_whole);
-    }
+    mask_variables(plan, &sensitive_variables);
     if let Some(configuration) = plan.get_mut("configuration") {
         mask_defaults(configuration.get_mut("root_module"));
     }
     mask_known(plan, false, &secrets);
+}
+
+/// Masks the values of these variables, whatever they are: also a text too short to be looked for elsewhere.
+pub fn mask_variables<'n>(plan: &mut Value, names: impl IntoIterator<Item = &'n String>) {
+    for name in names {
+        let variable = plan.get_mut("variables").and_then(|all| all.get_mut(name));
+        variable.and_then(|variable| variable.get_mut("value")).into_iter().for_each(mask_whole);
+    }
 }
 
 /// Masks the values of a plan that hold one of these secrets, which nothing in the plan marks.

@@ -144,7 +144,9 @@ impl Dispatcher<'_> {
             }
         };
         let Some(index) = self.indexes.remove(&id) else { return };
-        if !result.outcome.is_success() && self.context.settings.run.on_error == OnError::Stop {
+        // What could not be planned yet is no failure.
+        let failed = !(result.outcome.is_success() || result.outcome == Outcome::Skipped);
+        if failed && self.context.settings.run.on_error == OnError::Stop {
             self.blocked_by.get_or_insert_with(|| result.deployment.name.clone());
         }
         let outcome = result.outcome;

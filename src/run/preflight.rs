@@ -128,6 +128,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let handed_out = credentials.as_ref().map(|credentials| credentials.server.handed_out()).unwrap_or_default();
     let longest_lease = LongestLease::new(credentials::longest_lease(credentials.as_ref()).await, handed_out);
     let stores = if request.action.changes_state() { stores } else { stores::read_only(stores) };
+    let redactor = Redactor::new().with_secrets(environment.secrets());
     let context = Context {
         run_id,
         settings: Arc::clone(settings),
@@ -147,7 +148,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         out_dir: folders.out,
         private_dir: folders.private,
         journals_dir: folders.journals,
-        redactor: Redactor::new(),
+        redactor,
         redact_screen: request.redact_screen,
         outbox,
         owners: ownership.known,
@@ -156,6 +157,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         events,
         stop: stopped,
         kept: Mutex::new(HashMap::new()),
+        planned_inputs: Mutex::default(),
         said: Mutex::default(),
         blocked: attended.blocked,
         uploaded: KnownFiles::default(),

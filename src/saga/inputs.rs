@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::state::store_failure;
-use super::{Ended, Saga};
+use super::{Ended, Saga, Task};
 use crate::event::{Failure, Outcome};
 use crate::model::{Input, StateAddress};
 use crate::redact::sensitive;
@@ -37,13 +37,36 @@ impl Saga<'_> {
             let output = found.map_err(|missing| self.without_input(input, &missing))?;
             if output.sensitive {
                 self.input_secrets.extend(sensitive::from_value(&output.value));
+                self.secret_inputs.push(input.variable.clone());
             }
             self.inputs.insert(input.variable.clone(), output.value);
         }
+        self.check_against_plan()?;
         if let Some(recorder) = &mut self.recorder {
             recorder.redact_with(&self.redactor);
         }
         Ok(())
+    }
+
+    /// What was planned and approved is applied with the inputs of its plan, or not at all: a dependency that was applied in
+    /// between may have other outputs now.
+    fn check_against_plan(&self) -> Result<(), Ended> {
+        if !matches!(self.task, Task::Saved(_)) {
+            return Ok(());
+        }
+        let name = &self.deployment.name;
+        let planned = self.ctx.planned_inputs.lock().ok().and_then(|mut all| all.remove(name));
+        let Some(planned) = planned else { return Ok(()) };
+        let changed = changed(&self.deployment.inputs, &planned, &self.inputs);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let what =
+            "its inputs are not those that it was planned with, so that plan was not applied; nothing was changed";
+        let mut failure = Failure::new(what);
+        failure.causes.extend(changed);
+        let action = self.task.action();
+        Err(Ended::failed(failure.next(format!("run `tfleet {action}` again: it plans with what is there now"))))
     }
 
     async fn outputs_of(&mut self, input: &Input) -> Result<Outputs, Ended> {
@@ -88,6 +111,17 @@ fn value_of(input: &Input, outputs: Option<&BTreeMap<String, OutputValue>>) -> R
         Missing::NotApplied(format!("whose state has no output `{}` (it has {})", input.output, listed(outputs)))
     })?;
     if found.value == Value::Null { Err(Missing::Null) } else { Ok(found.clone()) }
+}
+
+/// The inputs that were planned and have another value now, one sentence each, which does not show it.
+fn changed(inputs: &[Input], planned: &Map<String, Value>, now: &Map<String, Value>) -> Vec<String> {
+    let of_plan = inputs.iter().filter(|input| planned.contains_key(&input.variable));
+    of_plan
+        .filter(|input| planned.get(&input.variable) != now.get(&input.variable))
+        .map(|Input { variable, deployment, output, .. }| {
+            format!("its input `{variable}`, the output `{output}` of {deployment}, has changed since it was planned")
+        })
+        .collect()
 }
 
 /// The names of the outputs that there are, as far as a sentence holds them.
@@ -137,6 +171,18 @@ mod tests {
             Err(Missing::NotApplied("whose state has no output `id` (it has vpc, zone)".to_owned()))
         );
         assert_eq!(value_of(&input("id"), None), Err(Missing::NotApplied("which has no state yet".to_owned())));
+    }
+
+    #[test]
+    fn only_what_was_planned_can_have_changed() {
+        let map = |value: Value| value.as_object().unwrap().clone();
+        let now = map(json!({"vpc_id": "vpc-2"}));
+        assert_eq!(
+            changed(&[input("vpc")], &map(json!({"vpc_id": "vpc-1"})), &now),
+            ["its input `vpc_id`, the output `vpc` of net, has changed since it was planned"]
+        );
+        assert!(changed(&[input("vpc")], &now, &now).is_empty());
+        assert!(changed(&[input("vpc")], &Map::new(), &now).is_empty(), "make, which had no target to plan with");
     }
 
     #[test]

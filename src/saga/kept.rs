@@ -7,7 +7,7 @@ use super::{Context, Ended, Saga};
 use crate::event::Failure;
 use crate::execute::Environment;
 use crate::lease::{ChildConfig, ProfileGrant};
-use crate::model::Manifest;
+use crate::model::{Action, Manifest};
 use crate::redact::Redactor;
 use crate::workspace::{PreparedModule, Workspace};
 
@@ -29,6 +29,9 @@ impl Context {
     /// Removes the workspaces whose plans will not be applied: a plan holds secrets in clear.
     pub fn drop_kept(&self) {
         let Ok(mut all) = self.kept.lock() else { return };
+        if let Ok(mut inputs) = self.planned_inputs.lock() {
+            inputs.clear();
+        }
         for (_, kept) in all.drain() {
             let top = kept.workspace.top.clone();
             if let Err(error) = kept.workspace.remove() {
@@ -39,8 +42,25 @@ impl Context {
 }
 
 impl Saga<'_> {
+    /// Keeps what is needed once the plan has been approved. Also a plan without changes may have to be applied: hooks and
+    /// deliveries follow from every apply, and its inputs may be others by then.
+    pub(super) fn keep_for_the_answer(&mut self, has_changes: bool) {
+        let deployment = &self.deployment;
+        let applies = self.task.purpose() == Action::Apply;
+        if !(has_changes || applies && (deployment.acts_without_changes() || !deployment.inputs.is_empty())) {
+            return;
+        }
+        if let Ok(mut all) = self.ctx.planned_inputs.lock() {
+            all.insert(self.deployment.name.clone(), std::mem::take(&mut self.inputs));
+        }
+        // What make runs is run anew.
+        if self.saved_plan.is_some() {
+            self.keep();
+        }
+    }
+
     /// Puts the workspace aside until the plan in it has been approved.
-    pub(super) fn keep(&mut self) {
+    fn keep(&mut self) {
         let (Some(workspace), Some(plan)) = (self.workspace.take(), self.saved_plan.take()) else { return };
         let kept = Kept {
             workspace,

@@ -4,7 +4,7 @@ use super::{Ended, Saga};
 use crate::event::Failure;
 use crate::hcl::AssumesRole;
 use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleName, RoleSettings, TARGET_PROFILE};
-use crate::model::{AccountId, Action};
+use crate::model::{AccountId, Action, Secret};
 use crate::workspace::{CredentialsFor, own_profiles};
 
 impl Saga<'_> {
@@ -45,6 +45,12 @@ impl Saga<'_> {
                 Ended::failed(Failure::caused_by("credentials cannot be served to Terraform", &error).next(hint))
             })?;
             grants.push((name, grant));
+        }
+        // What a program of the repository prints may be the file that its credentials come with.
+        let tokens = grants.iter().filter_map(|(_, grant)| std::fs::read_to_string(grant.token_file()).ok());
+        self.redactor = self.redactor.with_secrets(tokens.map(|token| Secret::new(token.trim().to_owned())));
+        if let Some(recorder) = &mut self.recorder {
+            recorder.redact_with(&self.redactor);
         }
         let region = &self.deployment.region;
         let listed: Vec<_> = grants.iter().map(|(name, grant)| (name.as_str(), grant, region)).collect();

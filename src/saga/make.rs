@@ -54,6 +54,9 @@ impl Saga<'_> {
 
     /// Runs the target that plans. Where there is none, an apply that is asked about goes unplanned.
     pub(super) async fn make_plan(&mut self, make: &Make) -> Result<Ended, Ended> {
+        if self.task.purpose() == Action::Destroy {
+            return Ok(self.make_destroy_unplanned());
+        }
         let Some(target) = &make.plan else {
             self.notice("not planned: its rule has no target that plans (`make.plan`); what it changes is not known");
             return Ok(Ended { has_changes: true, ..Ended::new(Outcome::Succeeded, None) });
@@ -73,6 +76,14 @@ impl Saga<'_> {
         let has_changes = said.has_changes();
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
         Ok(Ended { changes: said.counts, has_changes, ..Ended::new(outcome, None) })
+    }
+
+    /// A target plans what another one applies; what a third one destroys is counted in the state.
+    fn make_destroy_unplanned(&self) -> Ended {
+        self.notice("not planned: it is destroyed by make; what its state has is counted");
+        let destroy = self.before.as_ref().map_or(0, |state| state.objects.len() as u64);
+        let changes = ChangeCounts { destroy, ..ChangeCounts::default() };
+        Ended { changes, has_changes: true, ..Ended::new(Outcome::Succeeded, None) }
     }
 
     /// Runs the target that applies or destroys.

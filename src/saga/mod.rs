@@ -127,6 +127,8 @@ pub struct Context {
     pub stop: watch::Receiver<Stop>,
     /// Workspaces with a plan in them that waits for an answer, by deployment.
     pub kept: Mutex<HashMap<String, Kept>>,
+    /// The inputs with which plans were made that wait for an answer, by deployment.
+    pub planned_inputs: Mutex<HashMap<String, Map<String, Value>>>,
     /// The notices that were given once already.
     pub said: Mutex<HashSet<String>>,
     /// The states on which nothing is to be run, and why.
@@ -279,6 +281,8 @@ struct Saga<'c> {
     /// The values of its inputs, and what of them is secret.
     inputs: Map<String, Value>,
     input_secrets: Vec<Secret<String>>,
+    /// The variables that those are the values of.
+    secret_inputs: Vec<String>,
     /// What leads an `init` that is not tfleet's own to the backend.
     init_args: Option<String>,
     /// Whether Terraform locks with a lock file beside the state.
@@ -353,6 +357,7 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         manifest: None,
         inputs: Map::new(),
         input_secrets: Vec::new(),
+        secret_inputs: Vec::new(),
         init_args: None,
         locks_with_file: false,
         lock_table: None,

@@ -149,6 +149,7 @@ impl Saga<'_> {
     ) -> Result<(), Ended> {
         sensitive::mask_plan(&mut json);
         sensitive::mask_secrets(&mut json, &self.input_secrets);
+        sensitive::mask_variables(&mut json, &self.secret_inputs);
         let path = self.artefact(JSON);
         files::write_private(&path, json.to_string().as_bytes()).map_err(|error| cannot_write(&path, &error))?;
         let path = self.artefact(MARKDOWN);

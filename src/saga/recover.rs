@@ -17,9 +17,11 @@ use crate::event::{Failure, Outcome, ResourceFate, Step, TouchedResource};
 use crate::execute::{ErrorText, Exit, args, run};
 use crate::files;
 use crate::journal::Fact;
+use crate::lease::BACKEND_PROFILE;
 use crate::store::{Object, StoreError, keep_recovered};
+use crate::text;
 use crate::tfstate::{StateFile, touched_and_unknown};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, plan_backend};
 
 /// The name of the file in which Terraform leaves a state that it could not write.
 pub(super) const ERRORED: &str = "errored.tfstate";
@@ -107,11 +109,7 @@ impl Saga<'_> {
         };
         self.learn(&bytes);
         let copy = self.keep_copy(errored, &bytes).await;
-        let manual = format!(
-            "when the store is back, with your own credentials: cd {} && terraform init -reconfigure \
-             -backend-config=profile=YOURS && terraform state push {ERRORED}",
-            parent(errored)
-        );
+        let manual = self.manual_push(errored);
         let refuse = |ended: &mut Ended, why: String| {
             ended.outcome = Outcome::NeedsOperator;
             if let Some(failure) = &mut ended.failure {
@@ -160,6 +158,24 @@ impl Saga<'_> {
             Ok(_) => refuse(ended, "the store does not show the state that was pushed".to_owned()),
             Err(why) => refuse(ended, why.to_string()),
         }
+    }
+
+    /// How a person pushes the state. What Terraform remembers of its backend names a profile that only this tfleet serves, so
+    /// that everything has to be said anew.
+    fn manual_push(&self, errored: &Utf8Path) -> String {
+        let plan = self.root().ok().and_then(|root| {
+            plan_backend(&root.module, &self.deployment.state, &self.ctx.backend).ok().map(|plan| plan.init_args)
+        });
+        let served = format!("-backend-config=profile={BACKEND_PROFILE}");
+        let args = plan.unwrap_or_default().into_iter().filter(|arg| *arg != served);
+        let own = "-backend-config=profile=YOURS".to_owned();
+        let args: Vec<String> = args.chain([own]).map(|arg| text::shell_word(&arg)).collect();
+        format!(
+            "when the store is back, with your own credentials: cd {} && terraform init -reconfigure \
+             {} && terraform state push {ERRORED}",
+            text::shell_word(parent(errored).as_str()),
+            args.join(" ")
+        )
     }
 
     /// Makes the digest of the state right where it is not: without that, nobody can read the state.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Ended, Saga};
 use crate::event::Failure;
+use crate::model::Recipe;
 
 impl Saga<'_> {
     /// Refuses a plan that deletes, replaces or forgets anything of the types that are to be kept.
@@ -21,6 +22,14 @@ impl Saga<'_> {
         failure.causes.extend(lost);
         Err(Ended::failed(failure))
     }
+}
+
+/// Why a rollback must not apply its plan, where it would take away what must stay.
+pub(super) fn kept_by_rule(plan: &Value, recipe: &Recipe) -> Option<String> {
+    let lost = losses(plan, &recipe.keep);
+    let rule = &recipe.rule;
+    (!lost.is_empty())
+        .then(|| format!("the rule `{rule}` keeps what the rollback would take away: {}", lost.join("; ")))
 }
 
 /// What a plan takes away of the resources of these types, one sentence each.

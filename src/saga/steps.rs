@@ -73,7 +73,7 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
         ],
         Task::Saved(Action::Destroy) => &[Lock, Lease, State, Workspace, Backup, Destroy, Record],
         Task::Saved(_) => {
-            &[Lock, Lease, State, Workspace, Backup, BeforeApply, Apply, Snapshot, Record, Deliver, AfterApply]
+            &[Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Snapshot, Record, Deliver, AfterApply]
         }
     }
 }
@@ -97,14 +97,18 @@ const fn steps_of_make(task: Task) -> &'static [Step] {
 /// Whether a deployment has anything for a step to do.
 fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
     let recipe = &deployment.recipe;
+    // What make has no target to plan with is not planned, and what is destroyed by make never is.
+    let is_planned = recipe.make().is_none_or(|make| make.plan.is_some() && task.purpose() != Action::Destroy);
     match step {
         Step::Deliver => !deployment.deliver.is_empty(),
-        Step::Inputs => !deployment.inputs.is_empty(),
+        // Without a plan there is nothing that they could be needed for before the apply.
+        Step::Inputs => !deployment.inputs.is_empty() && (is_planned || task.changes()),
         Step::Plan => !task.changes() || recipe.plans_first(task.action()),
         Step::BeforePlan | Step::AfterPlan | Step::BeforeApply | Step::AfterApply => {
             // What is not planned has nothing around its plan either.
-            let planned = recipe.make().is_none_or(|make| task.changes() || make.plan.is_some());
-            planned && task.purpose() != Action::Destroy && !hooks_of(&recipe.hooks, step).is_empty()
+            (is_planned || task.changes())
+                && task.purpose() != Action::Destroy
+                && !hooks_of(&recipe.hooks, step).is_empty()
         }
         _ => true,
     }
@@ -168,9 +172,8 @@ impl Saga<'_> {
                 (Err(failed), Some(done)) => Some(Ended { outcome: failed.outcome, failure: failed.failure, ..done }),
             };
         }
-        let worth_keeping = ended.as_ref().is_some_and(|ended| ended.outcome.is_success() && ended.has_changes);
-        if matches!(self.task, Task::Ask(_)) && worth_keeping && self.saved_plan.is_some() {
-            self.keep();
+        if matches!(self.task, Task::Ask(_)) && ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
+            self.keep_for_the_answer(ended.as_ref().is_some_and(|ended| ended.has_changes));
         }
         ended.ok_or_else(|| Ended::failed(Failure::new("it has no step that does anything")))
     }
@@ -252,7 +255,11 @@ impl Saga<'_> {
             // Boxed: it is long, and seldom needed.
             Step::Apply | Step::Destroy => Box::pin(self.put_right(ended)).await,
             Step::Workspace => self.give_back_workspace(ended),
-            Step::Lease => self.end_lease(),
+            Step::Lease => {
+                // A workspace that waited for an answer comes with its lease.
+                self.give_back_workspace(ended);
+                self.end_lease();
+            }
             Step::Lock => return self.release_lock().await,
             Step::State
             | Step::Inputs

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Ended, Saga};
 use crate::execute::{Environment, make};
 use crate::hcl::Setting;
+use crate::text;
 
 /// Variables that say something of this deployment alone: what the caller has under these names is never passed on.
 const OWN: [&str; 9] = [
@@ -37,10 +38,12 @@ impl Saga<'_> {
             set("TF_STATE_KEY", deployment.state.key.as_str());
             set("TF_STATE_REGION", block.and_then(Setting::literal).unwrap_or(&self.ctx.backend.region));
         }
-        // The last one holds what the deployment's file and its inputs say.
+        // The last one holds what a YAML file and the inputs say; a tfvars file with inputs takes both.
         if let Some(file) = workspace.var_files.last() {
+            let all = workspace.var_files.iter().map(|file| text::shell_word(&format!("-var-file={file}")));
             set("TF_VAR_FILE", file.as_str());
             set("TFLEET_VAR_FILE", file.as_str());
+            set("TFLEET_VAR_FILE_ARGS", &all.collect::<Vec<_>>().join(" "));
         }
         if let Some(args) = &self.init_args {
             set("TF_CLI_ARGS_init", args);

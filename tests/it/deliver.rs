@@ -345,3 +345,31 @@ fn a_delivery_that_broke_off_is_done_by_the_next_apply() {
         assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty(), "{point}");
     }
 }
+
+/// "A missing delivery must not be called success": on a terminal, too, it is made where nothing else is to be done.
+#[test]
+fn a_missing_secret_is_asked_about_and_delivered_on_a_terminal() {
+    let (fleet, name) = (Fleet::s3(), format!("t{}", unique()));
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy.clone().more("text = \"a-long-text\""));
+    fleet.apply().run().assert_code(0);
+    two_deliveries(&fleet, &name);
+    let moto = fleet.moto();
+    let secrets = || moto.secrets(STAGING.0, REGION, &name).len();
+    let question = "Run the hooks and deliveries of 1 deployment without changes?";
+    let approve = |answer: &str| fleet.tfleet("apply").summary().on_terminal().spawn().answer(answer).wait();
+    // A new output is a change; afterwards there is none.
+    approve("no\n").assert_code(130);
+    assert_eq!(secrets(), 0);
+    approve("yes\n").assert_code(0);
+    assert_eq!(secrets(), 1);
+    let client = moto.secrets_manager(STAGING.0, REGION);
+    let gone = client.delete_secret().secret_id(format!("{name}/text")).force_delete_without_recovery(true).send();
+    block_on(gone).unwrap();
+    assert_eq!(secrets(), 0);
+    let done = approve("no\n").assert_code(130).assert_says(&[question]);
+    assert_eq!(done.entry(&deploy.key())["outcome"], "cancelled", "what is missing is no success");
+    let done = approve("yes\n").assert_code(0).assert_says(&[question]);
+    assert_eq!(done.entry(&deploy.key())["outcome"], "succeeded");
+    assert_eq!(secrets(), 1);
+}

@@ -226,3 +226,117 @@ fn a_plan_that_deletes_what_is_kept_is_refused() {
     assert_eq!(fleet.store().resources(&deploy.key()).len(), 3);
     fleet.apply().run().assert_code(0).assert_says(&["1 without changes"]);
 }
+
+/// Without changes too, an apply is followed by its hooks: also on a terminal, where somebody is asked about that.
+#[test]
+fn hooks_without_changes_are_asked_about_on_a_terminal() {
+    let fleet = Fleet::local();
+    hooked(&fleet, &["after_apply", "on_failure"]);
+    let (deploy, other) = (Deploy::new("a"), Deploy::new("b"));
+    fleet.deploy(&deploy);
+    let approve = |answer: &str| fleet.tfleet("apply").summary().on_terminal().spawn().answer(answer).wait();
+    fail_at(&fleet, "after_apply");
+    approve("yes\n").assert_code(1).assert_says(&["the after_apply hook `./hooks/note` failed"]);
+    assert_eq!(moments(&fleet), ["after_apply", "on_failure"]);
+    let question = "Run the hooks and deliveries of 1 deployment without changes?";
+    let done = approve("no\n").assert_code(130).assert_says(&[question]);
+    assert_eq!(done.entry(&deploy.key())["outcome"], "cancelled", "what was to follow is not done");
+    let done = approve("yes\n").assert_code(1).assert_says(&[question]);
+    assert_eq!(done.entry(&deploy.key())["outcome"], "failed");
+    assert_eq!(moments(&fleet), ["after_apply", "on_failure"]);
+    mend(&fleet, "after_apply");
+    fleet.deploy(&other);
+    let both = ["Apply 1 deployment: 1 to add", "and run the hooks and deliveries of 1 deployment without changes?"];
+    let done = approve("yes\n").assert_code(0).assert_says(&both);
+    assert_eq!(done.entry(&deploy.key())["outcome"], "no_changes");
+    assert_eq!(moments(&fleet), ["after_apply", "after_apply"]);
+    assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+}
+
+#[test]
+fn the_hook_after_a_failure_is_told_of_the_rollback_and_still_there() {
+    let fleet = Fleet::s3();
+    hooked(&fleet, &["on_failure"]);
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    fleet.apply().run().assert_code(0);
+    fleet.deploy(&deploy.clone().buckets(&["a-data", "more"]));
+    fleet.root(
+        "resource \"terraform_data\" \"bad\" {\n  depends_on = [terraform_data.bucket]\n  provisioner \"local-exec\" {\n    \
+         command = \"exit 3\"\n  }\n}\n",
+    );
+    let done = fleet.apply().summary().run().assert_code(1).assert_silent_on(&["hook"]);
+    assert_eq!(done.entry(&deploy.key())["outcome"], "rolled_back");
+    let told = ledger(&fleet);
+    assert!(told.len() == 1 && told[0].ends_with(" rolled_back"), "{told:?}");
+}
+
+/// A type that is kept is not taken away by a rollback either, not even what the failed apply has made itself.
+#[test]
+fn a_rollback_deletes_nothing_that_is_kept() {
+    let fleet = Fleet::s3();
+    fleet.settings("rules:\n  - name: tfvars\n    keep: [terraform_data]");
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    fleet.apply().run().assert_code(0);
+    fleet.deploy(&deploy.clone().buckets(&["a-data", "more"]));
+    fleet.root(
+        "resource \"terraform_data\" \"bad\" {\n  depends_on = [terraform_data.bucket]\n  provisioner \"local-exec\" {\n    \
+         command = \"exit 3\"\n  }\n}\n",
+    );
+    let done = fleet.apply().summary().run().assert_code(1);
+    let done = done.assert_says(&["not rolled back: the rule `tfvars` keeps what the rollback would take away"]);
+    assert_eq!(done.entry(&deploy.key())["outcome"], "failed");
+    assert!(fleet.store().resources(&deploy.key()).contains(&"terraform_data.bucket[\"more\"]".to_owned()));
+}
+
+/// What a hook prints of its environment, and of the files that it leads to, hides what lets somebody in.
+#[test]
+fn a_hook_that_prints_its_environment_shows_no_secrets() {
+    const SECRET: &str = "Tr0ub4dor-and-three";
+    let fleet = Fleet::s3();
+    let tokens = fleet.dir("tokens");
+    let show = format!(
+        "env; cat \"$AWS_CONFIG_FILE\"; cat \"$(dirname \"$AWS_CONFIG_FILE\")\"/token-*\n\
+         cat \"$(dirname \"$AWS_CONFIG_FILE\")\"/token-* > '{}'",
+        tokens.display()
+    );
+    script(&fleet, "hooks/env", &show);
+    fleet.settings(
+        "rules:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      before_apply: [{command: [./hooks/env]}]\n      \
+         after_apply: [{command: [./hooks/env]}]",
+    );
+    fleet.deploy(&Deploy::new("a"));
+    let call = fleet.apply().arg("--out-dir").arg(fleet.dir("out")).summary();
+    let call = call.env("TF_VAR_db_password", SECRET).env("GITHUB_TOKEN", SECRET).env("TF_TOKEN_a_example_com", SECRET);
+    let done = call.run().assert_code(0).assert_silent_on(&[SECRET]);
+    let tokens = fs::read_to_string(tokens).unwrap();
+    let tokens: Vec<&str> = tokens.lines().collect();
+    assert!(!tokens.is_empty());
+    assert!(!done.summary_text().contains(SECRET) && done.summary_text().contains("GITHUB_TOKEN"));
+    for path in files_below(&fleet.dir("out")) {
+        let text = fs::read_to_string(&path).unwrap();
+        for secret in tokens.iter().chain([&SECRET]) {
+            assert!(!text.contains(secret), "{}", path.display());
+        }
+    }
+}
+
+/// A process that a hook leaves behind holds nobody up: neither this run nor the next.
+#[test]
+fn a_hook_that_leaves_a_process_behind_ends() {
+    let fleet = Fleet::local();
+    let gate = fleet.gate("gate");
+    script(&fleet, "hooks/daemon", &format!("setsid sh -c '{}' &", gate.command().replace('\'', "'\\''")));
+    let settings = fleet.read("tfleet.yaml");
+    fleet.settings(
+        "rules:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      after_apply: [{command: [./hooks/daemon]}]",
+    );
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    fleet.apply().run().assert_code(0);
+    let held = gate.reached();
+    fleet.write("tfleet.yaml", &settings);
+    fleet.apply().args(["--lock-timeout", "0s"]).run().assert_code(0);
+    held.release();
+}

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::bed::{Deploy, Fleet, Tfleet, assert_nowhere, files_below, tree};
+use crate::bed::{Deploy, Done, Fleet, Tfleet, assert_nowhere, files_below, tree};
 
 /// Two rules over one root module: what is below `apps` gets the output `text` of what is below `nets`.
 fn two_layers(fleet: &Fleet) -> (Deploy, Deploy) {
@@ -121,4 +121,121 @@ fn variables_of_a_file_must_be_declared() {
     let states = fleet.store().states();
     assert_eq!(states.len(), 1, "{states:?}");
     assert_eq!(output(&fleet, &states[0]), "3 a,b");
+}
+
+/// The whole fleet with somebody at the terminal, who says yes.
+fn approved(fleet: &Fleet) -> Done {
+    fleet.tfleet("apply").summary().on_terminal().spawn().answer("yes\n").wait()
+}
+
+fn outcome(done: &Done, deploy: &Deploy) -> String {
+    done.entry(&deploy.key())["outcome"].as_str().unwrap().to_owned()
+}
+
+/// "Never a success that was not one": what was planned with an old input is neither applied nor called done.
+#[test]
+fn an_approved_plan_is_not_applied_with_other_inputs_than_it_was_made_with() {
+    let fleet = Fleet::local();
+    let (net, app) = two_layers(&fleet);
+    fleet.apply().run().assert_code(0);
+    let before = fleet.store().get(&app.key());
+    let changed = |text: &str| {
+        fleet.write(&net.path(), &net.hcl().replace("vpc-0123456789", text));
+    };
+    let words = ["its input `text`, the output `text` of", "has changed since it was planned", "`tfleet apply` again"];
+    // First without any change of its own in its plan, then with one.
+    changed("vpc-second");
+    let done = approved(&fleet).assert_code(1).assert_says(&words);
+    assert_eq!((outcome(&done, &net), outcome(&done, &app)), ("succeeded".to_owned(), "failed".to_owned()));
+    assert!(!done.entry(&app.key())["error"].to_string().contains("vpc-"), "values are not shown");
+    changed("vpc-third");
+    fleet.deploy(&app.clone().buckets(&["app-data", "more"]));
+    let done = approved(&fleet).assert_code(1).assert_says(&words);
+    assert_eq!(outcome(&done, &app), "failed");
+    assert!(fleet.store().get(&app.key()) == before, "the state is as it was");
+    assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+
+    let done = approved(&fleet).assert_code(0);
+    assert_eq!((outcome(&done, &net), outcome(&done, &app)), ("no_changes".to_owned(), "succeeded".to_owned()));
+    assert_eq!(output(&fleet, &app.key()), "vpc-third");
+    assert_eq!(fleet.store().resources(&app.key()).len(), 2);
+}
+
+#[test]
+fn what_cannot_be_planned_before_the_others_are_applied_is_named_and_left() {
+    let fleet = Fleet::local();
+    let (net, app) = two_layers(&fleet);
+    let done =
+        fleet.tfleet("apply").args(["--on-error", "stop"]).summary().on_terminal().spawn().answer("yes\n").wait();
+    let done = done.assert_code(1).assert_says(&[
+        "is no part of this: it cannot be planned before what it needs is applied",
+        "which had to be applied before it could be planned, and is now: run `tfleet apply` again",
+    ]);
+    assert_eq!((outcome(&done, &net), outcome(&done, &app)), ("succeeded".to_owned(), "skipped".to_owned()));
+    assert_eq!(fleet.store().states(), [net.key()]);
+    approved(&fleet).assert_code(0);
+    assert_eq!(output(&fleet, &app.key()), "vpc-0123456789");
+}
+
+#[test]
+fn an_input_and_a_variable_file_cannot_both_set_a_variable() {
+    let fleet = Fleet::local();
+    let (net, app) = two_layers(&fleet);
+    fleet.deploy(&app.clone().more("text = \"mine\""));
+    let line = app.clone().more("text = \"mine\"").hcl().lines().position(|line| line.starts_with("text")).unwrap() + 1;
+    for call in [fleet.apply(), fleet.plan()] {
+        call.run().assert_code(3).assert_says(&[
+            &format!("{}:{line} sets `text`", app.path()),
+            "`inputs.text` of the rule `app`",
+            "only one of them can hold",
+        ]);
+    }
+    assert!(fleet.store().states().is_empty());
+    fleet.deploy(&app);
+    fleet.apply().run().assert_code(0);
+    assert_eq!(fleet.store().states().len(), 2, "{}", net.key());
+}
+
+/// What is rolled back goes back to the inputs of the last success.
+#[test]
+fn a_rollback_uses_the_inputs_of_the_last_success() {
+    let fleet = Fleet::s3();
+    let (net, app) = two_layers(&fleet);
+    fleet.apply().run().assert_code(0);
+    fleet.write(&net.path(), &net.hcl().replace("vpc-0123456789", "vpc-second"));
+    fleet.deploy(&app.clone().buckets(&["app-data", "more"]));
+    fleet.root(
+        "resource \"terraform_data\" \"bad\" {\n  count = contains(keys(var.s3_buckets), \"more\") ? 1 : 0\n  \
+         depends_on = [terraform_data.bucket]\n  provisioner \"local-exec\" {\n    command = \"exit 3\"\n  }\n}\n",
+    );
+    let done = fleet.apply().summary().run().assert_code(1);
+    assert_eq!(outcome(&done, &app), "rolled_back", "{}", done.output());
+    assert_eq!(output(&fleet, &app.key()), "vpc-0123456789");
+    assert_eq!(fleet.store().resources(&app.key()), ["terraform_data.bucket[\"app-data\"]"]);
+}
+
+/// Issue: fault injection and `kill -9` at each step, here at that of the inputs.
+#[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
+fn the_step_of_the_inputs_fails_and_dies_in_order() {
+    let fleet = Fleet::s3();
+    let (net, app) = two_layers(&fleet);
+    fleet.apply().run().assert_code(0);
+    fleet.write(&net.path(), &net.hcl().replace("vpc-0123456789", "vpc-second"));
+    let before = fleet.store().get(&app.key());
+    let run = |point: &str| fleet.apply().env("TFLEET_FAILPOINTS", point).summary().run();
+    for point in ["inputs.before", "inputs.after"] {
+        let done = run(&format!("{point}=error")).assert_code(1).assert_says(&[point]);
+        assert_eq!(outcome(&done, &app), "failed");
+        assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+        assert!(fleet.store().get(&app.key()) == before);
+    }
+    for point in ["inputs.before", "inputs.after"] {
+        run(&format!("{point}=kill")).assert_killed();
+        assert!(fleet.store().get(&app.key()) == before && !fleet.locks().is_empty());
+        fleet.tfleet("runs").arg("--recover").run().assert_code(0).assert_silent_on(&["OPERATOR"]);
+        assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+    }
+    fleet.apply().run().assert_code(0);
+    assert_eq!(output(&fleet, &app.key()), "vpc-second");
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::bed::{Deploy, Done, Fleet, Gate, wait_until};
+use crate::bed::{Deploy, Done, Fault, Fleet, Gate, Rule, wait_until};
 
 /// What each target begins with: it writes down what it was told.
 const MAKEFILE: &str = r#"
@@ -232,4 +232,126 @@ fn without_a_target_that_plans_a_yes_is_asked_for_all_the_same() {
     assert!(fleet.store().states().is_empty() && fleet.workspaces().is_empty());
     fleet.tfleet("apply").on_terminal().spawn().answer("yes\n").wait().assert_code(0);
     assert_eq!(fleet.store().states(), [deploy.key()]);
+}
+
+/// What a target that plans says is about an apply.
+#[test]
+fn a_destroy_is_asked_about_with_what_the_state_has() {
+    let fleet = made("apply: up, destroy: down, plan: look", "");
+    let deploy = Deploy::new("a").buckets(&["one", "two"]);
+    fleet.deploy(&deploy);
+    fleet.apply().run().assert_code(0);
+    let destroy = |answer: &str| fleet.tfleet("destroy").arg("--all").on_terminal().spawn().answer(answer).wait();
+    destroy("no\n").assert_code(130).assert_says(&["0 to add, 0 to change, 2 to destroy?"]);
+    assert_eq!(fleet.store().resources(&deploy.key()).len(), 2);
+    destroy("yes\n").assert_code(0);
+    assert!(fleet.store().resources(&deploy.key()).is_empty());
+}
+
+/// Two rules: `net` is Terraform's, `app` is made with an input from it.
+fn made_after_net(fleet: &Fleet, targets: &str) -> (Deploy, Deploy) {
+    lay_out(fleet, "apply: up", "");
+    fleet.write("Makefile", &fleet.read("Makefile").replace("-var-file=$(TF_VAR_FILE)", "$(TFLEET_VAR_FILE_ARGS)"));
+    let settings = fleet.read("tfleet.yaml");
+    let settings = &settings[..settings.find("rules:").unwrap()];
+    fleet.write(
+        "tfleet.yaml",
+        &format!(
+            "{settings}rules:\n  - name: net\n    path: nets/{{layer}}.tfvars\n  - name: app\n    path: apps/{{layer}}.tfvars\n    \
+             make: {{{targets}}}\n    inputs:\n      text: {{rule: net, same: [account_id, region]}}\n"
+        ),
+    );
+    let net = Deploy::new("net").file("nets/one.tfvars").more("text = \"vpc-first\"");
+    let app = Deploy::new("app").file("apps/two.tfvars");
+    fleet.deploy(&net).deploy(&app);
+    (net, app)
+}
+
+#[test]
+fn what_was_planned_by_a_target_is_not_applied_with_other_inputs() {
+    let fleet = Fleet::s3();
+    let (net, app) = made_after_net(&fleet, "apply: up, plan: look");
+    fleet.apply().run().assert_code(0);
+    let before = fleet.store().get(&app.key());
+    fleet.write(&net.path(), &net.hcl().replace("vpc-first", "vpc-second"));
+    fleet.deploy(&app.clone().buckets(&["app-data", "more"]));
+    let approve = || fleet.tfleet("apply").summary().on_terminal().spawn().answer("yes\n").wait();
+    let done = approve().assert_code(1).assert_says(&["has changed since it was planned"]);
+    assert_eq!(outcome(&done, &app), "failed");
+    assert!(fleet.store().get(&app.key()) == before && fleet.workspaces().is_empty());
+    approve().assert_code(0);
+    assert_eq!(fleet.store().json(&app.key())["outputs"]["text"]["value"], "vpc-second");
+}
+
+/// Nothing was planned with inputs, so that one yes is enough for both.
+#[test]
+fn what_is_not_planned_needs_its_inputs_only_when_it_is_applied() {
+    let fleet = Fleet::s3();
+    let (net, app) = made_after_net(&fleet, "apply: up");
+    let done = fleet.tfleet("apply").summary().on_terminal().spawn().answer("yes\n").wait().assert_code(0);
+    assert_eq!((outcome(&done, &net).as_str(), outcome(&done, &app).as_str()), ("succeeded", "succeeded"));
+    assert_eq!(fleet.store().json(&app.key())["outputs"]["text"]["value"], "vpc-first");
+}
+
+#[test]
+fn a_target_or_a_make_that_is_missing_is_named() {
+    let fleet = made("apply: provision-nothing", "");
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    let words = ["make provision-nothing failed with exit code 2", "No rule to make target", "provision-nothing"];
+    let done = fleet.apply().summary().run().assert_code(1).assert_says(&words);
+    assert_eq!(outcome(&done, &deploy), "failed");
+    assert!(fleet.store().states().is_empty() && fleet.locks().is_empty());
+
+    let only = fleet.dir("only");
+    fs::create_dir_all(&only).unwrap();
+    std::os::unix::fs::symlink(std::env::var("TFLEET_TEST_TERRAFORM").unwrap(), only.join("terraform")).unwrap();
+    let done = fleet.apply().env("PATH", &only).run().assert_code(3);
+    done.assert_says(&["the rule `tfvars` has targets of make, and there is no make", "install GNU make"]);
+}
+
+/// What make's Terraform could not write is kept, and pushed.
+#[test]
+fn a_state_that_the_terraform_of_a_target_could_not_write_is_kept() {
+    let (fleet, proxy) = Fleet::s3_with_faults();
+    lay_out(&fleet, "apply: up", "");
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    fleet.apply().run().assert_code(0);
+    let path = format!("/{}/{}", fleet.bucket().name, deploy.key());
+    proxy.rule(Rule::on("PUT", &path, Fault::Status(403, "AccessDenied")).times(1));
+    fleet.deploy(&deploy.clone().buckets(&["a-data", "more"]));
+    let done = fleet.apply().summary().run().assert_code(1).assert_says(&["make up failed", "was saved (serial"]);
+    assert_eq!(outcome(&done, &deploy), "failed");
+    let kept = fleet.bucket().list("recovered/");
+    assert_eq!(kept.len(), 1);
+    let kept = fleet.store().json(&kept[0]);
+    assert!(kept.to_string().contains("more"), "{kept:#}");
+    assert_eq!(fleet.store().resources(&deploy.key()).len(), 2, "what was created is in the state");
+    assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+}
+
+/// Issue: "`kill -9` of tfleet at each step, then the next run with and without `--recover`", here with make.
+#[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
+fn killed_at_every_step_around_make() {
+    let fleet = made("apply: up, destroy: down", "");
+    let steps = ["lock", "credentials", "state", "workspace", "backup", "apply", "record", "audit"];
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    fleet.apply().run().assert_code(0);
+    for (at, step) in steps.iter().enumerate() {
+        for moment in ["before", "after"] {
+            let step = if *step == "credentials" { "lease" } else { step };
+            let point = format!("{step}.{moment}");
+            let name = format!("more-{at}-{moment}");
+            fleet.deploy(&deploy.clone().buckets(&["a-data", &name]));
+            fleet.apply().env("TFLEET_FAILPOINTS", format!("{point}=kill")).run().assert_killed();
+            let done = fleet.tfleet("runs").arg("--recover").run().assert_code(0).assert_silent_on(&["OPERATOR"]);
+            assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty(), "{point}:\n{}", done.output());
+            fleet.apply().run().assert_code(0);
+            let last = format!("terraform_data.bucket[\"{name}\"]");
+            assert!(fleet.store().resources(&deploy.key()).contains(&last), "{point}");
+        }
+    }
 }

@@ -142,6 +142,9 @@ fn a_state_that_found_no_store_is_not_lost() {
     let errored =
         files_below(&fleet.workspaces()[0]).into_iter().find(|path| path.ends_with("errored.tfstate")).unwrap();
     assert!(done.output().contains(errored.to_str().unwrap()), "it is named:\n{}", done.output());
+    let way =
+        [format!("-backend-config=key={}", deploy.key()), format!("-backend-config=bucket={}", fleet.bucket().name)];
+    assert!(way.iter().all(|arg| entry["error"].to_string().contains(arg)), "{entry:#}");
 
     // S3 is back. Nobody builds over what the workspace holds.
     proxy.heal();

@@ -9,6 +9,7 @@ use super::Request;
 use crate::event::Failure;
 use crate::execute::{Environment, make, on_path};
 use crate::files;
+use crate::hcl;
 use crate::model::{Action, Deployment, HookRun, Recipe};
 use crate::saga::Root;
 use crate::workspace::{CacheDirs, Included, Layout};
@@ -164,10 +165,47 @@ pub(super) fn check_variables(request: &Request<'_>) -> Result<(), Failure> {
         let elsewhere = of_file.get(&*deployment.file);
         failure.causes.extend(misfits(deployment, &root.dirs[0].variables, elsewhere.unwrap_or(&BTreeSet::new())));
     }
-    if failure.causes.is_empty() {
-        return Ok(());
+    if !failure.causes.is_empty() {
+        failure.next.push("correct the name, or declare the variable in the root module".to_owned());
     }
-    Err(failure.next("correct the name, or declare the variable in the root module"))
+    let working_dir = &request.settings.working_dir;
+    let twice: Vec<String> = request.deployments.iter().flat_map(|one| set_twice(working_dir, one)).collect();
+    if !twice.is_empty() {
+        failure.causes.extend(twice);
+        failure
+            .next
+            .push("leave the variable to one of the two: take it out of the file, or out of `inputs`".to_owned());
+    }
+    if failure.causes.is_empty() { Ok(()) } else { Err(failure) }
+}
+
+/// The inputs that a variable file sets too: the input would win, and nobody would see it.
+fn set_twice(working_dir: &Utf8Path, deployment: &Deployment) -> Vec<String> {
+    let Deployment { var_files, inputs, recipe, .. } = deployment;
+    let mut found = Vec::new();
+    for file in var_files.iter().filter(|_| !inputs.is_empty()) {
+        let lines = lines_of_variables(&working_dir.join(file));
+        for input in inputs {
+            let Some(line) = lines.get(&input.variable) else { continue };
+            let name = &input.variable;
+            found.push(format!(
+                "{file}:{line} sets `{name}`, and so does `inputs.{name}` of the rule `{}`: only one of them can hold",
+                recipe.rule
+            ));
+        }
+    }
+    found
+}
+
+/// The variables that a variable file sets, with their lines. What cannot be read is Terraform's to tell.
+fn lines_of_variables(path: &Utf8Path) -> BTreeMap<String, usize> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    if path.extension() == Some("json") {
+        let all = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).unwrap_or_default();
+        return all.into_iter().map(|(name, _)| (name, 1)).collect();
+    }
+    let Ok(body) = hcl::parse_body(path, &text) else { return BTreeMap::new() };
+    body.attributes().map(|one| (one.key.as_str().to_owned(), hcl::line_of(&text, one))).collect()
 }
 
 fn misfits(deployment: &Deployment, declared: &BTreeSet<String>, elsewhere: &BTreeSet<&str>) -> Vec<String> {

@@ -13,6 +13,7 @@ use crate::saga::apply::Applied;
 use crate::saga::init::recorded;
 use crate::saga::output::Text;
 use crate::saga::recover::{ERRORED, failure_of};
+use crate::saga::refuse::kept_by_rule;
 use crate::saga::retry::Tries;
 use crate::saga::{Ended, Saga};
 use crate::store::{materialize, read_index, read_manifest};
@@ -60,6 +61,9 @@ impl Saga<'_> {
         self.redactor = self.redactor.with_secrets(sensitive::from_plan(&json));
         let redactor = self.redactor.clone();
         self.recorder().map_err(|ended| ended.one_line())?.redact_with(&redactor);
+        if let Some(why) = kept_by_rule(&json, &self.deployment.recipe) {
+            return Err(why);
+        }
         may_apply(Some(&before), sound, &updated_by(&record.began), &json).map_err(|refusals| {
             let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             reasons.join("; ")
