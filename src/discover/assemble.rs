@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::broken::Broken;
 use super::draft::{Draft, Extra};
 use super::layout::Rule;
 use super::problem::Problem;
@@ -31,14 +32,17 @@ pub fn discover(options: &Options) -> Result<Discovery, DiscoverError> {
     let (lenders, borrowers): (Vec<Draft>, Vec<Draft>) =
         walked.drafts.into_iter().partition(|draft| !draft.borrows_account());
     let (mut deployments, mut extras) = finish(&inputs, &roots, lenders, &refused, &mut problems);
-    let (borrowers, unsettled) = resolve::settle_accounts(borrowers, &deployments, &inputs.layout);
+    let broken = Broken::of(&inputs.layout, &problems);
+    let (borrowers, unsettled) = resolve::settle_accounts(borrowers, &deployments, &inputs.layout, &broken);
     problems.extend(unsettled);
     let (more, more_extras) = finish(&inputs, &roots, borrowers, &refused, &mut problems);
     deployments.extend(more);
     extras.extend(more_extras);
     let (mut deployments, extras) = in_order(&inputs, deployments, extras);
     tell_apart(&mut deployments);
-    let (deployments, untied) = resolve::tie(deployments, &extras, &inputs.layout, inputs.options.source.is_some());
+    let broken = Broken::of(&inputs.layout, &problems);
+    let restricted = inputs.options.source.is_some();
+    let (deployments, untied) = resolve::tie(deployments, &extras, &inputs.layout, &broken, restricted);
     problems.extend(untied);
     problems.sort();
     problems.dedup();

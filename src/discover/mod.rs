@@ -8,6 +8,7 @@
 
 mod accounts;
 mod assemble;
+mod broken;
 mod changes;
 mod document;
 mod draft;

@@ -28,6 +28,9 @@ pub struct Problem {
     /// The files that are no deployments because of it, relative to the working directory: for a problem of a root
     /// module all those it serves, for a folder that cannot be read the folder.
     pub files: Vec<Utf8PathBuf>,
+    /// The file whose own problem this one only follows from: once that is mended, this one is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Utf8PathBuf>,
 }
 
 impl Problem {
@@ -42,6 +45,7 @@ impl Problem {
             source_line: None,
             hint: None,
             files: vec![path.to_owned()],
+            follows: None,
         }
     }
 
@@ -78,6 +82,7 @@ impl From<SourceError> for Problem {
             message: error.message,
             source_line: Some(error.source_line),
             hint: error.hint,
+            follows: None,
         }
     }
 }
