@@ -1,5 +1,7 @@
 //! The command line: what can be said, and what each flag means.
 
+#[cfg(test)]
+mod documented;
 mod mint;
 mod report;
 mod state;

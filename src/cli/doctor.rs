@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::args::DoctorArgs;
+use super::fleet::problems;
 use super::terminal::Terminal;
 use super::{Exit, fleet};
 use crate::config::{S3Settings, Settings, StateSettings};
@@ -13,7 +14,7 @@ use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::execute::Environment;
 use crate::model::AccountId;
-use crate::report::Paint;
+use crate::report::{Paint, deployments};
 use crate::run::preflight::{find_terraform, open_credentials, open_store};
 use crate::saga::Credentials;
 use crate::store::{Body, BucketCheck, LocalStore, Precondition, ReadStore, StateStore};
@@ -94,10 +95,21 @@ impl Doctor<'_> {
     }
 
     fn discovery(&mut self, discovery: &Discovery) {
-        self.pass(&format!("{} deployments found", discovery.deployments.len()));
+        let found = discovery.deployments.len();
+        if found > 0 || discovery.problems.is_empty() {
+            self.pass(&format!("{} found", deployments(found)));
+        }
         if !discovery.problems.is_empty() {
-            let text = format!("{} problems in other files", discovery.problems.len());
-            self.say(Verdict::Warn, &text, &["see `tfleet discover`".to_owned()]);
+            let failure = problems(&discovery.problems).failure;
+            let first = failure.causes.first().and_then(|cause| cause.lines().next()).unwrap_or_default();
+            let mut text = format!("{}: {first}", failure.what);
+            if found == 0 {
+                text.insert_str(0, "no deployment found; ");
+            }
+            let hint = discovery.problems.iter().find(|problem| problem.follows.is_none());
+            let hint = hint.and_then(|problem| problem.hint.clone());
+            let all = "see `tfleet discover` for all of it".to_owned();
+            self.say(Verdict::Warn, &text, &hint.into_iter().chain([all]).collect::<Vec<_>>());
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use camino::Utf8PathBuf;
+
 use super::args::SelectionArgs;
 use super::error::CliError;
 use crate::config::{ConfigError, Overrides, Settings, StateSettings, variables};
@@ -217,11 +219,17 @@ impl Fleet {
                 )
             });
         }
-        let needed = self.graph.dependencies(&selected).len();
-        (needed > 0).then(|| {
-            let them = deployments(needed);
-            format!("the selected need {them} that are not selected and are taken as they are; --with-dependencies includes them")
-        })
+        match self.graph.dependencies(&selected).len() {
+            0 => None,
+            1 => Some(
+                "the selected need 1 deployment that is not selected and is taken as it is; --with-dependencies includes it"
+                    .to_owned(),
+            ),
+            needed => Some(format!(
+                "the selected need {needed} deployments that are not selected and are taken as they are; \
+                 --with-dependencies includes them"
+            )),
+        }
     }
 
     /// What a person should know before anything runs.
@@ -237,14 +245,34 @@ impl Fleet {
     }
 }
 
-/// Files with problems, as one error.
+/// Files with problems, as one error. What only follows from another of them is counted, and told no further.
 #[must_use]
 pub fn problems(problems: &[Problem]) -> CliError {
-    let mut error = CliError::usage(match problems.len() {
+    /// How many of those that follow are named.
+    const NAMED: usize = 3;
+    let roots: BTreeSet<&Utf8PathBuf> =
+        problems.iter().filter(|problem| problem.follows.is_none()).flat_map(|problem| &problem.files).collect();
+    let (later, shown): (Vec<&Problem>, Vec<&Problem>) =
+        problems.iter().partition(|problem| problem.follows.as_ref().is_some_and(|cause| roots.contains(cause)));
+    let mut error = CliError::usage(match shown.len() {
         1 => "a file cannot be used".to_owned(),
         n => format!("{n} problems in the files of this fleet"),
     });
-    error.failure.causes.extend(problems.iter().map(ToString::to_string));
+    let first = shown.first().and_then(|problem| problem.hint.as_ref());
+    let common = first.filter(|hint| shown.iter().all(|problem| problem.hint.as_ref() == Some(hint)));
+    if let Some(hint) = common.filter(|_| shown.len() > 1) {
+        let bare = shown.iter().map(|&problem| Problem { hint: None, ..problem.clone() }.to_string());
+        error.failure.causes.extend(bare);
+        error.failure.next.push(hint.clone());
+    } else {
+        error.failure.causes.extend(shown.iter().map(ToString::to_string));
+    }
+    let waiting: BTreeSet<&str> = later.iter().map(|problem| problem.path.as_str()).collect();
+    if !waiting.is_empty() {
+        let named: Vec<&str> = waiting.iter().take(NAMED).copied().collect();
+        let more = if waiting.len() > NAMED { format!(" and {} more", waiting.len() - NAMED) } else { String::new() };
+        error.failure.causes.push(format!("what needs them cannot be used either: {}{more}", named.join(", ")));
+    }
     error.next(
         "mend the files, or leave them out of the selection (--changed-files, --changed-since, `discover.exclude`)",
     )

@@ -183,8 +183,19 @@ impl FileSettings {
                 column: usize::try_from(column).unwrap_or(1),
                 message: message.to_owned(),
                 source_line: text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned(),
-                hint: None,
+                hint: shape(message).map(str::to_owned),
             })
         })
+    }
+}
+
+/// What the parser's words for a wrong shape mean.
+fn shape(message: &str) -> Option<&'static str> {
+    if message.contains("expected mapping start") {
+        Some("`name: value` pairs belong here, as in `{rule: regional-cluster}`, not a single value")
+    } else if message.contains("expected sequence start") {
+        Some("a list belongs here: `[one, another]`, or lines that begin with `- `")
+    } else {
+        None
     }
 }

@@ -27,6 +27,7 @@ mod rules;
 mod select;
 mod services;
 mod touched;
+mod unread;
 mod walk;
 mod yaml;
 

@@ -32,6 +32,9 @@ pub struct Problem {
     /// Whether nothing is wrong with the files, and `accounts.json` has no account for them (yet).
     #[serde(skip)]
     pub awaits_minting: bool,
+    /// The file whose own problem this one only follows from: once that is mended, this one is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Utf8PathBuf>,
 }
 
 impl Problem {
@@ -47,6 +50,7 @@ impl Problem {
             hint: None,
             files: vec![path.to_owned()],
             awaits_minting: false,
+            follows: None,
         }
     }
 
@@ -84,6 +88,7 @@ impl From<SourceError> for Problem {
             source_line: Some(error.source_line),
             hint: error.hint,
             awaits_minting: false,
+            follows: None,
         }
     }
 }

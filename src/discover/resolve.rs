@@ -9,6 +9,7 @@ use camino::Utf8Path;
 use super::draft::{Draft, Extra};
 use super::layout::{DeliveryRule, Layout, Rule};
 use super::problem::Problem;
+use super::unread::Unread;
 use crate::model::{AccountId, Delivery, DependencySpec, Deployment, Input, InputSpec, Region, Template};
 
 /// Which deployments are meant, as a rule says it.
@@ -95,6 +96,22 @@ impl<'a> Candidates<'a> {
         }
         words
     }
+
+    /// The problem of `file` if what is meant is not there because another file has a problem of its own.
+    fn follows<'f>(
+        &self,
+        file: &Utf8Path,
+        unread: &Unread,
+        field: impl Fn(&str) -> Option<&'f str>,
+    ) -> Option<Problem> {
+        // Whether the values of `where` stand in a file that cannot be read is not known.
+        let rule = self.wanted.rule.filter(|_| self.wanted.fields.is_empty())?;
+        let cause = unread.file(rule, &self.same, &field)?;
+        let meant = self.describe(field);
+        let message = format!("it needs {meant}, and that one's file has a problem of its own: {cause}");
+        let problem = Problem { follows: Some(cause.to_owned()), ..Problem::of_file(file, message) };
+        Some(problem.hint(format!("mend {cause}")))
+    }
 }
 
 /// The fields that have to be the same: those that are said, or else the words that both paths have, or else the
@@ -113,12 +130,12 @@ fn same_fields<'a>(wanted: Wanted<'a>, own: &'a Rule, layout: &'a Layout) -> Vec
     }
 }
 
-/// Gives drafts that run in the account of another deployment that account; `restricted` as for [`tie`].
+/// Gives drafts that run in the account of another deployment that account.
 pub(super) fn settle_accounts(
     drafts: Vec<Draft>,
     lenders: &[Deployment],
     layout: &Layout,
-    restricted: bool,
+    unread: &Unread,
 ) -> (Vec<Draft>, Vec<Problem>) {
     let mut candidates: BTreeMap<String, Option<Candidates<'_>>> = BTreeMap::new();
     let (mut settled, mut problems) = (Vec::new(), Vec::new());
@@ -134,12 +151,16 @@ pub(super) fn settle_accounts(
             let Deployment { account_id, account_name, role_arn, .. } = &lenders[at];
             draft.settle_account(account_id.clone(), account_name.clone(), role_arn.clone());
             settled.push(draft);
+        } else if let Some(problem) =
+            candidates.follows(&draft.file, unread, |name| draft.field(name)).filter(|_| found.is_empty())
+        {
+            problems.push(problem);
         } else {
             let meant = candidates.describe(|name| draft.field(name));
             let there = if found.is_empty() { "is none".to_owned() } else { format!("are {}", found.len()) };
             let message = format!("the rule {} takes the account of {meant}, and there {there}", draft.rule.name);
             let hint = candidates.advice(
-                restricted && found.is_empty(),
+                unread.restricted && found.is_empty(),
                 "correct the file or its place, or `same` and `where` of the rule",
             );
             problems.push(Problem::of_file(&draft.file, message).hint(hint));
@@ -150,7 +171,7 @@ pub(super) fn settle_accounts(
 
 /// The same for one such draft, with the reason in words.
 pub(super) fn settle_account(draft: Draft, lenders: &[Deployment], layout: &Layout) -> Result<Draft, String> {
-    let (mut settled, problems) = settle_accounts(vec![draft], lenders, layout, false);
+    let (mut settled, problems) = settle_accounts(vec![draft], lenders, layout, &Unread::default());
     let why = || problems.into_iter().next().map_or_else(|| "its account is not known".to_owned(), |p| p.message);
     settled.pop().ok_or_else(why)
 }
@@ -173,12 +194,12 @@ struct Tied {
 }
 
 /// Ties the deployments together, whose names are final; `extras` has for each what only its own file says. One that
-/// cannot be tied is a problem. `restricted`: not all sources were read, so that what comes first may be missing.
+/// cannot be tied is a problem.
 pub(super) fn tie(
     deployments: Vec<Deployment>,
     extras: &[Extra],
     layout: &Layout,
-    restricted: bool,
+    unread: &Unread,
 ) -> (Vec<Deployment>, Vec<Problem>) {
     let mut problems = Vec::new();
     let rules: BTreeMap<&str, Ties<'_>> =
@@ -187,7 +208,7 @@ pub(super) fn tie(
     for (at, extra) in extras.iter().enumerate() {
         let before = problems.len();
         let of_rule = rules.get(extra.rule.name.as_str());
-        let one = of_rule.map(|rule| rule.one(at, extra, &deployments, restricted, &mut problems));
+        let one = of_rule.map(|rule| rule.one(at, extra, &deployments, unread, &mut problems));
         tied.push(Tied { problems: before..problems.len(), ..one.unwrap_or_default() });
     }
     drop(rules);
@@ -246,6 +267,19 @@ impl Lost {
     }
 }
 
+impl Tied {
+    /// The variable has the value of an output of `other`.
+    fn input(&mut self, variable: &str, spec: &InputSpec, other: &Deployment) {
+        self.depends_on.insert(other.name.clone());
+        self.inputs.push(Input {
+            variable: variable.to_owned(),
+            deployment: other.name.clone(),
+            state: other.state.clone(),
+            output: spec.output.clone().unwrap_or_else(|| variable.to_owned()),
+        });
+    }
+}
+
 impl<'a> Ties<'a> {
     fn of(rule: &'a Arc<Rule>, layout: &'a Layout, all: &'a [Deployment]) -> Self {
         let candidates = |wanted: Wanted<'a>| Candidates::of(wanted, rule, layout, all);
@@ -261,61 +295,82 @@ impl<'a> Ties<'a> {
         own: usize,
         extra: &Extra,
         all: &'a [Deployment],
-        restricted: bool,
+        unread: &Unread,
         problems: &mut Vec<Problem>,
     ) -> Tied {
         let mut tied = Tied::default();
         let one = &all[own];
         let field = |name: &str| one.field(name);
-        let mut problem = |message: String, hint: String| {
-            problems.push(Problem::of_file(&one.file, message).hint(hint));
-        };
+        let problem = |message: String, hint: &str| Problem::of_file(&one.file, message).hint(hint);
         for (spec, candidates) in &self.depends_on {
             let found = candidates.for_one(field);
             // A deployment that fits what it depends on itself is the first of them.
-            if found.is_empty() && !spec.optional && !restricted {
-                let meant = candidates.describe(field);
-                let message = format!("the rule {} depends on {meant}, and there is none", self.rule.name);
-                problem(message, candidates.advice(false, "add it, correct the values, or write `optional: true`"));
+            if found.is_empty() && !unread.restricted {
+                let follows = candidates.follows(&one.file, unread, field);
+                problems.extend(follows.or_else(|| {
+                    let message = format!(
+                        "the rule {} depends on {}, and there is none",
+                        self.rule.name,
+                        candidates.describe(field)
+                    );
+                    let hint = candidates.advice(false, "add it, correct the values, or write `optional: true`");
+                    (!spec.optional).then(|| problem(message, &hint))
+                }));
             }
             let others = found.iter().filter(|at| **at != own);
             tied.depends_on.extend(others.map(|at| all[*at].name.clone()));
         }
-        for (variable, spec, candidates) in &self.inputs {
-            let found: Vec<usize> = candidates.for_one(field).iter().copied().filter(|at| *at != own).collect();
-            let &[at] = &found[..] else {
-                let meant = candidates.describe(field);
-                let names: Vec<&str> = found.iter().take(5).map(|at| all[*at].name.as_str()).collect();
-                let (what, hint) = if names.is_empty() {
-                    ("there is none".to_owned(), candidates.advice(restricted, "add it, or correct the values"))
-                } else {
-                    let what = format!("there are {}: {}", found.len(), names.join(", "));
-                    (what, "narrow it by `where` or `same`".to_owned())
-                };
-                let message =
-                    format!("the input `{variable}` of the rule {} comes from {meant}, and {what}", self.rule.name);
-                problem(message, hint);
-                continue;
-            };
-            let other = &all[at];
-            tied.depends_on.insert(other.name.clone());
-            tied.inputs.push(Input {
-                variable: (*variable).to_owned(),
-                deployment: other.name.clone(),
-                state: other.state.clone(),
-                output: spec.output.clone().unwrap_or_else(|| (*variable).to_owned()),
-            });
-        }
+        self.inputs(own, all, unread, &mut tied, problems);
         for delivery in &self.rule.deliver {
             match deliver(delivery, one, extra) {
                 Ok(delivery) => tied.deliver.push(delivery),
-                Err(why) => problem(
+                Err(why) => problems.push(problem(
                     format!("delivering the output `{}` by the rule {}: {why}", delivery.output, self.rule.name),
-                    "set it in this file, or correct `deliver` of the rule".to_owned(),
-                ),
+                    "set it in this file, or correct `deliver` of the rule",
+                )),
             }
         }
         tied
+    }
+
+    /// The variables that one deployment has from outputs of others.
+    fn inputs(&self, own: usize, all: &'a [Deployment], unread: &Unread, tied: &mut Tied, problems: &mut Vec<Problem>) {
+        let one = &all[own];
+        let field = |name: &str| one.field(name);
+        let problem = |message: String, hint: &str| Problem::of_file(&one.file, message).hint(hint);
+        let mut missing: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+        for (variable, spec, candidates) in &self.inputs {
+            let found: Vec<usize> = candidates.for_one(field).iter().copied().filter(|at| *at != own).collect();
+            if let [at] = found[..] {
+                tied.input(variable, spec, &all[at]);
+            } else if found.is_empty() {
+                match candidates.follows(&one.file, unread, field) {
+                    Some(follows) => problems.push(follows),
+                    None => {
+                        let hint = candidates.advice(unread.restricted, "add it, or correct the values");
+                        missing.entry((candidates.describe(field), hint)).or_default().push(variable);
+                    }
+                }
+            } else {
+                let names: Vec<&str> = found.iter().take(5).map(|at| all[*at].name.as_str()).collect();
+                let message = format!(
+                    "the input `{variable}` of the rule {} comes from {}, and there are {}: {}",
+                    self.rule.name,
+                    candidates.describe(field),
+                    found.len(),
+                    names.join(", ")
+                );
+                problems.push(problem(message, "narrow it by `where` or `same`"));
+            }
+        }
+        for ((meant, hint), variables) in missing {
+            let (input, come) = if variables.len() == 1 { ("input", "comes") } else { ("inputs", "come") };
+            let variables = variables.join("`, `");
+            let rule = &self.rule.name;
+            let message =
+                format!("the {input} `{variables}` of the rule {rule} {come} from {meant}, and there is none");
+            problems.push(problem(message, &hint));
+        }
     }
 }
 

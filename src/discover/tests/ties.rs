@@ -155,6 +155,26 @@ fn the_state_of_a_borrower_is_known_when_all_is_deleted() {
     assert_eq!(left, ["stg-mc01/terraform.tfstate", "iot/stg-rc/mc01.tfstate", "stg-rc/terraform.tfstate"]);
 }
 
+/// One mistake is one problem, and what follows from it says so: nobody looks for a mistake in the other files.
+#[test]
+fn a_file_that_is_broken_is_not_simply_missing() {
+    let mut repo = deploy_tree();
+    let inputs =
+        "- name: management-cluster\n  inputs: {vpc_id: {rule: regional-cluster}, api: {rule: regional-cluster}}";
+    repo.rules(&IOT.replace("- name: management-cluster", inputs)).module("terraform/config/iot");
+    repo.write("deploy/stg/use1/terraform/regional.yaml", "account_id: 12\n");
+    let problems = repo.discover().problems;
+    let file = "deploy/stg/use1/terraform/regional.yaml";
+    let (own, later): (Vec<_>, Vec<_>) = problems.iter().partition(|problem| problem.follows.is_none());
+    assert_eq!(own.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), [file]);
+    assert_eq!(later.len(), 1, "{}", shown(&problems));
+    assert_eq!(later[0].follows.as_deref().map(camino::Utf8Path::as_str), Some(file));
+    insta::assert_snapshot!(later[0], @"
+    deploy/stg/use1/terraform/management/mc01.yaml: it needs a deployment of the rule regional-cluster with environment stg, region_alias use1, and that one's file has a problem of its own: deploy/stg/use1/terraform/regional.yaml
+      hint: mend deploy/stg/use1/terraform/regional.yaml
+    ");
+}
+
 #[test]
 fn a_delivery_needs_an_account_that_is_known() {
     let mut repo = deploy_tree();

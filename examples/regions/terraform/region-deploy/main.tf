@@ -31,7 +31,7 @@ resource "aws_organizations_account" "this" {
   parent_id = (
     each.value.ou == null ? null :
     can(regex("^(ou|r)-", each.value.ou)) ? each.value.ou :
-    local.units[each.value.ou]
+    lookup(local.units, each.value.ou, null)
   )
 
   lifecycle {
@@ -40,5 +40,10 @@ resource "aws_organizations_account" "this" {
 
     # AWS only takes the role's name when it makes the account, and never tells it again.
     ignore_changes = [role_name]
+
+    precondition {
+      condition     = each.value.ou == null || can(regex("^(ou|r)-", each.value.ou)) || contains(keys(local.units), each.value.ou)
+      error_message = "There is no OU `${coalesce(each.value.ou, "-")}` right below the root, which the file of ${each.key} names; there are: ${join(", ", keys(local.units))}."
+    }
   }
 }
