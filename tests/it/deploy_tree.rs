@@ -119,6 +119,19 @@ fn a_file_makes_a_cluster_and_its_pipeline() {
     );
 }
 
+/// Nobody is sent to the clusters that need the broken one.
+#[test]
+fn a_broken_file_is_the_only_problem() {
+    let example = Example::new("deploy-tree");
+    let file = "deploy/int/use1/terraform/regional.yaml";
+    example.fleet.write(file, &example.fleet.read(file).replace("region: ", "region "));
+    let done = example.tfleet("plan").args(["--environment", "int"]).run().assert_code(3);
+    let waiting = "what needs them cannot be used either: deploy/int/use1/terraform/management/mc01.yaml, \
+                   deploy/int/use1/terraform/management/mc02.yaml";
+    done.assert_says(&["a file cannot be used", &format!("{file}:2:1"), waiting]);
+    assert_eq!(done.output().matches("because: ").count(), 2, "{}", done.output());
+}
+
 /// The line at which a run printed `words`.
 #[track_caller]
 fn line(done: &Done, words: &str) -> usize {
