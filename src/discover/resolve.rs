@@ -344,12 +344,11 @@ impl<'a> Ties<'a> {
             if let [at] = found[..] {
                 tied.input(variable, spec, &all[at]);
             } else if found.is_empty() {
-                match candidates.follows(&one.file, unread, field) {
-                    Some(follows) => problems.push(follows),
-                    None => {
-                        let hint = candidates.advice(unread.restricted, "add it, or correct the values");
-                        missing.entry((candidates.describe(field), hint)).or_default().push(variable);
-                    }
+                if let Some(follows) = candidates.follows(&one.file, unread, field) {
+                    problems.push(follows);
+                } else {
+                    let hint = candidates.advice(unread.restricted, "add it, or correct the values");
+                    missing.entry((candidates.describe(field), hint)).or_default().push(variable);
                 }
             } else {
                 let names: Vec<&str> = found.iter().take(5).map(|at| all[*at].name.as_str()).collect();

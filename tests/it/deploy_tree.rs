@@ -145,6 +145,19 @@ fn two_clusters_of_one_account_are_no_cycle() {
     assert_eq!(example.fleet.bucket().list(""), [""; 0]);
 }
 
+/// Nobody is sent to the clusters that need the broken one.
+#[test]
+fn a_broken_file_is_the_only_problem() {
+    let example = Example::new("deploy-tree");
+    let file = "deploy/int/use1/terraform/regional.yaml";
+    example.fleet.write(file, &example.fleet.read(file).replace("region: ", "region "));
+    let done = example.tfleet("plan").args(["--environment", "int"]).run().assert_code(3);
+    let waiting = "what needs them cannot be used either: deploy/int/use1/terraform/management/mc01.yaml, \
+                   deploy/int/use1/terraform/management/mc02.yaml";
+    let done = done.assert_says(&["a file cannot be used", &format!("{file}:2:1"), waiting]);
+    assert_eq!(done.output().matches("because: ").count(), 2, "{}", done.output());
+}
+
 /// The line at which a run printed `words`.
 #[track_caller]
 fn line(done: &Done, words: &str) -> usize {

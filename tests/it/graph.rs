@@ -189,7 +189,7 @@ fn the_order_holds_through_what_is_not_selected() {
     let chain = chain();
     let apply = chain.fleet.apply().args(["--project", "app", "--project", "network", "--workers", "2"]);
     let done = apply.run().assert_code(0);
-    done.assert_says(&["the selected need 1 deployment that are not selected", "--with-dependencies"]);
+    done.assert_says(&["the selected need 1 deployment that is not selected", "--with-dependencies"]);
     assert_eq!(chain.order(), ["network", "app"]);
 }
 

@@ -63,4 +63,17 @@ fn a_file_that_is_removed_removes_no_account() {
 fn clusters_wait_for_their_accounts() {
     let example = Example::new("regions");
     example.apply().run().assert_code(3).assert_says(&["accounts.json", "tfleet mint-accounts"]);
+    let doctor = example.tfleet("doctor").run().assert_code(0);
+    doctor.assert_says(&["warn  no deployment found; 4 problems", "next: run `tfleet mint-accounts` first"]);
+}
+
+/// The OU is the account's, and the way out is in the message, not in an index of the module.
+#[test]
+fn an_ou_that_is_not_there_is_named() {
+    let example = Example::new("regions");
+    example.organization(&["Regional", "Management"]);
+    let file = "regions/int-use1-regional.yaml";
+    example.fleet.write(file, &example.fleet.read(file).replace("ou: Regional", "ou: Regionl"));
+    let done = example.tfleet("mint-accounts").arg("--dry-run").run().assert_code(1);
+    done.assert_says(&["There is no OU `Regionl`", "int-use1-regional", "Management, Regional"]);
 }
