@@ -7,38 +7,7 @@ use serde_json::Value;
 use tfleet::journal::Past;
 
 use crate::bed::{Deploy, Done, Fleet, TerraformWrapper, Tfleet};
-
-const STEPS: &[&str] = &[
-    "lock",
-    "lease",
-    "state",
-    "workspace",
-    "prepare",
-    "init",
-    "before_plan",
-    "plan",
-    "after_plan",
-    "backup",
-    "before_apply",
-    DEED,
-    "snapshot",
-    "record",
-    "after_apply",
-    "audit",
-];
-/// Those of a deployment with hooks alone.
-const HOOKED: &[&str] = &["before_plan", "plan", "after_plan", "before_apply", "after_apply"];
-const DEED: &str = "deed";
-
-/// Hooks at every moment.
-const RULE: &str = "rules:
-  - name: tfvars
-    hooks:
-      before_plan: [{command: [\"true\"]}]
-      after_plan: [{command: [\"true\"]}]
-      before_apply: [{command: [\"true\"]}]
-      after_apply: [{command: [\"true\"]}]
-      on_failure: [{command: [\"true\"]}]";
+use crate::steps::{DEED, HOOKED, RULE, STEPS};
 
 /// A point at which tfleet dies.
 struct Death {

@@ -6,7 +6,7 @@ use tfleet::event::Outcome;
 use crate::bed::{Deploy, Done, Fleet};
 
 /// The steps in order, by the names of their failpoints; `DEED` stands for apply or destroy.
-const STEPS: &[&str] = &[
+pub const STEPS: &[&str] = &[
     "lock",
     "lease",
     "state",
@@ -25,11 +25,12 @@ const STEPS: &[&str] = &[
     "audit",
 ];
 /// Those of a deployment with hooks alone.
-const HOOKED: &[&str] = &["before_plan", "plan", "after_plan", "before_apply", "after_apply"];
-const DEED: &str = "deed";
+pub const HOOKED: &[&str] = &["before_plan", "plan", "after_plan", "before_apply", "after_apply"];
+/// The place of apply or destroy among [`STEPS`].
+pub const DEED: &str = "deed";
 
 /// Hooks at every moment.
-const RULE: &str = "rules:
+pub const RULE: &str = "rules:
   - name: tfvars
     hooks:
       before_plan: [{command: [\"true\"]}]
