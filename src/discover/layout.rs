@@ -208,6 +208,11 @@ impl Rule {
         self.fields.iter().find(|rule| rule.field == field)
     }
 
+    /// Whether its deployments have anything of others, or give anything to others.
+    pub(super) fn ties(&self) -> bool {
+        !(self.depends_on.is_empty() && self.inputs.is_empty() && self.deliver.is_empty())
+    }
+
     /// Whether a file of this name may be one of its own.
     fn may_take(&self, file_name: &str) -> bool {
         self.paths.iter().any(|path| file_name.ends_with(path.suffix()))

@@ -31,7 +31,7 @@ mod unread;
 mod walk;
 mod yaml;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
@@ -152,7 +152,7 @@ pub struct Discovery {
     pub notices: Vec<String>,
     inputs: Inputs,
     /// The root modules that serve the files of a folder.
-    root_of_folder: BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
+    root_of_folder: HashMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
 }
 
 /// Everything that decides how a file is read.

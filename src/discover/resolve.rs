@@ -202,6 +202,9 @@ pub(super) fn tie(
     unread: &Unread,
 ) -> (Vec<Deployment>, Vec<Problem>) {
     let mut problems = Vec::new();
+    if !extras.iter().any(|extra| extra.rule.ties()) {
+        return (deployments, problems);
+    }
     let rules: BTreeMap<&str, Ties<'_>> =
         layout.rules.iter().map(|rule| (rule.name.as_str(), Ties::of(rule, layout, &deployments))).collect();
     let mut tied: Vec<Tied> = Vec::with_capacity(deployments.len());

@@ -1,6 +1,6 @@
 //! Root modules: which one serves a deployment, and what its backend block says of the state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,9 +16,9 @@ use crate::hcl::{ModuleError, RootModule, Setting, is_module_file};
 #[derive(Debug, Default)]
 pub(super) struct Roots {
     /// Folder of files, to the root modules that serve them; all relative to the working directory.
-    pub of_folder: BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
+    pub of_folder: HashMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
     /// The same where it is the folder that decides.
-    by_folder: BTreeMap<Utf8PathBuf, Utf8PathBuf>,
+    by_folder: HashMap<Utf8PathBuf, Utf8PathBuf>,
     /// The modules themselves.
     pub modules: BTreeMap<Utf8PathBuf, Arc<RootModule>>,
     /// Modules that cannot be used, with the files they would serve.
@@ -30,16 +30,20 @@ impl Roots {
     pub(super) fn find<'a>(inputs: &Inputs, uses: impl Iterator<Item = (&'a Rule, &'a Utf8Path)>) -> Self {
         let mut found = Self::default();
         let mut served: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>> = BTreeMap::new();
-        let mut files_of_folder: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
+        let mut folders: Vec<&Utf8Path> = Vec::new();
+        let mut files_of_folder: HashMap<&Utf8Path, Vec<&Utf8Path>> = HashMap::new();
         for (rule, file) in uses {
             if let Some(root) = &rule.root_module {
                 served.entry(root.clone()).or_default().push(file.to_owned());
                 found.of_folder.entry(folder_of(file).to_owned()).or_default().insert(root.clone());
             } else {
-                files_of_folder.entry(folder_of(file)).or_default().push(file);
+                let files = files_of_folder.entry(folder_of(file)).or_default();
+                if files.is_empty() {
+                    folders.push(folder_of(file));
+                }
+                files.push(file);
             }
         }
-        let folders: Vec<&Utf8Path> = files_of_folder.keys().copied().collect();
         let roots = parallel(&folders, |part| part.iter().map(|folder| root_of_folder(inputs, folder)).collect());
         for (folder, root) in folders.iter().zip(roots) {
             let files = files_of_folder[folder].iter().map(|file| (*file).to_owned());

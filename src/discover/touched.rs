@@ -2,7 +2,7 @@
 //!
 //! In doubt a deployment is taken: a plan too many shows "no changes", one too few hides a change.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
@@ -26,7 +26,7 @@ pub(super) struct Touched<'a> {
     data_folders: HashSet<&'a Utf8Path>,
     /// Root modules that have changed, themselves or by a local module.
     roots: HashSet<&'a Utf8Path>,
-    root_of_folder: &'a BTreeMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
+    root_of_folder: &'a HashMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
     layout: &'a Layout,
     /// Rules whose deployments get a changed file into their workspaces.
     rules: HashSet<&'a str>,

@@ -10,7 +10,7 @@ mod cycle;
 mod order;
 mod queue;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::model::Deployment;
 
@@ -53,7 +53,7 @@ impl GraphError {
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     names: Vec<String>,
-    places: BTreeMap<String, usize>,
+    places: HashMap<String, usize>,
     needs: Vec<Vec<usize>>,
     needed_by: Vec<Vec<usize>>,
 }
