@@ -82,17 +82,8 @@ pub struct Ready {
 pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let settings = request.settings;
     let mut notices = Vec::new();
-    let cache = CacheDirs::open(&settings.cache_dir).map_err(|error| {
-        let mut failure = Failure::caused_by("the cache directory cannot be used", &error);
-        failure.next.extend(error.hint().map(str::to_owned));
-        failure.next("set TFLEET_CACHE_DIR to another directory")
-    })?;
-    check_space(cache.root())?;
-    let mut environment = Environment::for_terraform(std::env::vars_os());
-    if let Some(revived) = request.revived {
-        let variables = revived.variables.iter().map(|(name, value)| (name.as_str(), value.expose().as_str()));
-        environment = environment.with_variables(variables);
-    }
+    let cache = open_cache(settings)?;
+    let environment = environment(request);
     let terraform = find_terraform(settings, &environment).await?;
     let make = recipes::find_make(request, &environment)?;
     modules::check_versions(request, &terraform)?;
@@ -164,6 +155,25 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         snapshot_reason: if request.revived.is_some() { SnapshotReason::Restore } else { SnapshotReason::Apply },
     };
     Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices })
+}
+
+/// The cache directory, with room in it.
+fn open_cache(settings: &Settings) -> Result<CacheDirs, Failure> {
+    let cache = CacheDirs::open(&settings.cache_dir).map_err(|error| {
+        let mut failure = Failure::caused_by("the cache directory cannot be used", &error);
+        failure.next.extend(error.hint().map(str::to_owned));
+        failure.next("set TFLEET_CACHE_DIR to another directory")
+    })?;
+    check_space(cache.root())?;
+    Ok(cache)
+}
+
+/// The environment that every Terraform starts with: the variables of a snapshot are those of its time.
+fn environment(request: &Request<'_>) -> Environment {
+    let environment = Environment::for_terraform(std::env::vars_os());
+    let Some(revived) = request.revived else { return environment };
+    let variables = revived.variables.iter().map(|(name, value)| (name.as_str(), value.expose().as_str()));
+    environment.with_variables(variables)
 }
 
 /// Where a run writes on this machine.

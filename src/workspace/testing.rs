@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::model::{
-    AccountId, AccountName, BackendKey, Deployment, Project, Reference, Region, SourceKind, StateAddress,
-};
+use crate::model::{BackendKey, Deployment, Reference, StateAddress, samples};
 
 /// A temporary folder, by its real path.
 pub(super) struct Tree {
@@ -69,19 +66,7 @@ pub(super) fn names(dir: &Utf8Path) -> Vec<String> {
 /// A deployment of the root module `root`, read from the variable file `file`.
 pub(super) fn deployment(root: &str, file: &str, references: &[(&str, &str)]) -> Deployment {
     Deployment {
-        name: "general/acme/us-east-1/web".to_owned(),
-        source: SourceKind::Tfvars,
         file: file.into(),
-        account_id: AccountId::new("111111111111").unwrap(),
-        account_name: AccountName::new("acme").unwrap(),
-        region: Region::new("us-east-1").unwrap(),
-        project: Project::new("web").unwrap(),
-        environment: None,
-        owner: None,
-        team: None,
-        tags: BTreeMap::new(),
-        services: Vec::new(),
-        resources: String::new(),
         root_module: root.into(),
         var_files: vec![file.into()],
         references: references
@@ -92,13 +77,6 @@ pub(super) fn deployment(root: &str, file: &str, references: &[(&str, &str)]) ->
             bucket: Some("states".to_owned()),
             key: BackendKey::new("general/acme/us-east-1/web/terraform.tfstate").unwrap(),
         },
-        labels: BTreeMap::new(),
-        role_arn: None,
-        variables: serde_json::Map::new(),
-        supplied: BTreeMap::new(),
-        depends_on: Vec::new(),
-        inputs: Vec::new(),
-        deliver: Vec::new(),
-        recipe: Arc::default(),
+        ..samples::deployment("web")
     }
 }
