@@ -153,6 +153,24 @@ fn an_interrupt_reaches_the_terraform_that_make_started() {
     assert!(fleet.locks().is_empty());
 }
 
+/// Issue: "with lock, backup, audit, timeout and redaction around it".
+#[test]
+fn a_target_is_redacted_and_ends_when_its_time_is_over() {
+    const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+    let fleet = Fleet::s3();
+    let gate = fleet.gate("gate");
+    lay_out(&fleet, "apply: slow", &format!("slow:\n\t@echo 'the key is {KEY}'\n\t@{}\n", gate.command()));
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    let done = fleet.apply().args(["--timeout", "5s"]).summary().run().assert_code(1);
+    let done = done.assert_says(&["make slow took longer than 5s and was interrupted"]).assert_silent_on(&[KEY]);
+    let entry = done.entry(&deploy.key());
+    assert_eq!(entry["outcome"], "failed");
+    let shown = entry["output"].as_str().unwrap();
+    assert!(shown.contains("the key is") && !shown.contains(KEY), "{shown}");
+    assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
+}
+
 /// A target that waits at the gate, with one bucket created by then.
 fn at_the_gate(fleet: &Fleet) -> (Gate, Deploy) {
     let gate = fleet.gate("gate");
