@@ -215,8 +215,7 @@ impl Fleet {
             }
             return (!dependents.is_empty()).then(|| {
                 format!(
-                    "not selected, though they need what is to be destroyed: {named}; those that take its outputs cannot be \
-                     destroyed after it; --with-dependents includes them"
+                    "not selected, though they need what is to be destroyed: {named}; --with-dependents includes them"
                 )
             });
         }

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use camino::Utf8Path;
 use serde_json::{Map, Value};
 
 use super::state::store_failure;
 use super::{Ended, Saga, Task};
 use crate::event::{Failure, Outcome};
-use crate::model::{Input, StateAddress};
+use crate::model::{Action, Input, StateAddress};
 use crate::redact::sensitive;
+use crate::store::{SnapshotError, read_index, read_manifest, read_snapshot_file};
 use crate::tfstate::{OutputValue, outputs};
+use crate::workspace::VARIABLES_FILE;
 
 /// The outputs of a state; `None` where there is no state yet.
 type Outputs = Option<BTreeMap<String, OutputValue>>;
@@ -28,13 +31,17 @@ impl Saga<'_> {
     pub(super) async fn read_inputs(&mut self) -> Result<(), Ended> {
         let deployment = std::sync::Arc::clone(&self.deployment);
         let mut read: HashMap<&StateAddress, Outputs> = HashMap::new();
+        let mut last = None;
         for input in &deployment.inputs {
             if !read.contains_key(&input.state) {
                 let outputs = self.outputs_of(input).await?;
                 read.insert(&input.state, outputs);
             }
             let found = value_of(input, read.get(&input.state).and_then(Option::as_ref));
-            let output = found.map_err(|missing| self.without_input(input, &missing))?;
+            let output = match found {
+                Ok(output) => output,
+                Err(missing) => self.as_last_applied(input, &missing, &mut last).await?,
+            };
             if output.sensitive {
                 self.input_secrets.extend(sensitive::from_value(&output.value));
                 self.secret_inputs.push(input.variable.clone());
@@ -83,6 +90,45 @@ impl Saga<'_> {
         })?;
         self.learn(&object.bytes);
         Ok(Some(found))
+    }
+
+    /// The value that the last apply had, for a destroy: what it came from may be destroyed already, and nothing else is
+    /// needed to remove what was made with it. `last` is read once.
+    async fn as_last_applied(
+        &self,
+        input: &Input,
+        missing: &Missing,
+        last: &mut Option<Map<String, Value>>,
+    ) -> Result<OutputValue, Ended> {
+        if self.task.purpose() != Action::Destroy {
+            return Err(self.without_input(input, missing));
+        }
+        if last.is_none() {
+            *last = Some(self.last_variables().await?);
+        }
+        let value = last.as_ref().and_then(|all| all.get(&input.variable)).cloned();
+        let value = value.ok_or_else(|| self.without_input(input, missing))?;
+        let Input { variable, deployment, output, .. } = input;
+        self.notice(&format!(
+            "its input `{variable}` has the value of its last apply, because {deployment} has no output `{output}` now"
+        ));
+        // Whether it is a secret stood in the state that is gone.
+        Ok(OutputValue { value, sensitive: true })
+    }
+
+    /// The variables that tfleet wrote for the last successful apply; none where no snapshot has any.
+    async fn last_variables(&self) -> Result<Map<String, Value>, Ended> {
+        let key = &self.deployment.state.key;
+        let read = async {
+            let entries = read_index(&*self.store, key).await?;
+            let Some(newest) = entries.first() else { return Ok(None) };
+            let manifest = read_manifest(&*self.store, &newest.manifest).await?;
+            read_snapshot_file(&*self.store, &manifest, Utf8Path::new(VARIABLES_FILE)).await
+        };
+        let what = format!("the variables of the last apply cannot be read from the snapshot of {key}");
+        let found = read.await.map_err(|error: SnapshotError| Ended::failed(Failure::caused_by(&*what, &error)))?;
+        let Some(bytes) = found else { return Ok(Map::new()) };
+        serde_json::from_slice(&bytes).map_err(|error| Ended::failed(Failure::caused_by(what, &error)))
     }
 
     /// A plan cannot be made yet; an apply fails before it has changed anything. No value is ever made up.

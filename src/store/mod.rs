@@ -72,7 +72,7 @@ pub use restore::{Restoration, RestoreError, prepare_restore};
 pub use s3::{BucketCheck, Encryption, S3Store};
 pub use snapshots::{
     KnownFiles, NewSnapshot, Recorded, SnapshotError, find_snapshot, materialize, read_index, read_manifest,
-    record_snapshot, snapshot_index_key, unreferenced,
+    read_snapshot_file, record_snapshot, snapshot_index_key, unreferenced,
 };
 pub use states::{States, StatesError};
 pub use table::LockTable;

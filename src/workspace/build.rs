@@ -20,7 +20,7 @@ use crate::model::{Deployment, Reference, StateAddress};
 pub(super) const ERRORED_STATE: &str = "errored.tfstate";
 
 /// The variable file that tfleet writes, relative to the top: in a folder in which neither Terraform nor discovery looks.
-const VARIABLES_FILE: &str = ".tfleet/variables.tfvars.json";
+pub const VARIABLES_FILE: &str = ".tfleet/variables.tfvars.json";
 
 /// A private copy of everything that Terraform needs for one deployment, locked until it is dropped.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ mod tree;
 
 pub use abandoned::{Abandoned, errored_state, is_held};
 pub use backend::{BackendError, BackendPlan, BackendSettings, plan_backend};
-pub use build::{Workspace, build};
+pub use build::{VARIABLES_FILE, Workspace, build};
 pub use credentials::{
     CredentialsError, CredentialsFor, OwnProfile, SuppliedVariable, own_profiles, provider_credentials,
     supplied_variables,

@@ -63,6 +63,25 @@ fn a_deployment_is_destroyed_by_its_snapshot_when_its_input_is_gone() {
     assert!(fleet.store().resources(&app.key()).is_empty());
 }
 
+/// Whoever destroys in the wrong order is not stuck: what was made is removed with the values that it was made with.
+#[test]
+fn a_deployment_is_destroyed_after_what_it_took_outputs_from() {
+    let fleet = Fleet::s3();
+    let (net, app) = two_layers(&fleet);
+    let only = |call: Tfleet, project: &str| call.args(["--project", project]).summary();
+    fleet.apply().run().assert_code(0);
+    only(fleet.tfleet("destroy").arg("--auto-approve"), "net")
+        .run()
+        .assert_code(0)
+        .assert_says(&["--with-dependents includes them"]);
+    let done = only(fleet.plan(), "app").run().assert_code(1);
+    assert_eq!(done.entry(&app.key())["outcome"], "skipped", "a plan takes no value of the past");
+    only(fleet.apply(), "app").run().assert_code(1);
+    let done = only(fleet.tfleet("destroy").arg("--auto-approve"), "app").run().assert_code(0);
+    done.assert_says(&["its input `text` has the value of its last apply"]);
+    assert!(fleet.store().resources(&app.key()).is_empty() && fleet.store().resources(&net.key()).is_empty());
+}
+
 #[test]
 fn a_secret_input_is_shown_nowhere() {
     const SECRET: &str = "Tr0ub4dor-and-three";

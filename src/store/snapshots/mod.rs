@@ -16,6 +16,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use camino::Utf8Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -84,6 +85,18 @@ pub fn find_snapshot<'a>(entries: &'a [SnapshotEntry], id: &str) -> Option<&'a S
 pub async fn read_manifest(store: &dyn ReadStore, sha256: &str) -> Result<Manifest, SnapshotError> {
     let bytes = read_file(store, sha256).await?;
     parse(&place(store, &file_key(sha256)), &bytes, Manifest::SCHEMA)
+}
+
+/// The content of one file of a snapshot, verified; `None` if the snapshot has no such file.
+pub async fn read_snapshot_file(
+    store: &dyn ReadStore,
+    manifest: &Manifest,
+    path: &Utf8Path,
+) -> Result<Option<Vec<u8>>, SnapshotError> {
+    match manifest.files.iter().find(|file| file.path == path) {
+        Some(file) => read_file(store, &file.sha256).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 fn file_key(sha256: &str) -> String {
