@@ -9,8 +9,9 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Action, Deployment, RunId};
+use crate::model::{Action, Deployment, Finding, ResourceChange, RunId};
 
+pub use crate::model::ChangeCounts;
 pub use crate::tfstate::{ResourceFate, TouchedResource};
 
 /// How one deployment of a run ended.
@@ -52,25 +53,6 @@ impl Outcome {
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Succeeded | Self::NoChanges)
-    }
-}
-
-/// How many resources are (to be) added, changed and destroyed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ChangeCounts {
-    /// Created, also as the second half of a replacement.
-    pub add: u64,
-    /// Changed in place.
-    pub change: u64,
-    /// Destroyed, also as the first half of a replacement.
-    pub destroy: u64,
-}
-
-impl ChangeCounts {
-    /// Whether there is any.
-    #[must_use]
-    pub const fn any(&self) -> bool {
-        self.add + self.change + self.destroy > 0
     }
 }
 
@@ -146,6 +128,10 @@ pub struct DeploymentResult {
     pub changes: ChangeCounts,
     /// Whether there is a difference at all (an output alone counts, and no resource with it).
     pub has_changes: bool,
+    /// The resources that its plan changes, where something looked at the plan.
+    pub resources: Vec<ResourceChange>,
+    /// What checks and policies have found.
+    pub findings: Vec<Finding>,
     /// Why it did not succeed.
     pub error: Option<Failure>,
     /// The same as it may be shown on a terminal whose user asked for it; never written anywhere.
@@ -157,14 +143,20 @@ pub struct DeploymentResult {
     pub output: String,
     /// The whole log, redacted.
     pub log: Option<Utf8PathBuf>,
+    /// What Terraform printed as its plan, redacted, where plans are kept.
+    pub plan: Option<Utf8PathBuf>,
     /// Where the backup of the state lies.
     pub backup_key: Option<String>,
     /// Where the audit record lies: a key of the store, or a path where it could not be written there.
     pub audit_key: Option<String>,
     /// Where the whole unredacted output lies, if it is too long for the audit record.
     pub output_key: Option<String>,
+    /// When its first step began; `None` where it was never started.
+    pub started: Option<Timestamp>,
     /// From the first step to the last.
     pub duration: Duration,
+    /// Its steps, in order, each with how long it took.
+    pub steps: Vec<(Step, Duration)>,
 }
 
 impl DeploymentResult {
@@ -177,15 +169,20 @@ impl DeploymentResult {
             outcome,
             changes: ChangeCounts::default(),
             has_changes: false,
+            resources: Vec::new(),
+            findings: Vec::new(),
             error: None,
             unredacted: None,
             touched: Vec::new(),
             output: String::new(),
             log: None,
+            plan: None,
             backup_key: None,
             audit_key: None,
             output_key: None,
+            started: None,
             duration: Duration::ZERO,
+            steps: Vec::new(),
         }
     }
 }

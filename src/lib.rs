@@ -14,7 +14,7 @@
 //! holds this.
 //!
 //! ```text
-//! model <- {failpoint, files, hcl, processes, text, tfstate} <- event <- journal
+//! model <- {failpoint, files, hcl, processes, text, tfplan, tfstate} <- event <- journal
 //!       <- {config, deliver, discover, execute, graph, lease, markdown, organization, redact, store, workspace} <- saga <- run <- {report, cli} <- main
 //! ```
 
@@ -40,5 +40,6 @@ pub mod run;
 pub mod saga;
 pub mod store;
 pub mod text;
+pub mod tfplan;
 pub mod tfstate;
 pub mod workspace;

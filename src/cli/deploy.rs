@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use camino::Utf8Path;
-
 use super::Exit;
 use super::args::{RunArgs, SelectionArgs};
 use super::ask::Asked;
 use super::error::CliError;
 use super::fleet::{self, Fleet};
+use super::outputs::Outputs;
 use super::terminal::Terminal;
 use crate::config::{Rollback, Settings};
 use crate::discover::Discovery;
@@ -16,9 +15,7 @@ use crate::event::{EventSink, RunReport};
 use crate::graph::{Graph, Queue};
 use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
-use crate::report::{
-    Lines, Output, TerminalProgress, deployments as count_of, final_report, terminal_size, write_summary,
-};
+use crate::report::{Lines, Output, TerminalProgress, deployments as count_of, final_report, terminal_size};
 use crate::run::mint::HandMade;
 use crate::run::preflight::{Ready, Request, preflight};
 use crate::run::revive::Revived;
@@ -84,7 +81,7 @@ impl Deploy<'_> {
             terminal.note(&format!("{} is not planned: {}; {hint}", problem.path, problem.message));
         }
         fleet.check()?;
-        self.run.output_summary.as_deref().map_or(Ok(()), check_summary_path)?;
+        self.outputs().check()?;
         let deployments: Vec<Arc<Deployment>> = fleet.selection.deployments.iter().cloned().map(Arc::new).collect();
         if deployments.is_empty() {
             let found = !fleet.discovery.deployments.is_empty() || !unminted.is_empty();
@@ -106,7 +103,7 @@ impl Deploy<'_> {
 
     /// The same with a deployment that was made from a snapshot.
     pub async fn run_revived(&self, revived: &Revived, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-        self.run.output_summary.as_deref().map_or(Ok(()), check_summary_path)?;
+        self.outputs().check()?;
         let chosen = Chosen {
             settings: &revived.settings,
             discovery: &revived.discovery,
@@ -136,7 +133,9 @@ impl Deploy<'_> {
             return Ok(Exit::Success);
         }
         let report = Box::pin(self.perform(chosen, terminal)).await?;
-        self.settle(&report)
+        let exit = Exit::of(&report, self.detailed_exitcode);
+        self.outputs().write(&report, exit)?;
+        Ok(exit)
     }
 
     /// Runs them, and shows how it ended.
@@ -175,6 +174,7 @@ impl Deploy<'_> {
             revived: chosen.revived,
             action: self.action,
             out_dir: self.run.out_dir.as_deref(),
+            artefacts: self.outputs().show_plans(),
             recover: self.run.recover,
             redact_screen: !self.run.no_redact,
             migrate_state: self.run.migrate_state,
@@ -203,21 +203,9 @@ impl Deploy<'_> {
         Ok(run(context, graph, deployments, task, &mut ready.channels, &mut signals, &mut sinks).await)
     }
 
-    /// The summary file and the exit code of what the user has seen.
-    fn settle(&self, report: &RunReport) -> anyhow::Result<Exit> {
-        self.write_summary(report)?;
-        Ok(Exit::of(report, self.detailed_exitcode))
-    }
-
-    fn write_summary(&self, report: &RunReport) -> Result<(), CliError> {
-        let Some(path) = &self.run.output_summary else { return Ok(()) };
-        write_summary(path, report, self.selection.shard).map_err(|error| {
-            let mut cli =
-                CliError::caused_by(format!("the run is over, but its summary {path} could not be written"), &error);
-            // What the run did must not be taken for nothing having been started.
-            cli.exit = Exit::of(report, self.detailed_exitcode).max(Exit::Failed);
-            cli
-        })
+    /// The files that are written at the end.
+    const fn outputs(&self) -> Outputs<'_> {
+        Outputs { run: self.run, shard: self.selection.shard }
     }
 
     /// Nothing is selected by the changes: not a mistake, and said so.
@@ -230,7 +218,7 @@ impl Deploy<'_> {
             duration: std::time::Duration::ZERO,
             results: Vec::new(),
         };
-        self.write_summary(&report)?;
+        self.outputs().write(&report, Exit::Success)?;
         Ok(Exit::Success)
     }
 
@@ -255,19 +243,6 @@ impl Deploy<'_> {
         }
         terminal.out("Nothing was run.\n");
     }
-}
-
-/// A summary that could not be written would be found out only when everything is done.
-pub(super) fn check_summary_path(path: &Utf8Path) -> Result<(), CliError> {
-    if path.is_dir() {
-        return Err(CliError::usage(format!("the summary {path} is a directory")).next("name a file in it"));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    let tried = tempfile::Builder::new().prefix(".tfleet-").tempfile_in(folder);
-    tried.map(drop).map_err(|error| {
-        CliError::caused_by(format!("the summary {path} cannot be written there"), &error)
-            .next("name a file in a directory that exists and that you may write to")
-    })
 }
 
 /// The display that fits where standard error goes.

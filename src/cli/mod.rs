@@ -13,6 +13,7 @@ mod exit;
 mod fleet;
 mod log;
 mod mint_accounts;
+mod outputs;
 mod plan;
 mod report;
 mod runs;

@@ -1,10 +1,14 @@
 //! The words of tfleet as types: validated when they are made, free of I/O.
 
+mod change;
 mod deployment;
 mod duration;
+mod finding;
+mod identity;
 mod ids;
 mod key;
 mod minted;
+mod plan_record;
 mod recipe;
 mod rule;
 #[cfg(test)]
@@ -14,11 +18,15 @@ mod shard;
 mod snapshot;
 mod template;
 
+pub use change::{ChangeCounts, ChangeKind, ResourceChange};
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
 pub use duration::parse_duration;
+pub use finding::{Finding, FoundBy, Severity};
+pub use identity::{GithubActor, Identity};
 pub use ids::{AccountId, AccountName, IdError, Project, Region, RoleArn, RunId};
 pub use key::{BackendKey, KeyError, KeyTemplate};
 pub use minted::{MintedAccount, MintedAccounts};
+pub use plan_record::{IndexedPlan, KeptFile, PlanIndex, PlanRecord, StateMark};
 pub use recipe::{Delivery, Executor, Hook, HookRun, Hooks, Input, MAKEFILES, Make, Recipe, Vault, is_makefile};
 pub use rule::{DeliverySpec, DependencySpec, InputSpec, RuleSpec};
 pub use secret::Secret;

@@ -3,12 +3,15 @@
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::text;
-use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunReport, TouchedResource};
+use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunReport, Step, TouchedResource};
 use crate::files;
-use crate::model::{AccountId, AccountName, Action, Project, Region, RunId, Shard, SourceKind};
+use crate::model::{
+    AccountId, AccountName, Action, Finding, Project, Region, ResourceChange, RunId, Shard, SourceKind,
+};
 
 /// The version of the format. It changes when something is removed or means something else.
 pub(super) const SCHEMA_VERSION: u32 = 1;
@@ -84,15 +87,27 @@ struct Entry<'a> {
     action: Action,
     has_changes: bool,
     changes: ChangeCounts,
+    resources: &'a [ResourceChange],
+    findings: &'a [Finding],
     output: String,
     output_key: Option<&'a str>,
     log: Option<&'a Utf8Path>,
+    plan: Option<&'a Utf8Path>,
     error: Option<Failure>,
     touched: &'a [TouchedResource],
     backup_key: Option<&'a str>,
     audit_key: Option<&'a str>,
+    started: Option<Timestamp>,
     duration_ms: u64,
+    steps: Vec<Timed>,
     orchestrator_version: &'static str,
+}
+
+/// A step, and how long it took.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Timed {
+    pub(super) step: Step,
+    pub(super) duration_ms: u64,
 }
 
 /// What the entry is about. These are tfleet's own fields: they are not redacted.
@@ -182,14 +197,19 @@ impl<'a> Entry<'a> {
             action: result.action,
             has_changes: result.has_changes,
             changes: result.changes,
+            resources: &result.resources,
+            findings: &result.findings,
             output: output(&result.output),
             output_key: result.output_key.as_deref(),
             log: result.log.as_deref(),
+            plan: result.plan.as_deref(),
             error: result.error.as_ref().map(clean),
             touched: &result.touched,
             backup_key: result.backup_key.as_deref(),
             audit_key: result.audit_key.as_deref(),
+            started: result.started,
             duration_ms: millis(result.duration),
+            steps: result.steps.iter().map(|(step, took)| Timed { step: *step, duration_ms: millis(*took) }).collect(),
             orchestrator_version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -24,7 +24,7 @@ use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::execute::{Environment, Stop, Terraform, TerraformError};
 use crate::files;
-use crate::model::{Action, Deployment, RunId, SnapshotReason};
+use crate::model::{Action, Deployment, GithubActor, Identity, RunId, SnapshotReason};
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain, check_space};
 use crate::store::LockOwner;
@@ -40,6 +40,7 @@ pub use stores::{open_store, open_table};
 pub(in crate::run) use stores::{bucket_regions, central_config};
 
 /// What is asked of a run.
+#[expect(clippy::struct_excessive_bools, reason = "independent choices")]
 pub struct Request<'a> {
     /// The settings.
     pub settings: &'a Arc<Settings>,
@@ -51,6 +52,8 @@ pub struct Request<'a> {
     pub action: Action,
     /// Where logs and artefacts go; the cache where it is not said.
     pub out_dir: Option<&'a Utf8Path>,
+    /// Whether plans are kept there as text and as JSON.
+    pub artefacts: bool,
     /// Whether what dead runs left behind in these deployments is put in order first.
     pub recover: bool,
     /// Whether what the screen shows is redacted, as logs and artefacts always are.
@@ -117,6 +120,11 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let (stop, stopped) = watch::channel(Stop::No);
     let who = credentials.as_ref().map_or_else(local_user, |credentials| credentials.caller.arn.clone());
     let handed_out = credentials.as_ref().map(|credentials| credentials.server.handed_out()).unwrap_or_default();
+    let identity = Identity {
+        arn: credentials.as_ref().map(|credentials| credentials.caller.arn.clone()),
+        github: GithubActor::from_environment(&|name| std::env::var(name).ok()),
+        local_user: credentials.is_none().then(local_user),
+    };
     let longest_lease = LongestLease::new(credentials::longest_lease(credentials.as_ref()).await, handed_out);
     let stores = if request.action.changes_state() { stores } else { stores::read_only(stores) };
     let redactor = Redactor::new().with_secrets(environment.secrets());
@@ -135,7 +143,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         roots,
         included,
         cache,
-        artefacts: request.out_dir.is_some(),
+        artefacts: request.artefacts,
         out_dir: folders.out,
         private_dir: folders.private,
         journals_dir: folders.journals,
@@ -144,6 +152,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         outbox,
         owners: ownership.known,
         repository: ownership.repository,
+        identity,
         lock_owner: LockOwner { run: run_id, who, action: request.action.as_str(), longest_lease },
         events,
         stop: stopped,

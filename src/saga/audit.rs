@@ -1,6 +1,6 @@
 //! The audit record: for success and failure, in the store or, if it is away, kept on disk until the next run.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use jiff::Timestamp;
@@ -117,17 +117,16 @@ impl Saga<'_> {
         }
     }
 
+    /// The steps that were shown, each until the next one or until now.
+    pub(super) fn timed_steps(&self) -> Vec<(Step, Duration)> {
+        let ends = self.steps.iter().skip(1).map(|(_, at)| *at).chain([Instant::now()]);
+        self.steps.iter().zip(ends).map(|((step, at), end)| (*step, end.duration_since(*at))).collect()
+    }
+
     fn audit_record(&self, ended: &Ended, output: &str, output_key: Option<&str>) -> serde_json::Value {
         let caller = self.ctx.credentials.as_ref().map(|credentials| credentials.caller.arn.as_str());
-        let seconds = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64();
-        let now = Instant::now();
-        let ends = self.steps.iter().skip(1).map(|(_, at)| *at).chain([now]);
-        let steps: Vec<_> = self
-            .steps
-            .iter()
-            .zip(ends)
-            .map(|((step, at), end)| json!({"step": step, "seconds": seconds(*at, end)}))
-            .collect();
+        let timed = self.timed_steps().into_iter();
+        let steps: Vec<_> = timed.map(|(step, took)| json!({"step": step, "seconds": took.as_secs_f64()})).collect();
         json!({
             "schema_version": 1,
             "time": Timestamp::now(),
@@ -135,6 +134,7 @@ impl Saga<'_> {
             "action": self.task.action(),
             "caller": caller,
             "local_user": self.ctx.lock_owner.who,
+            "identity": self.ctx.identity,
             "deployment": self.deployment,
             "success": ended.outcome.is_success(),
             "outcome": ended.outcome,
@@ -142,6 +142,7 @@ impl Saga<'_> {
             "has_changes": ended.has_changes,
             "error": ended.failure,
             "touched": ended.touched,
+            "findings": self.findings,
             "deliveries": self.deliveries,
             "bucket": self.deployment.state.bucket,
             "backend_key": self.deployment.state.key,
@@ -154,7 +155,7 @@ impl Saga<'_> {
             "terraform_version": self.ctx.terraform.version.to_string(),
             "output": output,
             "output_key": output_key,
-            "duration_seconds": seconds(self.began, now),
+            "duration_seconds": self.began.elapsed().as_secs_f64(),
             "steps": steps,
             "journal": self.scribe.entries(),
         })

@@ -51,7 +51,9 @@ use crate::execute::{Environment, Interrupted, Spec, Stop, Terraform};
 use crate::hcl::RootModule;
 use crate::journal::Opened;
 use crate::lease::{Caller, ChildConfig, CredentialServer, Leases, ProfileGrant, RoleSettings};
-use crate::model::{Action, Deployment, Manifest, RunId, Secret, SnapshotReason, StateAddress};
+use crate::model::{
+    Action, Deployment, Finding, Identity, Manifest, ResourceChange, RunId, Secret, SnapshotReason, StateAddress,
+};
 use crate::processes::{self, ProcessId};
 use crate::redact::Redactor;
 use crate::store::Known;
@@ -119,6 +121,8 @@ pub struct Context {
     pub owners: HashMap<StateAddress, Known>,
     /// What this repository is called in ownership records.
     pub repository: String,
+    /// Who runs it, as far as it is known.
+    pub identity: Identity,
     /// Who holds the locks of this run.
     pub lock_owner: LockOwner,
     /// Where events go.
@@ -296,6 +300,12 @@ struct Saga<'c> {
     backup_key: Option<String>,
     recovered_key: Option<String>,
     saved_plan: Option<SavedPlan>,
+    /// What the plan does, where something looked at it.
+    resources: Vec<ResourceChange>,
+    /// What checks and policies have found.
+    findings: Vec<Finding>,
+    /// The plan's text, where it is kept.
+    plan_text: Option<Utf8PathBuf>,
     /// How the apply or destroy went, once it has been run.
     applied: Option<Arc<Applied>>,
     /// The state that is there after a failed command, where it is sound and this run's.
@@ -367,6 +377,9 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         backup_key: None,
         recovered_key: None,
         saved_plan: None,
+        resources: Vec::new(),
+        findings: Vec::new(),
+        plan_text: None,
         applied: None,
         sound: None,
         undone: false,

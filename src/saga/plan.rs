@@ -13,6 +13,7 @@ use crate::execute::{ErrorText, Exit, Output, Spec, args, plan_counts, run, run_
 use crate::files;
 use crate::markdown;
 use crate::redact::sensitive;
+use crate::tfplan;
 
 /// The binary plan. It holds secrets in clear.
 const BINARY: &str = "plan.tfplan";
@@ -20,7 +21,10 @@ const BINARY: &str = "plan.tfplan";
 /// The plan for programs.
 const JSON: &str = "plan.json";
 
-/// The plan for people.
+/// The plan for people, as Terraform printed it.
+const TEXT: &str = "plan.txt";
+
+/// The same for comments.
 const MARKDOWN: &str = "plan.md";
 
 /// A plan that is applied exactly as it is.
@@ -58,6 +62,9 @@ impl Saga<'_> {
         };
         let looked_at = artefacts || (has_changes && !self.deployment.recipe.keep.is_empty());
         let json = if looked_at { Some(self.plan_as_json(&binary).await?) } else { None };
+        if let Some(json) = &json {
+            self.resources = tfplan::changes(json);
+        }
         let refusal = json.as_ref().map_or(Ok(()), |json| self.refuse_deletions(json));
         if let (Some(kept), Some(json)) = (kept, json) {
             self.write_artefacts(json, &kept, (counts, has_changes))?;
@@ -105,7 +112,7 @@ impl Saga<'_> {
 
     /// What an earlier run left in the same place must not be taken for the result of this one.
     fn remove_old_artefacts(&self) -> Result<(), Ended> {
-        for name in [BINARY, JSON, MARKDOWN] {
+        for name in [BINARY, JSON, TEXT, MARKDOWN] {
             let path = self.artefact(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot_write(&path, &error)),
@@ -140,9 +147,9 @@ impl Saga<'_> {
         Ok(json)
     }
 
-    /// `plan.json` with its sensitive values masked, and `plan.md`.
+    /// `plan.json` with its sensitive values masked, `plan.txt` and `plan.md`.
     fn write_artefacts(
-        &self,
+        &mut self,
         mut json: serde_json::Value,
         text: &str,
         (counts, has_changes): (ChangeCounts, bool),
@@ -152,8 +159,12 @@ impl Saga<'_> {
         sensitive::mask_variables(&mut json, &self.secret_inputs);
         let path = self.artefact(JSON);
         files::write_private(&path, json.to_string().as_bytes()).map_err(|error| cannot_write(&path, &error))?;
+        let text = self.redactor.text(text);
+        let path = self.artefact(TEXT);
+        files::write_private(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))?;
+        self.plan_text = Some(path);
         let path = self.artefact(MARKDOWN);
-        let page = markdown::plan_markdown(&self.deployment, counts, has_changes, &self.redactor.text(text));
+        let page = markdown::plan_markdown(&self.deployment, counts, has_changes, &text);
         files::write_private(&path, page.as_bytes()).map_err(|error| cannot_write(&path, &error))
     }
 

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{Ended, Saga};
 use crate::event::Failure;
-use crate::model::Recipe;
+use crate::model::{ChangeKind, Recipe};
+use crate::tfplan;
 
 impl Saga<'_> {
     /// Refuses a plan that deletes, replaces or forgets anything of the types that are to be kept.
@@ -34,20 +35,15 @@ pub(super) fn kept_by_rule(plan: &Value, recipe: &Recipe) -> Option<String> {
 
 /// What a plan takes away of the resources of these types, one sentence each.
 fn losses(plan: &Value, types: &[String]) -> Vec<String> {
-    let changes = plan["resource_changes"].as_array().into_iter().flatten();
-    let kept = changes.filter(|one| one["type"].as_str().is_some_and(|kind| types.iter().any(|kept| kept == kind)));
+    let kept = tfplan::changes(plan).into_iter().filter(|one| types.contains(&one.resource_type));
     kept.filter_map(|one| {
-        let has = |action: &str| {
-            one["change"]["actions"].as_array().is_some_and(|all| all.iter().any(|found| found == action))
+        let verb = match one.action {
+            ChangeKind::Replace => "replaced",
+            ChangeKind::Delete => "deleted",
+            ChangeKind::Forget => "removed from the state",
+            ChangeKind::Update | ChangeKind::Create | ChangeKind::Import | ChangeKind::Move => return None,
         };
-        let verb = match (has("delete"), has("create"), has("forget")) {
-            (true, true, _) => "replaced",
-            (true, false, _) => "deleted",
-            (false, _, true) => "removed from the state",
-            (false, _, false) => return None,
-        };
-        let deposed = one["deposed"].as_str().map(|key| format!(" (deposed object {key})")).unwrap_or_default();
-        Some(format!("{}{deposed} would be {verb}", one["address"].as_str().unwrap_or("a resource without an address")))
+        Some(format!("{} would be {verb}", one.address))
     })
     .collect()
 }

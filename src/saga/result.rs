@@ -11,6 +11,14 @@ impl Saga<'_> {
         let mut result = DeploymentResult::new(Arc::clone(&self.deployment), self.task.action(), ended.outcome);
         result.changes = ended.changes;
         result.has_changes = ended.has_changes;
+        result.resources = std::mem::take(&mut self.resources);
+        for resource in &mut result.resources {
+            resource.address = self.redactor.text(&resource.address);
+        }
+        result.findings = std::mem::take(&mut self.findings);
+        for finding in &mut result.findings {
+            finding.message = self.redactor.text(&finding.message);
+        }
         if !self.ctx.redact_screen {
             result.unredacted = ended.failure.as_deref().cloned();
         }
@@ -23,10 +31,13 @@ impl Saga<'_> {
         // Once more: the state that was read back may have told more secrets.
         result.output = self.redactor.text(&self.tail);
         result.log = self.log.take();
+        result.plan = self.plan_text.take();
         result.backup_key = self.backup_key.take();
         result.audit_key = self.audit_key.take();
         result.output_key = self.output_key.take();
+        result.started = Some(self.started);
         result.duration = self.began.elapsed();
+        result.steps = self.timed_steps();
         result
     }
 

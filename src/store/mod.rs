@@ -8,6 +8,7 @@
 //! | `owners/{key}.json` | which source a key belongs to | `owners` |
 //! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
 //! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
+//! | `plans/{run}/…` | plans that are kept to be applied exactly as they are | `plans` |
 //! | `snapshots/{key}.json`, `snapshots/files/{sha256}` | the inputs of the last applies of a key | `snapshots` |
 //!
 //! Reading and writing are two traits, so that what only reads can say so; [`ReadOnlyState`] turns every store into one that
@@ -27,6 +28,7 @@ pub(crate) mod memory;
 mod moves;
 mod outbox;
 mod owners;
+mod plans;
 mod prune;
 mod readonly;
 mod recovered;
@@ -64,6 +66,9 @@ pub use outbox::{Flushed, Outbox, OutboxError};
 pub use owners::{
     Claim, Conflict, Fleet, Known, OwnerError, Preflight, Record, check_owners, forget, owner_key, read_record, record,
     replace_record, repository_id,
+};
+pub use plans::{
+    KeptPlan, PlanStoreError, plan_record_key, read_plan_index, read_plan_record, write_plan_index, write_plan_record,
 };
 pub use prune::{Prunable, old_backups, old_contents, remove_copy};
 pub use readonly::ReadOnlyState;

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 
 use super::audit::AUDIT_PREFIX;
+use super::plans::PLANS_PREFIX;
 use super::{Body, Entry, Object, ObjectVersion, Precondition, ReadStore, StateStore, StoreError};
 
-/// Wraps a store for plan and dry runs: reading passes, and so do audit records; everything else is refused.
+/// Wraps a store for plan and dry runs: reading passes, and so do audit records and kept plans; everything else is refused.
 #[derive(Debug, Clone)]
 pub struct ReadOnlyState<S>(S);
 
@@ -50,7 +51,8 @@ impl<S: StateStore> ReadStore for ReadOnlyState<S> {
 #[async_trait]
 impl<S: StateStore> StateStore for ReadOnlyState<S> {
     async fn put(&self, key: &str, body: Body, when: Precondition) -> Result<String, StoreError> {
-        if key.starts_with(AUDIT_PREFIX) { self.0.put(key, body, when).await } else { self.refuse("put", key) }
+        let passes = [AUDIT_PREFIX, PLANS_PREFIX].iter().any(|prefix| key.starts_with(prefix));
+        if passes { self.0.put(key, body, when).await } else { self.refuse("put", key) }
     }
 
     async fn copy(&self, _from: &str, to: &str, _if_match: Option<&str>) -> Result<(), StoreError> {
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_audit_records_pass() {
+    async fn only_records_and_kept_plans_pass() {
         let inner = std::sync::Arc::new(MemoryStore::default());
         inner.put("s3/a", b"1".to_vec().into(), Precondition::Always).await.unwrap();
         let store = ReadOnlyState::new(std::sync::Arc::clone(&inner));
@@ -79,9 +81,10 @@ mod tests {
         assert!(store.delete("s3/a", None).await.is_err());
         assert!(store.copy("s3/a", "audit-logs/a", None).await.is_err());
         assert!(store.put("audit-logs", b"2".to_vec().into(), always.clone()).await.is_err());
-        store.put("audit-logs/a/b.json", b"{}".to_vec().into(), always).await.unwrap();
+        store.put("audit-logs/a/b.json", b"{}".to_vec().into(), always.clone()).await.unwrap();
+        store.put("plans/a/b.json", b"{}".to_vec().into(), always).await.unwrap();
         assert_eq!(store.get("s3/a").await.unwrap().unwrap().bytes, b"1");
-        assert_eq!(store.list("").await.unwrap().len(), 2);
-        assert_eq!(store.folders("").await.unwrap(), ["audit-logs/", "s3/"]);
+        assert_eq!(store.list("").await.unwrap().len(), 3);
+        assert_eq!(store.folders("").await.unwrap(), ["audit-logs/", "plans/", "s3/"]);
     }
 }

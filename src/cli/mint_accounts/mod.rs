@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::args::MintArgs;
-use super::deploy::check_summary_path;
 use super::error::CliError;
+use super::outputs::check_path;
 use super::terminal::Terminal;
 use super::{Exit, fleet};
 use crate::config::{MintEngine, Settings};
@@ -36,7 +36,7 @@ use crate::store::{HeldLock, LockInfo, acquire};
 pub async fn run(args: &MintArgs, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     let settings = fleet::settings(&args.overrides())?;
     if let Some(path) = &args.output_summary {
-        check_summary_path(path)?;
+        check_path("summary", path)?;
     }
     let engine = engine(args, &settings)?;
     let named = args.regions_dir.as_ref().or(settings.mint.regions_dir.as_ref());

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::MergeError;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, TouchedResource};
 use crate::model::{
-    AccountId, AccountName, Action, BackendKey, Deployment, Project, Recipe, Region, RunId, Shard, SourceKind,
-    StateAddress,
+    AccountId, AccountName, Action, BackendKey, Deployment, Finding, Project, Recipe, Region, ResourceChange, RunId,
+    Shard, SourceKind, StateAddress,
 };
-use crate::report::summary::{Counts, List, SCHEMA_VERSION};
+use crate::report::summary::{Counts, List, SCHEMA_VERSION, Timed};
 
 /// A summary file that was read and found whole.
 #[derive(Debug, Clone)]
@@ -66,13 +67,25 @@ struct WrittenEntry {
     action: Action,
     has_changes: bool,
     changes: ChangeCounts,
+    #[serde(default)]
+    resources: Vec<ResourceChange>,
+    #[serde(default)]
+    findings: Vec<Finding>,
+    #[serde(default)]
+    output: String,
     output_key: Option<String>,
     log: Option<Utf8PathBuf>,
+    #[serde(default)]
+    plan: Option<Utf8PathBuf>,
     error: Option<Failure>,
     touched: Vec<TouchedResource>,
     backup_key: Option<String>,
     audit_key: Option<String>,
+    #[serde(default)]
+    started: Option<Timestamp>,
     duration_ms: u64,
+    #[serde(default)]
+    steps: Vec<Timed>,
 }
 
 #[derive(Deserialize)]
@@ -190,14 +203,20 @@ fn result(entry: WrittenEntry) -> DeploymentResult {
     };
     DeploymentResult {
         changes: entry.changes,
+        resources: entry.resources,
+        findings: entry.findings,
+        output: entry.output,
         has_changes: entry.has_changes,
         error: entry.error,
         touched: entry.touched,
         log: entry.log,
+        plan: entry.plan,
         backup_key: entry.backup_key,
         audit_key: entry.audit_key,
         output_key: entry.output_key,
+        started: entry.started,
         duration: Duration::from_millis(entry.duration_ms),
+        steps: entry.steps.iter().map(|timed| (timed.step, Duration::from_millis(timed.duration_ms))).collect(),
         ..DeploymentResult::new(Arc::new(deployment), entry.action, entry.outcome)
     }
 }

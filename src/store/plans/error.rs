@@ -1,0 +1,48 @@
+//! What can go wrong with kept plans.
+
+use super::super::StoreError;
+
+/// Why a plan could not be kept, or a kept one not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanStoreError {
+    /// The store failed.
+    #[error("cannot {operation} a kept plan")]
+    Store {
+        /// `read` or `write`.
+        operation: &'static str,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// A record cannot be put into words.
+    #[error("the record of a plan cannot be written as JSON")]
+    Unwritable {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A record or an index is none.
+    #[error("{place} cannot be read")]
+    Unreadable {
+        /// The object.
+        place: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A record or an index is of a format that this tfleet does not know.
+    #[error("{place} has the format {schema_version}, which a newer tfleet wrote")]
+    Newer {
+        /// The object.
+        place: String,
+        /// Its format.
+        schema_version: u32,
+    },
+}
+
+impl PlanStoreError {
+    /// Wraps an error of the store.
+    pub(super) fn store(operation: &'static str) -> impl FnOnce(StoreError) -> Self {
+        move |source| Self::Store { operation, source }
+    }
+}

@@ -1,0 +1,146 @@
+//! The JSON of a plan, as far as tfleet looks at it.
+//!
+//! Format: "JSON output format" of the Terraform documentation. The action alone does not tell everything: an import and
+//! a move are fields of their own beside it.
+
+use serde_json::Value;
+
+use crate::model::{ChangeKind, ResourceChange};
+
+/// The managed resources that a plan changes, in its order.
+#[must_use]
+pub fn changes(plan: &Value) -> Vec<ResourceChange> {
+    all_of(plan, "resource_changes")
+}
+
+/// The managed resources that were changed outside of Terraform, as a plan found them.
+#[must_use]
+pub fn drift(plan: &Value) -> Vec<ResourceChange> {
+    // A resource that was only moved stands in the list too.
+    let mut drifted = all_of(plan, "resource_drift");
+    drifted.retain(|one| one.action != ChangeKind::Move);
+    drifted
+}
+
+fn all_of(plan: &Value, list: &str) -> Vec<ResourceChange> {
+    let listed = plan[list].as_array().into_iter().flatten();
+    listed.filter(|one| one["mode"] != "data").filter_map(change_of).collect()
+}
+
+fn change_of(resource: &Value) -> Option<ResourceChange> {
+    let change = &resource["change"];
+    let action = kind(resource)?;
+    let attributes = match action {
+        ChangeKind::Update | ChangeKind::Replace => differing(change),
+        _ => Vec::new(),
+    };
+    let address = resource["address"].as_str().unwrap_or("a resource without an address");
+    let deposed = resource["deposed"].as_str().map(|key| format!(" (deposed object {key})")).unwrap_or_default();
+    Some(ResourceChange {
+        address: format!("{address}{deposed}"),
+        resource_type: resource["type"].as_str().unwrap_or_default().to_owned(),
+        action,
+        attributes,
+    })
+}
+
+/// What becomes of it; `None` where nothing does.
+fn kind(resource: &Value) -> Option<ChangeKind> {
+    let change = &resource["change"];
+    let has = |action: &str| change["actions"].as_array().is_some_and(|all| all.iter().any(|one| one == action));
+    let moved = || resource["previous_address"].as_str().is_some_and(|before| resource["address"] != before);
+    match (has("delete"), has("create"), has("forget"), has("update")) {
+        (true, true, ..) => Some(ChangeKind::Replace),
+        (true, false, ..) => Some(ChangeKind::Delete),
+        (_, _, true, _) => Some(ChangeKind::Forget),
+        (_, true, ..) => Some(ChangeKind::Create),
+        (.., true) => Some(ChangeKind::Update),
+        _ if !change["importing"].is_null() => Some(ChangeKind::Import),
+        _ => moved().then_some(ChangeKind::Move),
+    }
+}
+
+/// The names of the attributes whose values differ, or are not known yet.
+fn differing(change: &Value) -> Vec<String> {
+    let (before, after, unknown) = (&change["before"], &change["after"], &change["after_unknown"]);
+    let names = |value: &Value| value.as_object().map(|all| all.keys().cloned().collect()).unwrap_or_default();
+    let mut all: Vec<String> = names(before);
+    all.extend(names(after));
+    all.extend(names(unknown));
+    all.sort();
+    all.dedup();
+    let is_unknown = |name: &str| match &unknown[name] {
+        Value::Bool(unknown) => *unknown,
+        // Something inside of it: the parts that are known are compared as well, and lack that part.
+        other => other.to_string().contains("true"),
+    };
+    all.retain(|name| before[name] != after[name] || is_unknown(name));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn resource(actions: &[&str]) -> Value {
+        json!({"address": "aws_s3_bucket.a", "mode": "managed", "type": "aws_s3_bucket", "change": {"actions": actions}})
+    }
+
+    fn kinds(resources: &[Value]) -> Vec<ChangeKind> {
+        changes(&json!({"resource_changes": resources})).into_iter().map(|one| one.action).collect()
+    }
+
+    #[test]
+    fn every_action_has_its_kind() {
+        use ChangeKind::{Create, Delete, Forget, Import, Move, Replace, Update};
+        for (actions, kind) in [
+            (&["create"][..], Some(Create)),
+            (&["update"], Some(Update)),
+            (&["delete"], Some(Delete)),
+            (&["delete", "create"], Some(Replace)),
+            (&["create", "delete"], Some(Replace)),
+            (&["forget"], Some(Forget)),
+            (&["create", "forget"], Some(Forget)),
+            (&["no-op"], None),
+            (&["read"], None),
+        ] {
+            assert_eq!(kinds(&[resource(actions)]), Vec::from_iter(kind), "{actions:?}");
+        }
+        let mut imported = resource(&["no-op"]);
+        imported["change"]["importing"] = json!({"id": "a"});
+        let mut moved = resource(&["no-op"]);
+        moved["previous_address"] = json!("aws_s3_bucket.b");
+        let mut stays = resource(&["no-op"]);
+        stays["previous_address"] = json!("aws_s3_bucket.a");
+        assert_eq!(kinds(&[imported, moved, stays]), [Import, Move]);
+    }
+
+    #[test]
+    fn data_sources_are_no_resources() {
+        let mut data = resource(&["update"]);
+        data["mode"] = json!("data");
+        assert!(kinds(&[data]).is_empty());
+    }
+
+    #[test]
+    fn what_differs_is_named_without_values() {
+        let mut changed = resource(&["update"]);
+        changed["change"]["before"] = json!({"a": 1, "b": "secret", "c": [1], "d": true, "e": {"x": 1}});
+        changed["change"]["after"] = json!({"a": 1, "b": "other", "c": [1], "e": {}});
+        changed["change"]["after_unknown"] = json!({"c": [false], "e": {"x": true}, "f": true});
+        let found = changes(&json!({"resource_changes": [changed]}));
+        assert_eq!(found[0].attributes, ["b", "d", "e", "f"]);
+    }
+
+    #[test]
+    fn drift_is_what_was_changed_outside() {
+        let mut moved = resource(&["no-op"]);
+        moved["previous_address"] = json!("aws_s3_bucket.b");
+        let plan =
+            json!({"resource_drift": [resource(&["delete"]), moved], "resource_changes": [resource(&["create"])]});
+        assert_eq!(drift(&plan).iter().map(|one| one.action).collect::<Vec<_>>(), [ChangeKind::Delete]);
+        assert!(drift(&json!({})).is_empty());
+    }
+}
