@@ -145,6 +145,8 @@ pub struct DeploymentResult {
     pub log: Option<Utf8PathBuf>,
     /// What Terraform printed as its plan, redacted, where plans are kept.
     pub plan: Option<Utf8PathBuf>,
+    /// The digest of its [`PlanRecord`](crate::model::PlanRecord), where its plan is kept to be applied as it is.
+    pub kept_plan: Option<String>,
     /// Where the backup of the state lies.
     pub backup_key: Option<String>,
     /// Where the audit record lies: a key of the store, or a path where it could not be written there.
@@ -177,6 +179,7 @@ impl DeploymentResult {
             output: String::new(),
             log: None,
             plan: None,
+            kept_plan: None,
             backup_key: None,
             audit_key: None,
             output_key: None,
@@ -228,6 +231,8 @@ pub enum Step {
     Plan,
     /// The hooks after the plan.
     AfterPlan,
+    /// Keeping the plan, to be applied exactly as it is.
+    Keep,
     /// The hooks before the apply.
     BeforeApply,
     /// `terraform apply`, or the target of make that applies.
@@ -268,6 +273,7 @@ impl Step {
             Self::BeforePlan => "before_plan",
             Self::Plan => "plan",
             Self::AfterPlan => "after_plan",
+            Self::Keep => "keep",
             Self::BeforeApply => "before_apply",
             Self::Apply => "apply",
             Self::Destroy => "destroy",

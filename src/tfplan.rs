@@ -22,6 +22,17 @@ pub fn drift(plan: &Value) -> Vec<ResourceChange> {
     drifted
 }
 
+/// Whether a text stands anywhere in the values of a plan.
+#[must_use]
+pub fn holds(plan: &Value, text: &str) -> bool {
+    match plan {
+        Value::String(value) => value.contains(text),
+        Value::Array(values) => values.iter().any(|value| holds(value, text)),
+        Value::Object(values) => values.values().any(|value| holds(value, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 fn all_of(plan: &Value, list: &str) -> Vec<ResourceChange> {
     let listed = plan[list].as_array().into_iter().flatten();
     listed.filter(|one| one["mode"] != "data").filter_map(change_of).collect()
@@ -132,6 +143,13 @@ mod tests {
         changed["change"]["after_unknown"] = json!({"c": [false], "e": {"x": true}, "f": true});
         let found = changes(&json!({"resource_changes": [changed]}));
         assert_eq!(found[0].attributes, ["b", "d", "e", "f"]);
+    }
+
+    #[test]
+    fn a_text_is_found_however_deep_it_stands() {
+        let plan = json!({"a": [{"b": "file:///cache/workspaces/x/main.tf"}], "/elsewhere": 1});
+        assert!(holds(&plan, "/cache/workspaces/x"));
+        assert!(!holds(&plan, "/cache/workspaces/y") && !holds(&plan, "/elsewhere"), "values alone count");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
-use crate::model::{Shard, SourceKind};
+use crate::model::{RunId, Shard, SourceKind};
 
 pub use mint::MintArgs;
 pub use report::{MergeArgs, ReportVerb};
@@ -289,6 +289,14 @@ pub struct PlanArgs {
     /// Exit with 2 if anything would change
     #[arg(long, help_heading = "Running")]
     pub detailed_exitcode: bool,
+
+    /// Plan what a destroy would remove
+    #[arg(long, help_heading = "Running")]
+    pub destroy: bool,
+
+    /// Keep the plans in the state store, for `apply --plan` (with --destroy: `destroy --plan`)
+    #[arg(long, help_heading = "Running")]
+    pub save: bool,
 }
 
 /// `tfleet apply`.
@@ -305,6 +313,10 @@ pub struct ApplyArgs {
     /// Do not ask
     #[arg(long, help_heading = "Running")]
     pub auto_approve: bool,
+
+    /// Apply exactly what this run of `plan --save` has planned, without asking (repeatable)
+    #[arg(long, value_name = "RUN", help_heading = "Running")]
+    pub plan: Vec<RunId>,
 
     /// What to do after a failed apply [default: auto]
     #[arg(long, value_enum, help_heading = "Running")]
@@ -333,6 +345,10 @@ pub struct DestroyArgs {
     /// The bucket of that state, where it is not the one of the settings
     #[arg(long, help_heading = "Selection", requires = "key")]
     pub bucket: Option<String>,
+
+    /// Destroy exactly what this run of `plan --destroy --save` has planned, without asking (repeatable)
+    #[arg(long, value_name = "RUN", help_heading = "Running", conflicts_with_all = ["all", "key"])]
+    pub plan: Vec<RunId>,
 
     /// Do not ask
     #[arg(long, help_heading = "Running")]

@@ -1,5 +1,6 @@
 //! What plan, apply and destroy have in common: select, check, run, report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Exit;
@@ -11,7 +12,7 @@ use super::outputs::Outputs;
 use super::terminal::Terminal;
 use crate::config::{Rollback, Settings};
 use crate::discover::Discovery;
-use crate::event::{EventSink, RunReport};
+use crate::event::{EventSink, Failure, RunReport};
 use crate::graph::{Graph, Queue};
 use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
@@ -21,14 +22,24 @@ use crate::run::preflight::{Ready, Request, preflight};
 use crate::run::revive::Revived;
 use crate::run::{Signals, run};
 use crate::saga::Task;
+use crate::store::KeptPlan;
 
-/// Whether a person is asked between plan and apply.
+/// What comes before the deed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Way<'a> {
     /// Nobody is asked.
     Straight,
     /// The counts are shown, and a yes is needed.
     Ask,
+    /// A plan is all that is wanted.
+    Plan {
+        /// What it is for: apply or destroy.
+        purpose: Action,
+        /// Whether it is kept in the store.
+        save: bool,
+    },
+    /// Exactly what these runs have planned and kept is done, and nobody is asked again.
+    Exact(&'a [RunId]),
 }
 
 /// One invocation of plan, apply or destroy.
@@ -39,8 +50,8 @@ pub struct Deploy<'a> {
     pub run: &'a RunArgs,
     /// What is done.
     pub action: Action,
-    /// Whether a person is asked.
-    pub way: Way,
+    /// What comes before it.
+    pub way: Way<'a>,
     /// What to do after a failed apply.
     pub rollback: Option<Rollback>,
     /// Whether differences have an exit code of their own.
@@ -54,6 +65,8 @@ struct Chosen<'a> {
     graph: &'a Graph,
     deployments: Vec<Arc<Deployment>>,
     revived: Option<&'a Revived>,
+    /// The kept plans that are applied, by deployment.
+    exact: BTreeMap<String, KeptPlan>,
 }
 
 impl Deploy<'_> {
@@ -70,18 +83,25 @@ impl Deploy<'_> {
                 .next("or let apply do it: tfleet apply --migrate-state")
                 .into());
         }
+        if self.run.migrate_state && matches!(self.way, Way::Exact(_)) {
+            return Err(CliError::usage("what was planned at one key is not applied at another")
+                .next("move the states first: tfleet state move FROM TO; then plan again")
+                .into());
+        }
         let mut fleet = self.fleet()?;
         for notice in fleet.notices() {
             terminal.note(&notice);
         }
         // A change that brings an account brings its cluster too, and is looked at before either is there.
-        let unminted = if self.action == Action::Plan { fleet.leave_out_unminted() } else { Vec::new() };
+        let looks = self.action == Action::Plan || matches!(self.way, Way::Exact(_));
+        let unminted = if looks { fleet.leave_out_unminted() } else { Vec::new() };
         for problem in &unminted {
             let hint = problem.hint.as_deref().unwrap_or_default();
             terminal.note(&format!("{} is not planned: {}; {hint}", problem.path, problem.message));
         }
         fleet.check()?;
         self.outputs().check()?;
+        let exact = self.kept_plans(&mut fleet).await?;
         let deployments: Vec<Arc<Deployment>> = fleet.selection.deployments.iter().cloned().map(Arc::new).collect();
         if deployments.is_empty() {
             let found = !fleet.discovery.deployments.is_empty() || !unminted.is_empty();
@@ -97,7 +117,7 @@ impl Deploy<'_> {
             terminal.note(&notice);
         }
         let Fleet { settings, discovery, graph, .. } = &fleet;
-        let chosen = Chosen { settings, discovery, graph, deployments, revived: None };
+        let chosen = Chosen { settings, discovery, graph, deployments, revived: None, exact };
         Box::pin(self.go(&chosen, terminal)).await
     }
 
@@ -111,6 +131,7 @@ impl Deploy<'_> {
             graph: &Graph::default(),
             deployments: vec![Arc::clone(&revived.deployment)],
             revived: Some(revived),
+            exact: BTreeMap::new(),
         };
         Box::pin(self.go(&chosen, terminal)).await
     }
@@ -123,6 +144,7 @@ impl Deploy<'_> {
             graph: &Graph::default(),
             deployments: vec![Arc::clone(&made.deployment)],
             revived: None,
+            exact: BTreeMap::new(),
         };
         Box::pin(self.perform(&chosen, terminal)).await
     }
@@ -145,10 +167,11 @@ impl Deploy<'_> {
         for notice in &ready.notices {
             terminal.note(notice);
         }
+        let context = Arc::clone(&ready.context);
         let report = match self.way {
-            Way::Straight => {
-                let task = if self.action == Action::Plan { Task::Plan } else { Task::Direct(self.action) };
-                self.execute(ready, chosen, task, terminal).await?
+            Way::Straight | Way::Plan { .. } | Way::Exact(_) => {
+                let report = self.execute(ready, chosen, self.task(), terminal).await?;
+                self.written_down(&context, report).await
             }
             Way::Ask => match self.ask(ready, chosen.graph, deployments, terminal).await? {
                 Asked::Done(report) => report,
@@ -156,14 +179,30 @@ impl Deploy<'_> {
             },
         };
         terminal.out(&final_report(&report, terminal.colours));
+        self.tell_of_plans(&report, terminal);
         Ok(report)
+    }
+
+    /// What is done with each deployment, where nobody is asked.
+    const fn task(&self) -> Task {
+        match (self.way, self.action) {
+            (Way::Plan { purpose, save: true }, _) => Task::Keep(purpose),
+            (Way::Plan { purpose, .. }, _) => Task::Plan(purpose),
+            (Way::Exact(_), action) => Task::Exact(action),
+            (Way::Straight | Way::Ask, Action::Plan) => Task::Plan(Action::Apply),
+            (Way::Straight | Way::Ask, action) => Task::Direct(action),
+        }
     }
 
     fn fleet(&self) -> Result<Fleet, CliError> {
         let mut overrides = self.selection.overrides();
         self.run.add_to(&mut overrides);
         overrides.rollback = self.rollback;
-        fleet::load(self.selection, &overrides)
+        match self.way {
+            // Which part it is can be told only of what is in the plans.
+            Way::Exact(_) => fleet::load_whole(self.selection, &overrides),
+            _ => fleet::load(self.selection, &overrides),
+        }
     }
 
     async fn preflight(&self, chosen: &Chosen<'_>) -> Result<Ready, CliError> {
@@ -178,15 +217,19 @@ impl Deploy<'_> {
             recover: self.run.recover,
             redact_screen: !self.run.no_redact,
             migrate_state: self.run.migrate_state,
+            exact: &chosen.exact,
         };
-        Box::pin(preflight(&request)).await.map_err(|mut failure| {
-            if !self.run.no_redact {
-                // What AWS answers names users, roles and accounts.
-                let redactor = Redactor::new();
-                failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
-            }
-            CliError::of(Exit::Usage, failure)
-        })
+        Box::pin(preflight(&request)).await.map_err(|failure| self.not_started(failure))
+    }
+
+    /// Nothing was started.
+    pub(super) fn not_started(&self, mut failure: Failure) -> CliError {
+        if !self.run.no_redact {
+            // What AWS answers names users, roles and accounts.
+            let redactor = Redactor::new();
+            failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
+        }
+        CliError::of(Exit::Usage, failure)
     }
 
     /// Runs one task over the deployments, showing what happens.

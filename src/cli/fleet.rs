@@ -30,6 +30,15 @@ pub struct Fleet {
 
 /// Reads settings, discovers and selects. Problems of single files are left in the selection.
 pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliError> {
+    let mut fleet = load_whole(args, overrides)?;
+    if let Some(shard) = args.shard {
+        fleet.take_shard(shard);
+    }
+    Ok(fleet)
+}
+
+/// The same, and not yet the part of it that `--shard` says.
+pub fn load_whole(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliError> {
     let settings = settings(overrides)?;
     let discovery = discover(&options(&settings, args)).map_err(|error| refused(&error))?;
     let graph = Graph::of(&discovery.deployments).map_err(|error| {
@@ -58,9 +67,6 @@ pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliErr
         }
     })?;
     widen(&mut selection, &discovery, &graph, args);
-    if let Some(shard) = args.shard {
-        take_shard(&mut selection, &graph, shard);
-    }
     Ok(Fleet { settings: Arc::new(settings), discovery, selection, graph })
 }
 
@@ -184,6 +190,17 @@ fn changes(settings: &Settings, args: &SelectionArgs) -> Result<Option<Changes>,
 }
 
 impl Fleet {
+    /// Selects these, by name.
+    pub fn select(&mut self, names: &BTreeSet<&str>) {
+        let all = self.discovery.deployments.iter();
+        self.selection.deployments = all.filter(|one| names.contains(one.name.as_str())).cloned().collect();
+    }
+
+    /// Leaves one part of what is selected.
+    pub fn take_shard(&mut self, shard: Shard) {
+        take_shard(&mut self.selection, &self.graph, shard);
+    }
+
     /// The selection, if all of it can be run: no file with a problem among it, no state with two owners.
     pub fn check(&self) -> Result<(), CliError> {
         if !self.selection.problems.is_empty() {

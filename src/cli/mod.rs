@@ -9,6 +9,7 @@ mod destroy;
 mod discover;
 mod doctor;
 mod error;
+mod exact;
 mod exit;
 mod fleet;
 mod log;

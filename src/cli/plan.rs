@@ -12,7 +12,7 @@ pub async fn run(args: &PlanArgs, terminal: &mut Terminal) -> anyhow::Result<Exi
         selection: &args.selection,
         run: &args.run,
         action: Action::Plan,
-        way: Way::Straight,
+        way: Way::Plan { purpose: if args.destroy { Action::Destroy } else { Action::Apply }, save: args.save },
         rollback: None,
         detailed_exitcode: args.detailed_exitcode,
     };

@@ -75,6 +75,7 @@ pub struct FileSettings {
     pub(super) provider_credentials: BTreeMap<Utf8PathBuf, CredentialsChoice>,
     pub(super) credentials: Credentials,
     pub(super) backup: Backup,
+    pub(super) plans: Plans,
     pub(super) run: Run,
     pub(super) rules: Vec<RuleSpec>,
     pub(super) mint: Mint,
@@ -133,6 +134,12 @@ pub(super) struct Credentials {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Backup {
     pub required: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Plans {
+    pub max_age: Option<Span>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -152,6 +152,13 @@ pub struct RoleSettings {
     pub duration: Option<Duration>,
 }
 
+/// How plans are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanSettings {
+    /// How old a kept plan may be when it is applied.
+    pub max_age: Duration,
+}
+
 /// How deployments are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSettings {
@@ -223,6 +230,8 @@ pub struct Settings {
     pub max_served_lifetime: Option<Duration>,
     /// Whether a deployment whose state cannot be backed up is refused.
     pub backup_required: bool,
+    /// How plans are kept.
+    pub plans: PlanSettings,
     /// How deployments are run.
     pub run: RunSettings,
     /// How accounts are made.
@@ -236,6 +245,9 @@ const MINT_MODULE: (&str, &str) = ("terraform/region-deploy", "region-deploy/ter
 
 /// The default region of the state bucket, as the `TF_BACKEND_REGION` of the source documents has it.
 const DEFAULT_BACKEND_REGION: &str = "us-east-1";
+
+/// How old a kept plan may be when it is applied, where nothing else is said.
+const PLAN_AGE: Duration = Duration::from_secs(72 * 60 * 60);
 
 impl Settings {
     /// Reads the file, if there is one, and merges everything. `variable` reads the environment.
@@ -320,6 +332,7 @@ impl Merge<'_> {
             provider_credentials: self.file.provider_credentials.clone(),
             max_served_lifetime: self.file.credentials.max_served_lifetime.map(|d| d.0),
             backup_required: self.file.backup.required.unwrap_or(true),
+            plans: PlanSettings { max_age: self.file.plans.max_age.map_or(PLAN_AGE, |age| age.0) },
             run: self.run()?,
             mint: self.mint()?,
             working_dir: self.working_dir,

@@ -11,7 +11,7 @@ mod recipes;
 mod recovery;
 mod stores;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -28,7 +28,7 @@ use crate::model::{Action, Deployment, GithubActor, Identity, RunId, SnapshotRea
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain, check_space};
 use crate::store::LockOwner;
-use crate::store::{KnownFiles, LongestLease, Outbox};
+use crate::store::{KeptPlan, KnownFiles, LongestLease, Outbox};
 use crate::workspace::CacheDirs;
 
 pub(super) use credentials::region as region_of_states;
@@ -60,6 +60,8 @@ pub struct Request<'a> {
     pub redact_screen: bool,
     /// Whether states whose key has changed are moved to their new keys first.
     pub migrate_state: bool,
+    /// The plans that are applied exactly as they are kept, by deployment; none where something else is done.
+    pub exact: &'a BTreeMap<String, KeptPlan>,
     /// Where the deployment was made from, if it is none of the files that are there.
     pub revived: Option<&'a Revived>,
 }
@@ -158,6 +160,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         stop: stopped,
         kept: Mutex::new(HashMap::new()),
         planned_inputs: Mutex::default(),
+        exact: request.exact.clone(),
+        commit: if request.action == Action::Plan { ownership::commit(request.repository_dir()) } else { None },
         said: Mutex::default(),
         blocked: attended.blocked,
         uploaded: KnownFiles::default(),

@@ -143,6 +143,7 @@ impl Saga<'_> {
             "error": ended.failure,
             "touched": ended.touched,
             "findings": self.findings,
+            "plan": self.plan_in_audit(),
             "deliveries": self.deliveries,
             "bucket": self.deployment.state.bucket,
             "backend_key": self.deployment.state.key,

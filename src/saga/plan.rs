@@ -16,7 +16,7 @@ use crate::redact::sensitive;
 use crate::tfplan;
 
 /// The binary plan. It holds secrets in clear.
-const BINARY: &str = "plan.tfplan";
+pub(super) const BINARY: &str = "plan.tfplan";
 
 /// The plan for programs.
 const JSON: &str = "plan.json";
@@ -38,7 +38,7 @@ pub(super) struct SavedPlan {
 impl Saga<'_> {
     /// Plans; the binary plan stays where [`Saga::saved_plan`] says.
     pub(super) async fn plan(&mut self, destroy: bool) -> Result<Ended, Ended> {
-        let artefacts = self.ctx.artefacts && self.task == Task::Plan;
+        let artefacts = self.ctx.artefacts && self.task.is_plan();
         let binary = if artefacts { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
         if artefacts {
             self.remove_old_artefacts()?;
@@ -60,16 +60,19 @@ impl Saga<'_> {
                 return Err(ended);
             }
         };
-        let looked_at = artefacts || (has_changes && !self.deployment.recipe.keep.is_empty());
+        let keeps = matches!(self.task, Task::Keep(_));
+        let looked_at = artefacts || keeps || (has_changes && !self.deployment.recipe.keep.is_empty());
         let json = if looked_at { Some(self.plan_as_json(&binary).await?) } else { None };
         if let Some(json) = &json {
             self.resources = tfplan::changes(json);
+            let top = &self.workspace()?.top;
+            self.bound_to = tfplan::holds(json, top.as_str()).then(|| top.clone());
         }
         let refusal = json.as_ref().map_or(Ok(()), |json| self.refuse_deletions(json));
         if let (Some(kept), Some(json)) = (kept, json) {
             self.write_artefacts(json, &kept, (counts, has_changes))?;
         }
-        let unused = self.task == Task::Plan && self.deployment.recipe.hooks.after_plan.is_empty();
+        let unused = self.task.is_plan() && !keeps && self.deployment.recipe.hooks.after_plan.is_empty();
         if unused && !artefacts {
             let _ = fs::remove_file(&binary);
         } else {
@@ -212,7 +215,8 @@ fn read_plan(path: &Utf8Path) -> Result<serde_json::Value, Ended> {
         .map_err(|error| Ended::failed(Failure::caused_by("terraform show gave no JSON", &error)))
 }
 
-fn cannot_read(path: &Utf8Path, error: &std::io::Error) -> Ended {
+/// A file of ours that cannot be read.
+pub(super) fn cannot_read(path: &Utf8Path, error: &std::io::Error) -> Ended {
     Ended::failed(Failure::caused_by(format!("cannot read {path}"), error))
 }
 

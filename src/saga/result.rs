@@ -32,6 +32,7 @@ impl Saga<'_> {
         result.output = self.redactor.text(&self.tail);
         result.log = self.log.take();
         result.plan = self.plan_text.take();
+        result.kept_plan = self.kept_plan.take().filter(|_| ended.outcome.is_success());
         result.backup_key = self.backup_key.take();
         result.audit_key = self.audit_key.take();
         result.output_key = self.output_key.take();

@@ -9,6 +9,7 @@
 //! | workspace | builds the private copy | removes it, unless it holds the only copy of something |
 //! | providers, init | complete the workspace | go with it |
 //! | plan | plans; before an apply only where something looks at its plan | |
+//! | keep | keeps the plan in the store, to be applied exactly as it is | goes when kept plans are pruned |
 //! | backup | keeps the state aside | stays, for whoever puts things back by hand |
 //! | apply, destroy | runs Terraform, or make | recovers the state, and rolls back |
 //! | snapshot, record | write down what a success was made of, and whose it is | |
@@ -44,11 +45,12 @@ fn steps_of(task: Task, deployment: &Deployment) -> Vec<Step> {
 
 const fn steps_of_terraform(task: Task) -> &'static [Step] {
     use Step::{
-        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Init, Inputs, Lease, Lock,
-        Plan, Prepare, Record, Snapshot, State, Workspace,
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Init, Inputs, Keep, Lease,
+        Lock, Plan, Prepare, Record, Snapshot, State, Workspace,
     };
     match task {
-        Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan],
+        Task::Plan(_) | Task::Ask(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan],
+        Task::Keep(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan, Keep],
         Task::Direct(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
         }
@@ -75,20 +77,41 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
         Task::Saved(_) => {
             &[Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Snapshot, Record, Deliver, AfterApply]
         }
+        // What was made for the plan comes with it.
+        Task::Exact(Action::Destroy) => {
+            &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Backup, Destroy, Record]
+        }
+        Task::Exact(_) => &[
+            Lock,
+            Lease,
+            State,
+            Inputs,
+            Workspace,
+            Prepare,
+            Init,
+            Backup,
+            BeforeApply,
+            Apply,
+            Snapshot,
+            Record,
+            Deliver,
+            AfterApply,
+        ],
     }
 }
 
 const fn steps_of_make(task: Task) -> &'static [Step] {
     use Step::{
-        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Inputs, Lease, Lock, Plan,
-        Record, State, Workspace,
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Inputs, Keep, Lease, Lock,
+        Plan, Record, State, Workspace,
     };
     match task {
-        Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
-        Task::Direct(Action::Destroy) | Task::Saved(Action::Destroy) => {
+        Task::Plan(_) | Task::Ask(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
+        Task::Keep(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan, Keep],
+        Task::Direct(Action::Destroy) | Task::Saved(Action::Destroy) | Task::Exact(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Backup, Destroy, Record]
         }
-        Task::Direct(_) | Task::Saved(_) => {
+        Task::Direct(_) | Task::Saved(_) | Task::Exact(_) => {
             &[Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Record, Deliver, AfterApply]
         }
     }
@@ -98,16 +121,16 @@ const fn steps_of_make(task: Task) -> &'static [Step] {
 fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
     let recipe = &deployment.recipe;
     // What make has no target to plan with is not planned, and what is destroyed by make never is.
-    let is_planned = recipe.make().is_none_or(|make| make.plan.is_some() && task.purpose() != Action::Destroy);
+    let is_planned = recipe.make().is_none_or(|make| make.plan.is_some() && task.deed() != Action::Destroy);
     match step {
         Step::Deliver => !deployment.deliver.is_empty(),
-        // Without a plan there is nothing that they could be needed for before the apply.
-        Step::Inputs => !deployment.inputs.is_empty() && (is_planned || task.changes()),
+        // Without a plan there is nothing that they could be needed for before the apply, unless they are kept for it.
+        Step::Inputs => !deployment.inputs.is_empty() && (is_planned || task.changes() || task.compares_inputs()),
         Step::Plan => !task.changes() || recipe.plans_first(task.action()),
         Step::BeforePlan | Step::AfterPlan | Step::BeforeApply | Step::AfterApply => {
             // What is not planned has nothing around its plan either.
             (is_planned || task.changes())
-                && task.purpose() != Action::Destroy
+                && task.deed() != Action::Destroy
                 && !hooks_of(&recipe.hooks, step).is_empty()
         }
         _ => true,
@@ -116,7 +139,7 @@ fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
 
 /// Whether a step follows from a deed that went well.
 const fn follows(step: Step) -> bool {
-    matches!(step, Step::Deliver | Step::AfterApply)
+    matches!(step, Step::Keep | Step::Deliver | Step::AfterApply)
 }
 
 /// Whether a step only writes down what was done.
@@ -209,13 +232,18 @@ impl Saga<'_> {
             Step::Lock => self.take_lock().await?,
             Step::Lease if self.takes_kept() => self.take_kept()?,
             Step::Lease => self.lease().await?,
-            Step::State => self.read_state().await?,
+            Step::State => {
+                self.read_state().await?;
+                self.check_exact_state().await?;
+            }
             Step::Inputs => self.read_inputs().await?,
             // A kept one is taken as it is.
             Step::Workspace if self.workspace.is_some() => {}
             Step::Workspace => self.build_workspace().await?,
             Step::Prepare => self.prepare_module().await?,
             Step::Init => self.init().await?,
+            Step::Keep => self.keep_plan().await?,
+            Step::Backup if self.nothing_planned() => {}
             Step::Backup => self.back_up().await?,
             Step::Plan => return self.plan_by_executor().await,
             Step::Apply | Step::Destroy => return self.change_by_executor().await.map(Some),
@@ -268,6 +296,7 @@ impl Saga<'_> {
             | Step::BeforePlan
             | Step::Plan
             | Step::AfterPlan
+            | Step::Keep
             | Step::Backup
             | Step::BeforeApply
             | Step::Recover
@@ -286,13 +315,17 @@ impl Saga<'_> {
     async fn plan_by_executor(&mut self) -> Result<Option<Ended>, Ended> {
         let recipe = Arc::clone(&self.deployment.recipe);
         let ended = match &recipe.executor {
-            Executor::Terraform => self.plan(self.task.purpose() == Action::Destroy).await?,
+            Executor::Terraform => self.plan(self.task.deed() == Action::Destroy).await?,
             Executor::Make(make) => self.make_plan(make).await?,
         };
+        self.planned = Some((ended.changes, ended.has_changes));
         Ok((!self.task.changes()).then_some(ended))
     }
 
     async fn change_by_executor(&mut self) -> Result<Ended, Ended> {
+        if self.nothing_planned() {
+            return Ok(Ended::new(Outcome::NoChanges, None));
+        }
         self.still_room()?;
         let (recipe, action) = (Arc::clone(&self.deployment.recipe), self.task.action());
         match &recipe.executor {

@@ -8,7 +8,7 @@
 //! | `owners/{key}.json` | which source a key belongs to | `owners` |
 //! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
 //! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
-//! | `plans/{run}/…` | plans that are kept to be applied exactly as they are | `plans` |
+//! | `plans/{run}.json`, `plans/{run}/…` | plans that are kept to be applied exactly as they are | `plans` |
 //! | `snapshots/{key}.json`, `snapshots/files/{sha256}` | the inputs of the last applies of a key | `snapshots` |
 //!
 //! Reading and writing are two traits, so that what only reads can say so; [`ReadOnlyState`] turns every store into one that
@@ -68,16 +68,17 @@ pub use owners::{
     replace_record, repository_id,
 };
 pub use plans::{
-    KeptPlan, PlanStoreError, plan_record_key, read_plan_index, read_plan_record, write_plan_index, write_plan_record,
+    KeptPlan, PlanStoreError, plan_record_key, plans_of, read_plan_index, read_plan_record, write_plan_index,
+    write_plan_record,
 };
-pub use prune::{Prunable, old_backups, old_contents, remove_copy};
+pub use prune::{Prunable, old_backups, old_contents, old_plans, remove_copy};
 pub use readonly::ReadOnlyState;
 pub use recovered::keep_recovered;
 pub use restore::{Restoration, RestoreError, prepare_restore};
 pub use s3::{BucketCheck, Encryption, S3Store};
 pub use snapshots::{
-    KnownFiles, NewSnapshot, Recorded, SnapshotError, find_snapshot, materialize, read_index, read_manifest,
-    read_snapshot_file, record_snapshot, snapshot_index_key, unreferenced,
+    Contents, KnownFiles, NewSnapshot, Recorded, SnapshotError, find_snapshot, materialize, read_index, read_manifest,
+    record_snapshot, snapshot_index_key, unreferenced,
 };
 pub use states::{States, StatesError};
 pub use table::LockTable;

@@ -20,6 +20,7 @@ mod deploy_tree;
 mod discover;
 mod docs;
 mod environment;
+mod exact;
 mod examples;
 mod failure;
 mod graph;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 
 use super::Cli;
+use crate::model::RunId;
 
 /// The Markdown and YAML files that people read and copy from.
 fn documents() -> Vec<PathBuf> {
@@ -53,6 +54,7 @@ fn words(command: &str) -> Option<Vec<String>> {
         "K/N" => "1/2".to_owned(),
         "DURATION" => "5m".to_owned(),
         "N" | "$expected" => "3".to_owned(),
+        "RUN" => RunId::new().to_string(),
         _ => word,
     };
     Some(words.into_iter().map(value).collect())
