@@ -4,7 +4,7 @@ use super::{Ended, Saga};
 use crate::event::Failure;
 use crate::hcl::AssumesRole;
 use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleName, RoleSettings, TARGET_PROFILE};
-use crate::model::{AccountId, Action, Secret};
+use crate::model::{AccountId, Secret};
 use crate::workspace::{CredentialsFor, own_profiles};
 
 impl Saga<'_> {
@@ -79,7 +79,7 @@ impl Saga<'_> {
     /// one, else that of the settings.
     pub(super) fn role(&self) -> RoleSettings {
         let Some(credentials) = &self.ctx.credentials else { return RoleSettings::default() };
-        let plans_only = self.task.purpose() == Action::Plan;
+        let plans_only = !self.task.purpose().changes_state();
         match &self.deployment.role_arn {
             _ if plans_only && self.ctx.settings.role.plan_name.is_some() => credentials.plan_role.clone(),
             Some(arn) => RoleSettings { role_name: RoleName::Arn(arn.clone()), ..credentials.role.clone() },

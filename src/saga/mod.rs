@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod damaged;
 mod deliver;
+mod drift;
 mod failure;
 mod hooks;
 mod init;
@@ -189,6 +190,8 @@ pub struct Credentials {
 pub enum Task {
     /// Show what would change.
     Plan,
+    /// Show what was changed outside of Terraform, and write nothing anywhere.
+    Drift,
     /// Do it without asking.
     Direct(Action),
     /// Plan it, and keep the plan and its workspace for [`Task::Saved`].
@@ -203,6 +206,7 @@ impl Task {
     pub const fn action(self) -> Action {
         match self {
             Self::Plan | Self::Ask(_) => Action::Plan,
+            Self::Drift => Action::Drift,
             Self::Direct(action) | Self::Saved(action) => action,
         }
     }
@@ -212,6 +216,7 @@ impl Task {
     pub const fn purpose(self) -> Action {
         match self {
             Self::Plan => Action::Plan,
+            Self::Drift => Action::Drift,
             Self::Direct(action) | Self::Ask(action) | Self::Saved(action) => action,
         }
     }
@@ -335,6 +340,12 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         result.error = Some(Failure::new(format!("no state store was opened for {}", deployment.state)));
         return result;
     };
+    if task == Task::Drift && deployment.recipe.make().is_some() {
+        let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::Skipped);
+        result.error =
+            Some(Failure::new("not compared: it is run by make, which cannot tell what was changed outside"));
+        return result;
+    }
     if let Some(failure) = ctx.blocked.get(&deployment.state) {
         let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::NeedsOperator);
         let mut shown = failure.clone();

@@ -8,14 +8,14 @@
 //! | inputs | reads outputs of other deployments | |
 //! | workspace | builds the private copy | removes it, unless it holds the only copy of something |
 //! | providers, init | complete the workspace | go with it |
-//! | plan | plans; before an apply only where something looks at its plan | |
+//! | plan | plans; before an apply only where something looks at its plan; for drift, only refreshes | |
 //! | backup | keeps the state aside | stays, for whoever puts things back by hand |
 //! | apply, destroy | runs Terraform, or make | recovers the state, and rolls back |
 //! | snapshot, record | write down what a success was made of, and whose it is | |
 //! | deliver | keeps outputs as secrets elsewhere | stays: what was applied stays too |
 //! | `before_plan`, `after_plan`, `before_apply`, `after_apply` | run the hooks of these names | |
 //! | `on_failure` | runs the hooks of this name, once what failed was put right | |
-//! | audit | writes the record, always | |
+//! | audit | writes the record, always; drift alone leaves none | |
 //!
 //! Each executor has a list of its own ([`steps_of`]); what a deployment does not ask for is left out of it. Only planning,
 //! applying and completing the workspace differ between them.
@@ -49,6 +49,8 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
     };
     match task {
         Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan],
+        // What looks at a plan before it is applied has nothing to look at here.
+        Task::Drift => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan],
         Task::Direct(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
         }
@@ -85,6 +87,8 @@ const fn steps_of_make(task: Task) -> &'static [Step] {
     };
     match task {
         Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
+        // No target tells what was changed outside: it is skipped before any step.
+        Task::Drift => &[],
         Task::Direct(Action::Destroy) | Task::Saved(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Backup, Destroy, Record]
         }
@@ -140,7 +144,11 @@ impl Saga<'_> {
             }
         };
         self.after_failure(&ended).await;
-        self.write_audit_record(&mut ended).await;
+        if self.task == Task::Drift {
+            self.leave_no_record();
+        } else {
+            self.write_audit_record(&mut ended).await;
+        }
         // A journal that does not end says that something is left.
         if self.undo_all(&mut ended, is_held).await {
             self.scribe.note(Event::Ended { outcome: ended.outcome });
@@ -171,6 +179,10 @@ impl Saga<'_> {
                 // The deed is done and stays; what was to follow from it is not.
                 (Err(failed), Some(done)) => Some(Ended { outcome: failed.outcome, failure: failed.failure, ..done }),
             };
+            // Without a state there is nothing more to look at.
+            if step == Step::State && ended.is_some() {
+                break;
+            }
         }
         if matches!(self.task, Task::Ask(_)) && ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
             self.keep_for_the_answer(ended.as_ref().is_some_and(|ended| ended.has_changes));
@@ -209,7 +221,12 @@ impl Saga<'_> {
             Step::Lock => self.take_lock().await?,
             Step::Lease if self.takes_kept() => self.take_kept()?,
             Step::Lease => self.lease().await?,
-            Step::State => self.read_state().await?,
+            Step::State => {
+                self.read_state().await?;
+                if self.task == Task::Drift {
+                    return self.nothing_to_compare();
+                }
+            }
             Step::Inputs => self.read_inputs().await?,
             // A kept one is taken as it is.
             Step::Workspace if self.workspace.is_some() => {}
@@ -286,6 +303,7 @@ impl Saga<'_> {
     async fn plan_by_executor(&mut self) -> Result<Option<Ended>, Ended> {
         let recipe = Arc::clone(&self.deployment.recipe);
         let ended = match &recipe.executor {
+            Executor::Terraform if self.task == Task::Drift => self.look_for_drift().await?,
             Executor::Terraform => self.plan(self.task.purpose() == Action::Destroy).await?,
             Executor::Make(make) => self.make_plan(make).await?,
         };
