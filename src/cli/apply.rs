@@ -1,7 +1,7 @@
 //! `tfleet apply`: make the accounts match the files.
 
 use super::Exit;
-use super::args::ApplyArgs;
+use super::args::{ApplyArgs, Format};
 use super::deploy::{Deploy, Way};
 use super::terminal::Terminal;
 use crate::model::Action;
@@ -23,6 +23,7 @@ pub async fn run(args: &ApplyArgs, terminal: &mut Terminal) -> anyhow::Result<Ex
         way,
         rollback: args.rollback,
         detailed_exitcode: false,
+        format: Format::Table,
     };
     deploy.run(terminal).await
 }

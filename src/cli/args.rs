@@ -43,6 +43,8 @@ pub enum Verb {
     Apply(ApplyArgs),
     /// Remove what the states record
     Destroy(DestroyArgs),
+    /// Show what was changed outside of Terraform; exit with 2 if anything was
+    Drift(DriftArgs),
     /// Create the AWS accounts that region files describe, or find them
     MintAccounts(MintArgs),
     /// Look after states and their locks
@@ -355,6 +357,22 @@ pub struct DestroyArgs {
     pub auto_approve: bool,
 }
 
+/// `tfleet drift`.
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    /// Which deployments.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// How.
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// As a table for people or JSON for programs
+    #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Running")]
+    pub format: Format,
+}
+
 /// `tfleet runs`.
 #[derive(Debug, Args)]
 pub struct RunsArgs {
@@ -409,7 +427,7 @@ fn after_help() -> String {
     text.push_str("  AWS_*                     Everything the AWS SDK reads, AWS_ENDPOINT_URL included\n");
     text.push_str("  NO_COLOR, CI              No colours; plain lines instead of a progress display\n");
     text.push_str(
-        "\nExit codes:\n  0 success   1 a deployment failed   2 differences (--detailed-exitcode)\n  \
+        "\nExit codes:\n  0 success   1 a deployment failed   2 differences (drift, --detailed-exitcode)\n  \
          3 usage, configuration or discovery error, nothing was started\n  \
          4 an operator is needed   130 cancelled\n",
     );

@@ -1,10 +1,10 @@
-//! What plan, apply and destroy have in common: select, check, run, report.
+//! What plan, apply, destroy and drift have in common: select, check, run, report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Exit;
-use super::args::{RunArgs, SelectionArgs};
+use super::args::{Format, RunArgs, SelectionArgs};
 use super::ask::Asked;
 use super::error::CliError;
 use super::fleet::{self, Fleet};
@@ -16,7 +16,9 @@ use crate::event::{EventSink, Failure, RunReport};
 use crate::graph::{Graph, Queue};
 use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
-use crate::report::{Lines, Output, TerminalProgress, deployments as count_of, final_report, terminal_size};
+use crate::report::{
+    Lines, Output, TerminalProgress, deployments as count_of, drift_document, final_report, terminal_size,
+};
 use crate::run::mint::HandMade;
 use crate::run::preflight::{Ready, Request, preflight};
 use crate::run::revive::Revived;
@@ -42,7 +44,7 @@ pub enum Way<'a> {
     Exact(&'a [RunId]),
 }
 
-/// One invocation of plan, apply or destroy.
+/// One invocation of plan, apply, destroy or drift.
 pub struct Deploy<'a> {
     /// Which deployments.
     pub selection: &'a SelectionArgs,
@@ -56,6 +58,8 @@ pub struct Deploy<'a> {
     pub rollback: Option<Rollback>,
     /// Whether differences have an exit code of their own.
     pub detailed_exitcode: bool,
+    /// How its end is shown; only drift has a document for programs.
+    pub format: Format,
 }
 
 /// What is run, and where it was found.
@@ -77,9 +81,12 @@ impl Deploy<'_> {
                 .next("leave it out: what is written to a file or a pipe stays redacted")
                 .into());
         }
-        if self.run.migrate_state && self.action == Action::Plan {
-            return Err(CliError::usage("plan moves no state")
-                .next("move it first: tfleet state move FROM TO (plan without --migrate-state names both keys)")
+        if self.run.migrate_state && !self.action.changes_state() {
+            return Err(CliError::usage(format!("{} moves no state", self.action))
+                .next(format!(
+                    "move it first: tfleet state move FROM TO ({} without --migrate-state names both keys)",
+                    self.action
+                ))
                 .next("or let apply do it: tfleet apply --migrate-state")
                 .into());
         }
@@ -93,11 +100,12 @@ impl Deploy<'_> {
             terminal.note(&notice);
         }
         // A change that brings an account brings its cluster too, and is looked at before either is there.
-        let looks = self.action == Action::Plan || matches!(self.way, Way::Exact(_));
+        let looks = !self.action.changes_state() || matches!(self.way, Way::Exact(_));
         let unminted = if looks { fleet.leave_out_unminted() } else { Vec::new() };
+        let done = if self.action == Action::Drift { "compared" } else { "planned" };
         for problem in &unminted {
             let hint = problem.hint.as_deref().unwrap_or_default();
-            terminal.note(&format!("{} is not planned: {}; {hint}", problem.path, problem.message));
+            terminal.note(&format!("{} is not {done}: {}; {hint}", problem.path, problem.message));
         }
         fleet.check()?;
         self.outputs().check()?;
@@ -117,6 +125,9 @@ impl Deploy<'_> {
             terminal.note(&notice);
         }
         let Fleet { settings, discovery, graph, .. } = &fleet;
+        // What only looks at each deployment by itself waits for no other one.
+        let untied = Graph::default();
+        let graph = if self.action == Action::Drift { &untied } else { graph };
         let chosen = Chosen { settings, discovery, graph, deployments, revived: None, exact };
         Box::pin(self.go(&chosen, terminal)).await
     }
@@ -178,9 +189,22 @@ impl Deploy<'_> {
                 Asked::Withdrawn(report) => return Ok(report),
             },
         };
-        terminal.out(&final_report(&report, terminal.colours));
+        self.show(&report, terminal)?;
         self.tell_of_plans(&report, terminal);
         Ok(report)
+    }
+
+    /// Shows how it ended.
+    fn show(&self, report: &RunReport, terminal: &mut Terminal) -> Result<(), CliError> {
+        match self.format {
+            Format::Table => terminal.out(&final_report(report, terminal.colours)),
+            Format::Json => {
+                let document = drift_document(report, self.selection.shard)
+                    .map_err(|error| CliError::caused_by("what was found cannot be written as JSON", &error))?;
+                terminal.out(&document);
+            }
+        }
+        Ok(())
     }
 
     /// What is done with each deployment, where nobody is asked.
@@ -190,6 +214,7 @@ impl Deploy<'_> {
             (Way::Plan { purpose, .. }, _) => Task::Plan(purpose),
             (Way::Exact(_), action) => Task::Exact(action),
             (Way::Straight | Way::Ask, Action::Plan) => Task::Plan(Action::Apply),
+            (Way::Straight | Way::Ask, Action::Drift) => Task::Drift,
             (Way::Straight | Way::Ask, action) => Task::Direct(action),
         }
     }
@@ -253,7 +278,6 @@ impl Deploy<'_> {
 
     /// Nothing is selected by the changes: not a mistake, and said so.
     fn nothing(&self, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-        terminal.out("No deployments are selected; there is nothing to do.\n");
         let report = RunReport {
             run_id: RunId::new(),
             action: self.action,
@@ -261,6 +285,10 @@ impl Deploy<'_> {
             duration: std::time::Duration::ZERO,
             results: Vec::new(),
         };
+        match self.format {
+            Format::Table => terminal.out("No deployments are selected; there is nothing to do.\n"),
+            Format::Json => self.show(&report, terminal)?,
+        }
         self.outputs().write(&report, Exit::Success)?;
         Ok(Exit::Success)
     }
@@ -268,7 +296,8 @@ impl Deploy<'_> {
     /// Lists what would run, in the order in which one worker would take it.
     fn dry_run(&self, chosen: &Chosen<'_>, terminal: &mut Terminal) {
         let Chosen { graph, deployments, .. } = chosen;
-        terminal.out(&format!("Would {} {}:\n", self.action, count_of(deployments.len())));
+        let what = if self.action == Action::Drift { "compare" } else { self.action.as_str() };
+        terminal.out(&format!("Would {what} {}:\n", count_of(deployments.len())));
         let order = graph.among(&deployments.iter().map(|d| d.name.as_str()).collect::<Vec<_>>());
         let mut queue = Queue::new(if self.action == Action::Destroy { order.reversed() } else { order });
         while let Some(at) = queue.next_ready() {

@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 
 use super::Exit;
-use super::args::DestroyArgs;
+use super::args::{DestroyArgs, Format};
 use super::deploy::{Deploy, Way};
 use super::error::CliError;
 use super::fleet;
@@ -51,6 +51,7 @@ pub async fn run(args: &DestroyArgs, terminal: &mut Terminal) -> anyhow::Result<
         way,
         rollback: None,
         detailed_exitcode: false,
+        format: Format::Table,
     };
     match &args.key {
         None => deploy.run(terminal).await,

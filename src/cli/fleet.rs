@@ -236,6 +236,9 @@ impl Fleet {
                 )
             });
         }
+        if action == Action::Drift {
+            return None;
+        }
         match self.graph.dependencies(&selected).len() {
             0 => None,
             1 => Some(

@@ -8,6 +8,7 @@ mod deploy;
 mod destroy;
 mod discover;
 mod doctor;
+mod drift;
 mod error;
 mod exact;
 mod exit;
@@ -71,6 +72,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Plan(args) => block_on(plan::run(&args, terminal)),
         Verb::Apply(args) => block_on(apply::run(&args, terminal)),
         Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),
+        Verb::Drift(args) => block_on(drift::run(&args, terminal)),
         Verb::MintAccounts(args) => block_on(mint_accounts::run(&args, terminal)),
         Verb::Runs(args) => block_on(runs::run(&args, terminal)),
         Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),

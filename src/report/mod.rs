@@ -7,6 +7,7 @@
 
 mod board;
 mod columns;
+mod drift;
 mod lines;
 mod merge;
 mod output;
@@ -18,6 +19,7 @@ mod table;
 mod text;
 
 pub use columns::columns;
+pub use drift::drift_document;
 pub use lines::Lines;
 pub use merge::{MergeError, Merged, ReadSummary, merge};
 pub use output::Output;

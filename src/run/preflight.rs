@@ -115,7 +115,9 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
     let outbox = Outbox::new(cache.root().join("outbox"));
-    notices.extend(stores::flush(&outbox, &stores).await);
+    if request.action != Action::Drift {
+        notices.extend(stores::flush(&outbox, &stores).await);
+    }
     notices.extend(dropped_notice());
     let folders = folders(&cache, run_id, request.out_dir)?;
     let (events, receiver) = mpsc::unbounded_channel();
@@ -128,7 +130,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         local_user: credentials.is_none().then(local_user),
     };
     let longest_lease = LongestLease::new(credentials::longest_lease(credentials.as_ref()).await, handed_out);
-    let stores = if request.action.changes_state() { stores } else { stores::read_only(stores) };
+    let stores = stores::as_far_as_needed(stores, request.action);
     let redactor = Redactor::new().with_secrets(environment.secrets());
     let context = Context {
         run_id,

@@ -43,7 +43,8 @@ impl Saga<'_> {
         (self.audit_key, self.output_key) = (audit_key, output_key);
     }
 
-    fn close_log(&mut self) -> Option<RawOutput> {
+    /// Ends the log of all commands, and gives what is unredacted of it.
+    pub(super) fn close_log(&mut self) -> Option<RawOutput> {
         let recorder = self.recorder.take()?;
         self.tail = recorder.tail();
         self.log = Some(recorder.log_path().to_owned());

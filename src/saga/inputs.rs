@@ -96,15 +96,15 @@ impl Saga<'_> {
         Ok(Some(found))
     }
 
-    /// The value that the last apply had, for a destroy: what it came from may be destroyed already, and nothing else is
-    /// needed to remove what was made with it. `last` is read once.
+    /// The value that the last apply had, for a destroy and for drift: what it came from may be destroyed already, and
+    /// nothing else is needed to remove what was made with it, or to look at it. `last` is read once.
     async fn as_last_applied(
         &self,
         input: &Input,
         missing: &Missing,
         last: &mut Option<Map<String, Value>>,
     ) -> Result<OutputValue, Ended> {
-        if self.task.deed() != Action::Destroy {
+        if !matches!(self.task.deed(), Action::Destroy | Action::Drift) {
             return Err(self.without_input(input, missing));
         }
         if last.is_none() {
@@ -140,7 +140,7 @@ impl Saga<'_> {
         let Input { variable, deployment, output, .. } = input;
         let (outcome, what, next) = match missing {
             Missing::NotApplied(why) => (
-                if self.task.changes() { Outcome::Failed } else { Outcome::Skipped },
+                if self.task.changes() || self.task == Task::Drift { Outcome::Failed } else { Outcome::Skipped },
                 format!("its input `{variable}` comes from {deployment}, {why}: apply that first"),
                 format!("tfleet apply, with {deployment} in the selection"),
             ),

@@ -4,7 +4,7 @@ use super::{Ended, Saga};
 use crate::event::Failure;
 use crate::hcl::AssumesRole;
 use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleName, RoleSettings, TARGET_PROFILE};
-use crate::model::{AccountId, Action, Secret};
+use crate::model::{AccountId, Secret};
 use crate::workspace::{CredentialsFor, own_profiles};
 
 impl Saga<'_> {
@@ -78,7 +78,7 @@ impl Saga<'_> {
     /// The role in the deployment's account: for plans the one that the settings name for them, else the deployment's own
     /// one, else that of the settings.
     pub(super) fn role(&self) -> RoleSettings {
-        self.role_for(self.task.purpose() == Action::Plan)
+        self.role_for(!self.task.purpose().changes_state())
     }
 
     /// The role of something that does no more than plan, or of something that applies.

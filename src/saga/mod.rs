@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod damaged;
 mod deliver;
+mod drift;
 mod exact;
 mod failure;
 mod hooks;
@@ -197,6 +198,8 @@ pub enum Task {
     Plan(Action),
     /// The same, and keep the plan in the store for [`Task::Exact`].
     Keep(Action),
+    /// Show what was changed outside of Terraform, and write nothing anywhere.
+    Drift,
     /// Do it without asking.
     Direct(Action),
     /// Plan it, and keep the plan and its workspace for [`Task::Saved`].
@@ -213,6 +216,7 @@ impl Task {
     pub const fn action(self) -> Action {
         match self {
             Self::Plan(_) | Self::Keep(_) | Self::Ask(_) => Action::Plan,
+            Self::Drift => Action::Drift,
             Self::Direct(action) | Self::Saved(action) | Self::Exact(action) => action,
         }
     }
@@ -222,6 +226,7 @@ impl Task {
     pub const fn purpose(self) -> Action {
         match self {
             Self::Plan(_) | Self::Keep(_) => Action::Plan,
+            Self::Drift => Action::Drift,
             Self::Direct(action) | Self::Ask(action) | Self::Saved(action) | Self::Exact(action) => action,
         }
     }
@@ -230,6 +235,7 @@ impl Task {
     #[must_use]
     pub const fn deed(self) -> Action {
         match self {
+            Self::Drift => Action::Drift,
             Self::Plan(action)
             | Self::Keep(action)
             | Self::Direct(action)
@@ -377,6 +383,12 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         result.error = Some(Failure::new(format!("no state store was opened for {}", deployment.state)));
         return result;
     };
+    if task == Task::Drift && deployment.recipe.make().is_some() {
+        let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::Skipped);
+        result.error =
+            Some(Failure::new("not compared: it is run by make, which cannot tell what was changed outside"));
+        return result;
+    }
     if let Some(failure) = ctx.blocked.get(&deployment.state) {
         let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::NeedsOperator);
         let mut shown = failure.clone();

@@ -85,7 +85,7 @@ impl Saga<'_> {
     }
 
     /// Runs the plan, again after a failure that may pass: how it ended, its errors, what it counts, and its text.
-    async fn planned(
+    pub(super) async fn planned(
         &mut self,
         spec: &Spec,
         artefacts: bool,
@@ -114,7 +114,7 @@ impl Saga<'_> {
     }
 
     /// What an earlier run left in the same place must not be taken for the result of this one.
-    fn remove_old_artefacts(&self) -> Result<(), Ended> {
+    pub(super) fn remove_old_artefacts(&self) -> Result<(), Ended> {
         for name in [BINARY, JSON, TEXT, MARKDOWN] {
             let path = self.artefact(name);
             match fs::remove_file(&path) {
@@ -137,7 +137,7 @@ impl Saga<'_> {
     }
 
     /// The plan as JSON, with its secrets in clear; what it marks as sensitive is hidden from here on.
-    async fn plan_as_json(&mut self, binary: &Utf8Path) -> Result<serde_json::Value, Ended> {
+    pub(super) async fn plan_as_json(&mut self, binary: &Utf8Path) -> Result<serde_json::Value, Ended> {
         let raw = self.workspace()?.top.join("plan.raw.json");
         let shown = self.show_plan(binary, &raw).await;
         let json = shown.and_then(|()| read_plan(&raw));
@@ -151,7 +151,7 @@ impl Saga<'_> {
     }
 
     /// `plan.json` with its sensitive values masked, `plan.txt` and `plan.md`.
-    fn write_artefacts(
+    pub(super) fn write_artefacts(
         &mut self,
         mut json: serde_json::Value,
         text: &str,

@@ -8,7 +8,7 @@
 //! | inputs | reads outputs of other deployments | |
 //! | workspace | builds the private copy | removes it, unless it holds the only copy of something |
 //! | providers, init | complete the workspace | go with it |
-//! | plan | plans; before an apply only where something looks at its plan | |
+//! | plan | plans; before an apply only where something looks at its plan; for drift, only refreshes | |
 //! | keep | keeps the plan in the store, to be applied exactly as it is | goes when kept plans are pruned |
 //! | backup | keeps the state aside | stays, for whoever puts things back by hand |
 //! | apply, destroy | runs Terraform, or make | recovers the state, and rolls back |
@@ -16,7 +16,7 @@
 //! | deliver | keeps outputs as secrets elsewhere | stays: what was applied stays too |
 //! | `before_plan`, `after_plan`, `before_apply`, `after_apply` | run the hooks of these names | |
 //! | `on_failure` | runs the hooks of this name, once what failed was put right | |
-//! | audit | writes the record, always | |
+//! | audit | writes the record, always; drift alone leaves none | |
 //!
 //! Each executor has a list of its own ([`steps_of`]); what a deployment does not ask for is left out of it. Only planning,
 //! applying and completing the workspace differ between them.
@@ -51,6 +51,8 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
     match task {
         Task::Plan(_) | Task::Ask(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan],
         Task::Keep(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan, Keep],
+        // What looks at a plan before it is applied has nothing to look at here.
+        Task::Drift => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan],
         Task::Direct(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
         }
@@ -108,6 +110,8 @@ const fn steps_of_make(task: Task) -> &'static [Step] {
     match task {
         Task::Plan(_) | Task::Ask(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
         Task::Keep(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan, Keep],
+        // No target tells what was changed outside: it is skipped before any step.
+        Task::Drift => &[],
         Task::Direct(Action::Destroy) | Task::Saved(Action::Destroy) | Task::Exact(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Backup, Destroy, Record]
         }
@@ -163,7 +167,11 @@ impl Saga<'_> {
             }
         };
         self.after_failure(&ended).await;
-        self.write_audit_record(&mut ended).await;
+        if self.task == Task::Drift {
+            self.leave_no_record();
+        } else {
+            self.write_audit_record(&mut ended).await;
+        }
         // A journal that does not end says that something is left.
         if self.undo_all(&mut ended, is_held).await {
             self.scribe.note(Event::Ended { outcome: ended.outcome });
@@ -194,6 +202,10 @@ impl Saga<'_> {
                 // The deed is done and stays; what was to follow from it is not.
                 (Err(failed), Some(done)) => Some(Ended { outcome: failed.outcome, failure: failed.failure, ..done }),
             };
+            // Without a state there is nothing more to look at.
+            if step == Step::State && ended.is_some() {
+                break;
+            }
         }
         if matches!(self.task, Task::Ask(_)) && ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
             self.keep_for_the_answer(ended.as_ref().is_some_and(|ended| ended.has_changes));
@@ -235,6 +247,9 @@ impl Saga<'_> {
             Step::State => {
                 self.read_state().await?;
                 self.check_exact_state().await?;
+                if self.task == Task::Drift {
+                    return self.nothing_to_compare();
+                }
             }
             Step::Inputs => self.read_inputs().await?,
             // A kept one is taken as it is.
@@ -315,6 +330,7 @@ impl Saga<'_> {
     async fn plan_by_executor(&mut self) -> Result<Option<Ended>, Ended> {
         let recipe = Arc::clone(&self.deployment.recipe);
         let ended = match &recipe.executor {
+            Executor::Terraform if self.task == Task::Drift => self.look_for_drift().await?,
             Executor::Terraform => self.plan(self.task.deed() == Action::Destroy).await?,
             Executor::Make(make) => self.make_plan(make).await?,
         };

@@ -64,7 +64,7 @@ impl Saga<'_> {
     fn supply_variables(&mut self) -> Result<(), Ended> {
         let root = Arc::clone(self.root()?);
         // What a kept plan holds is what its apply gets.
-        let role = self.role_for(self.task.is_plan() && !matches!(self.task, Task::Keep(_)));
+        let role = self.role_for(!self.task.purpose().changes_state() && !matches!(self.task, Task::Keep(_)));
         for variable in supplied_variables(&root.module) {
             let value = match variable {
                 SuppliedVariable::AssumeRoleName => role.role_name.name().to_owned(),

@@ -19,6 +19,7 @@ mod deliver;
 mod deploy_tree;
 mod discover;
 mod docs;
+mod drift;
 mod environment;
 mod exact;
 mod examples;
