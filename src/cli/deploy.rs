@@ -9,9 +9,10 @@ use super::error::CliError;
 use super::fleet::{self, Fleet};
 use super::outputs::Outputs;
 use super::terminal::Terminal;
+use crate::approvals::Rules;
 use crate::config::{Rollback, Settings};
 use crate::discover::Discovery;
-use crate::event::{EventSink, RunReport};
+use crate::event::{EventSink, Failure, RunReport};
 use crate::graph::{Graph, Queue};
 use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
@@ -54,6 +55,8 @@ struct Chosen<'a> {
     graph: &'a Graph,
     deployments: Vec<Arc<Deployment>>,
     revived: Option<&'a Revived>,
+    /// None for what is no apply of a file: accounts are minted by rules of their own.
+    rules: Option<Arc<Rules>>,
 }
 
 impl Deploy<'_> {
@@ -97,7 +100,11 @@ impl Deploy<'_> {
             terminal.note(&notice);
         }
         let Fleet { settings, discovery, graph, .. } = &fleet;
-        let chosen = Chosen { settings, discovery, graph, deployments, revived: None };
+        let rules = fleet::rules(settings)?;
+        for notice in rules.iter().flat_map(|rules| rules.unmatched(&discovery.deployments)) {
+            terminal.note(&notice);
+        }
+        let chosen = Chosen { settings, discovery, graph, deployments, revived: None, rules };
         Box::pin(self.go(&chosen, terminal)).await
     }
 
@@ -111,6 +118,7 @@ impl Deploy<'_> {
             graph: &Graph::default(),
             deployments: vec![Arc::clone(&revived.deployment)],
             revived: Some(revived),
+            rules: fleet::rules(&revived.settings)?,
         };
         Box::pin(self.go(&chosen, terminal)).await
     }
@@ -123,6 +131,7 @@ impl Deploy<'_> {
             graph: &Graph::default(),
             deployments: vec![Arc::clone(&made.deployment)],
             revived: None,
+            rules: None,
         };
         Box::pin(self.perform(&chosen, terminal)).await
     }
@@ -145,12 +154,15 @@ impl Deploy<'_> {
         for notice in &ready.notices {
             terminal.note(notice);
         }
+        let judged = ready.context.rules.as_ref().is_some_and(|rules| {
+            self.action.changes_state() && deployments.iter().any(|deployment| rules.look_at_plan_of(deployment))
+        });
         let report = match self.way {
-            Way::Straight => {
+            Way::Straight if !judged => {
                 let task = if self.action == Action::Plan { Task::Plan } else { Task::Direct(self.action) };
                 self.execute(ready, chosen, task, terminal).await?
             }
-            Way::Ask => match self.ask(ready, chosen.graph, deployments, terminal).await? {
+            Way::Straight | Way::Ask => match self.in_two_halves(ready, chosen.graph, deployments, terminal).await? {
                 Asked::Done(report) => report,
                 Asked::Withdrawn(report) => return Ok(report),
             },
@@ -178,15 +190,18 @@ impl Deploy<'_> {
             recover: self.run.recover,
             redact_screen: !self.run.no_redact,
             migrate_state: self.run.migrate_state,
+            rules: chosen.rules.clone(),
         };
-        Box::pin(preflight(&request)).await.map_err(|mut failure| {
-            if !self.run.no_redact {
-                // What AWS answers names users, roles and accounts.
-                let redactor = Redactor::new();
-                failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
-            }
-            CliError::of(Exit::Usage, failure)
-        })
+        Box::pin(preflight(&request)).await.map_err(|failure| self.refused(failure))
+    }
+
+    /// Nothing is done, because of a failure that names users, roles and accounts.
+    pub(super) fn refused(&self, mut failure: Failure) -> CliError {
+        if !self.run.no_redact {
+            let redactor = Redactor::new();
+            failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
+        }
+        CliError::of(Exit::Usage, failure)
     }
 
     /// Runs one task over the deployments, showing what happens.
