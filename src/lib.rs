@@ -15,9 +15,10 @@
 //!
 //! ```text
 //! model <- {failpoint, files, hcl, processes, text, tfplan, tfstate} <- event <- journal
-//!       <- {config, deliver, discover, execute, graph, lease, markdown, organization, redact, store, workspace} <- saga <- run <- {report, cli} <- main
+//!       <- {approvals, config, deliver, discover, execute, graph, lease, markdown, organization, redact, store, workspace} <- saga <- run <- {report, cli} <- main
 //! ```
 
+pub mod approvals;
 pub mod cli;
 pub mod config;
 pub mod deliver;

@@ -13,6 +13,7 @@ const GROUPS: &[&[&str]] = &[
     &["event"],
     &["journal"],
     &[
+        "approvals",
         "config",
         "deliver",
         "discover",

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what each flag means.
 
+mod approve;
 #[cfg(test)]
 mod documented;
 mod mint;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::{RunId, Shard, SourceKind};
 
+pub use approve::ApproveArgs;
 pub use mint::MintArgs;
 pub use report::{MergeArgs, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
@@ -45,6 +47,8 @@ pub enum Verb {
     Destroy(DestroyArgs),
     /// Show what was changed outside of Terraform; exit with 2 if anything was
     Drift(DriftArgs),
+    /// Approve plans that a run has kept, or show who has
+    Approve(ApproveArgs),
     /// Create the AWS accounts that region files describe, or find them
     MintAccounts(MintArgs),
     /// Look after states and their locks

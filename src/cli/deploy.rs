@@ -10,6 +10,7 @@ use super::error::CliError;
 use super::fleet::{self, Fleet};
 use super::outputs::Outputs;
 use super::terminal::Terminal;
+use crate::approvals::Rules;
 use crate::config::{Rollback, Settings};
 use crate::discover::Discovery;
 use crate::event::{EventSink, Failure, RunReport};
@@ -71,6 +72,8 @@ struct Chosen<'a> {
     revived: Option<&'a Revived>,
     /// The kept plans that are applied, by deployment.
     exact: BTreeMap<String, KeptPlan>,
+    /// None for what is no apply of a file: accounts are minted by rules of their own.
+    rules: Option<Arc<Rules>>,
 }
 
 impl Deploy<'_> {
@@ -128,7 +131,11 @@ impl Deploy<'_> {
         // What only looks at each deployment by itself waits for no other one.
         let untied = Graph::default();
         let graph = if self.action == Action::Drift { &untied } else { graph };
-        let chosen = Chosen { settings, discovery, graph, deployments, revived: None, exact };
+        let rules = fleet::rules(settings)?;
+        for notice in rules.iter().flat_map(|rules| rules.unmatched(&discovery.deployments)) {
+            terminal.note(&notice);
+        }
+        let chosen = Chosen { settings, discovery, graph, deployments, revived: None, exact, rules };
         Box::pin(self.go(&chosen, terminal)).await
     }
 
@@ -143,6 +150,7 @@ impl Deploy<'_> {
             deployments: vec![Arc::clone(&revived.deployment)],
             revived: Some(revived),
             exact: BTreeMap::new(),
+            rules: fleet::rules(&revived.settings)?,
         };
         Box::pin(self.go(&chosen, terminal)).await
     }
@@ -156,6 +164,7 @@ impl Deploy<'_> {
             deployments: vec![Arc::clone(&made.deployment)],
             revived: None,
             exact: BTreeMap::new(),
+            rules: None,
         };
         Box::pin(self.perform(&chosen, terminal)).await
     }
@@ -179,12 +188,16 @@ impl Deploy<'_> {
             terminal.note(notice);
         }
         let context = Arc::clone(&ready.context);
+        let judged = self.way == Way::Straight
+            && context.rules.as_ref().is_some_and(|rules| {
+                self.action.changes_state() && deployments.iter().any(|deployment| rules.look_at_plan_of(deployment))
+            });
         let report = match self.way {
-            Way::Straight | Way::Plan { .. } | Way::Exact(_) => {
+            Way::Straight | Way::Plan { .. } | Way::Exact(_) if !judged => {
                 let report = self.execute(ready, chosen, self.task(), terminal).await?;
                 self.written_down(&context, report).await
             }
-            Way::Ask => match self.ask(ready, chosen.graph, deployments, terminal).await? {
+            _ => match self.in_two_halves(ready, chosen.graph, deployments, terminal).await? {
                 Asked::Done(report) => report,
                 Asked::Withdrawn(report) => return Ok(report),
             },
@@ -243,14 +256,14 @@ impl Deploy<'_> {
             redact_screen: !self.run.no_redact,
             migrate_state: self.run.migrate_state,
             exact: &chosen.exact,
+            rules: chosen.rules.clone(),
         };
-        Box::pin(preflight(&request)).await.map_err(|failure| self.not_started(failure))
+        Box::pin(preflight(&request)).await.map_err(|failure| self.refused(failure))
     }
 
-    /// Nothing was started.
-    pub(super) fn not_started(&self, mut failure: Failure) -> CliError {
+    /// Nothing is done, because of a failure that names users, roles and accounts.
+    pub(super) fn refused(&self, mut failure: Failure) -> CliError {
         if !self.run.no_redact {
-            // What AWS answers names users, roles and accounts.
             let redactor = Redactor::new();
             failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
         }

@@ -29,7 +29,7 @@ impl Deploy<'_> {
             purpose: self.action,
             selected: selected.as_ref(),
         };
-        let plans = kept_plans(&wanted).await.map_err(|failure| self.not_started(failure))?;
+        let plans = kept_plans(&wanted).await.map_err(|failure| self.refused(failure))?;
         fleet.select(&plans.keys().map(String::as_str).collect());
         if let Some(shard) = self.selection.shard {
             fleet.take_shard(shard);

@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 
 use super::args::SelectionArgs;
 use super::error::CliError;
+use crate::approvals::{Rules, RulesError};
 use crate::config::{ConfigError, Overrides, Settings, StateSettings, variables};
 use crate::discover::{
     Changes, ChangesError, DiscoverError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files,
@@ -149,6 +150,15 @@ pub fn settings(overrides: &Overrides) -> Result<Settings, CliError> {
     Settings::load(overrides, &|name| std::env::var(name).ok()).map_err(|error| match &error {
         ConfigError::File(source) => CliError::source(source).next("docs/settings.md lists every setting"),
         other => CliError::caused_by("the settings cannot be used", other),
+    })
+}
+
+/// Reads the rules of approvals, where there are any.
+pub fn rules(settings: &Settings) -> Result<Option<Arc<Rules>>, CliError> {
+    let Some(path) = &settings.deployment_rules else { return Ok(None) };
+    Rules::read(path).map(Arc::new).map(Some).map_err(|error| match &error {
+        RulesError::File(source) => CliError::source(source).next("docs/review.md says what may stand there"),
+        RulesError::Read { .. } => CliError::caused_by("the rules of approvals cannot be used", &error),
     })
 }
 

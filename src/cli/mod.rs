@@ -1,6 +1,7 @@
 //! The command line: one file per verb, the flags, the exit codes, and the one place that prints.
 
 mod apply;
+mod approve;
 mod args;
 mod ask;
 mod credential_process;
@@ -73,6 +74,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Apply(args) => block_on(apply::run(&args, terminal)),
         Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),
         Verb::Drift(args) => block_on(drift::run(&args, terminal)),
+        Verb::Approve(args) => block_on(approve::run(&args, terminal)),
         Verb::MintAccounts(args) => block_on(mint_accounts::run(&args, terminal)),
         Verb::Runs(args) => block_on(runs::run(&args, terminal)),
         Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),

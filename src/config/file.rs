@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, OnError, Rollback};
-use crate::hcl::SourceError;
+use crate::hcl::parse_yaml;
 use crate::model::RuleSpec;
 
 /// A duration as it stands in the file: `30m`.
@@ -80,6 +80,7 @@ pub struct FileSettings {
     pub(super) rules: Vec<RuleSpec>,
     pub(super) mint: Mint,
     pub(super) accounts_file: Option<Utf8PathBuf>,
+    pub(super) deployment_rules: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -173,36 +174,6 @@ impl FileSettings {
 
     /// Reads the text of the file; `path` is for errors.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, ConfigError> {
-        // An empty document, or one of comments alone, sets nothing.
-        if text.lines().all(|line| matches!(line.trim_start().chars().next(), None | Some('#'))) {
-            return Ok(Self::default());
-        }
-        serde_yaml::from_str(text).map_err(|error| {
-            let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-            let line = usize::try_from(line).unwrap_or(1);
-            let message = error.without_snippet().to_string();
-            // The place stands in front already.
-            let message = message.lines().next().unwrap_or_default();
-            let message = message.rsplit_once(" at line ").map_or(message, |(what, _)| what);
-            ConfigError::File(SourceError {
-                path: path.to_owned(),
-                line,
-                column: usize::try_from(column).unwrap_or(1),
-                message: message.to_owned(),
-                source_line: text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned(),
-                hint: shape(message).map(str::to_owned),
-            })
-        })
-    }
-}
-
-/// What the parser's words for a wrong shape mean.
-fn shape(message: &str) -> Option<&'static str> {
-    if message.contains("expected mapping start") {
-        Some("`name: value` pairs belong here, as in `{rule: regional-cluster}`, not a single value")
-    } else if message.contains("expected sequence start") {
-        Some("a list belongs here: `[one, another]`, or lines that begin with `- `")
-    } else {
-        None
+        Ok(parse_yaml(path, text)?)
     }
 }

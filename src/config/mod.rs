@@ -216,6 +216,8 @@ pub struct Settings {
     pub exclude: Vec<String>,
     /// The accounts that minting made: what it writes, and what discovery reads. Absolute.
     pub accounts_file: Utf8PathBuf,
+    /// The file that says who may change what, and what has to be approved; absolute. `None` where there is none.
+    pub deployment_rules: Option<Utf8PathBuf>,
     /// Which files are deployments, and how these are run.
     pub rules: Vec<RuleSpec>,
     /// More services by tfvars key.
@@ -240,6 +242,8 @@ pub struct Settings {
 
 /// Where minted accounts are written down and read from.
 const ACCOUNTS_FILE: &str = "accounts.json";
+/// The rules of approvals, beside `tfleet.yaml` or in the working directory.
+const DEPLOYMENT_RULES: &str = "deployment-rules.yaml";
 /// The root module that makes accounts, and the key of its state.
 const MINT_MODULE: (&str, &str) = ("terraform/region-deploy", "region-deploy/terraform.tfstate");
 
@@ -325,6 +329,7 @@ impl Merge<'_> {
                 Some(path) => folder.join(path),
                 None => self.working_dir.join(ACCOUNTS_FILE),
             },
+            deployment_rules: self.deployment_rules(&folder)?,
             rules: self.file.rules.clone(),
             services: self.file.services.clone(),
             include: self.file.workspace.include.clone(),
@@ -391,6 +396,33 @@ impl Merge<'_> {
         };
         let real = path.canonicalize_utf8().ok().filter(|p| p.is_dir());
         real.map(Some).ok_or_else(|| ConfigError::Value { place, why: format!("there is no folder {path}") })
+    }
+
+    /// The one file of rules. Which of two would hold must not be guessed, and one that is named must be there: without it
+    /// nothing would have to be approved.
+    fn deployment_rules(&self, folder: &Utf8Path) -> Result<Option<Utf8PathBuf>, ConfigError> {
+        let setting = "deployment_rules";
+        if let Some(path) = &self.file.deployment_rules {
+            let path = folder.join(path);
+            let why = format!("there is no file {path}");
+            return path.is_file().then_some(Some(path)).ok_or(ConfigError::Value { place: self.place(setting), why });
+        }
+        for dir in [folder, &self.working_dir] {
+            let misnamed = dir.join(DEPLOYMENT_RULES).with_extension("yml");
+            if misnamed.exists() {
+                let why = format!("it is called {DEPLOYMENT_RULES}, or named by the setting `{setting}`");
+                return Err(ConfigError::Value { place: misnamed.into_string(), why });
+            }
+        }
+        let beside = Some(folder.join(DEPLOYMENT_RULES)).filter(|path| path.exists());
+        let within = Some(self.working_dir.join(DEPLOYMENT_RULES)).filter(|path| path.exists());
+        match (beside, within) {
+            (Some(beside), Some(within)) if beside != within => {
+                let why = format!("there are two, {beside} and {within}; name the one that holds, or remove the other");
+                Err(ConfigError::Value { place: self.place(setting), why })
+            }
+            (beside, within) => Ok(beside.or(within)),
+        }
     }
 
     fn cache_dir(&self) -> Result<Utf8PathBuf, ConfigError> {

@@ -1,5 +1,6 @@
 //! The words of tfleet as types: validated when they are made, free of I/O.
 
+mod approval;
 mod change;
 mod deployment;
 mod duration;
@@ -18,6 +19,7 @@ mod shard;
 mod snapshot;
 mod template;
 
+pub use approval::{Approval, FoundApproval};
 pub use change::{ChangeCounts, ChangeKind, ResourceChange};
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
 pub use duration::parse_duration;

@@ -26,4 +26,4 @@ pub use output::Output;
 pub use progress::{TerminalProgress, TerminalSize, terminal_size};
 pub use summary::{SummaryError, summary, write_summary};
 pub use table::{final_report, totals};
-pub use text::{Paint, deployments};
+pub use text::{Paint, counts, deployments};

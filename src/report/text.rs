@@ -44,7 +44,8 @@ pub(super) fn time(at: Timestamp) -> String {
 }
 
 /// `+1 ~2 -3`.
-pub(super) fn counts(changes: ChangeCounts) -> String {
+#[must_use]
+pub fn counts(changes: ChangeCounts) -> String {
     format!("+{} ~{} -{}", changes.add, changes.change, changes.destroy)
 }
 

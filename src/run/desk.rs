@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::preflight::{local_user, open_credentials, open_store, open_table, region_of_states};
+use super::preflight::{identity_of, local_user, open_credentials, open_store, open_table, region_of_states};
 use crate::config::{Settings, StateSettings};
 use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::hcl::{RootModule, Setting};
 use crate::lease::{Caller, Leases};
-use crate::model::{AccountName, BackendKey, Deployment, Project, Region, RunId};
+use crate::model::{AccountName, BackendKey, Deployment, Identity, Project, Region, RunId};
 use crate::saga::Credentials;
 use crate::store::{
     AuditName, Guarding, LocalStore, LockOwner, LockTable, LongestLease, Outbox, ReadStore, SnapshotError, StateStore,
@@ -79,6 +79,12 @@ impl<'a> Desk<'a> {
     #[must_use]
     pub fn who(&self) -> String {
         self.caller.as_ref().map_or_else(local_user, |caller| caller.arn.clone())
+    }
+
+    /// The same, with where it is known from.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        identity_of(self.caller.as_ref())
     }
 
     /// For whom locks are taken.

@@ -6,8 +6,10 @@
 //! A deployment begins as soon as all that it needs has done what was asked (for a destroy: all that needs it). Where
 //! one of those has not, it is skipped, and so is what waits for it in turn.
 
+pub mod approve;
 pub mod desk;
 pub mod exact;
+pub mod gate;
 pub mod mint;
 pub mod moving;
 pub mod preflight;

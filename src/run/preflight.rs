@@ -17,13 +17,15 @@ use std::sync::{Arc, Mutex};
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{mpsc, watch};
 
-use super::Channels;
 use super::revive::{REVIVED_DIR, Revived};
+use super::{Channels, gate};
+use crate::approvals::Rules;
 use crate::config::Settings;
 use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::execute::{Environment, Stop, Terraform, TerraformError};
 use crate::files;
+use crate::lease::Caller;
 use crate::model::{Action, Deployment, GithubActor, Identity, RunId, SnapshotReason};
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain, check_space};
@@ -62,6 +64,8 @@ pub struct Request<'a> {
     pub migrate_state: bool,
     /// The plans that are applied exactly as they are kept, by deployment; none where something else is done.
     pub exact: &'a BTreeMap<String, KeptPlan>,
+    /// Who may change what, and what has to be approved.
+    pub rules: Option<Arc<Rules>>,
     /// Where the deployment was made from, if it is none of the files that are there.
     pub revived: Option<&'a Revived>,
 }
@@ -105,6 +109,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    let identity = identity_of(credentials.as_ref().map(|credentials| &credentials.caller));
+    let decisions = gate::pass(request, &identity, &stores, request.exact).await?;
     // Before anything looks at the states: one of them may be saved only now.
     let attended = Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await;
     notices.extend(attended.notices);
@@ -124,11 +130,6 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let (stop, stopped) = watch::channel(Stop::No);
     let who = credentials.as_ref().map_or_else(local_user, |credentials| credentials.caller.arn.clone());
     let handed_out = credentials.as_ref().map(|credentials| credentials.server.handed_out()).unwrap_or_default();
-    let identity = Identity {
-        arn: credentials.as_ref().map(|credentials| credentials.caller.arn.clone()),
-        github: GithubActor::from_environment(&|name| std::env::var(name).ok()),
-        local_user: credentials.is_none().then(local_user),
-    };
     let longest_lease = LongestLease::new(credentials::longest_lease(credentials.as_ref()).await, handed_out);
     let stores = stores::as_far_as_needed(stores, request.action);
     let redactor = Redactor::new().with_secrets(environment.secrets());
@@ -157,6 +158,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         owners: ownership.known,
         repository: ownership.repository,
         identity,
+        rules: request.rules.clone(),
+        decisions: Mutex::new(decisions),
         lock_owner: LockOwner { run: run_id, who, action: request.action.as_str(), longest_lease },
         events,
         stop: stopped,
@@ -247,6 +250,15 @@ fn dropped_notice() -> Option<String> {
     (!names.is_empty()).then(|| {
         format!("not passed on to Terraform, which gets its credentials and place from tfleet: {}", names.join(", "))
     })
+}
+
+/// Who runs tfleet, as far as AWS, the environment of a job and this machine say it.
+pub(in crate::run) fn identity_of(caller: Option<&Caller>) -> Identity {
+    Identity {
+        arn: caller.map(|caller| caller.arn.clone()),
+        github: GithubActor::from_environment(&|name| std::env::var(name).ok()),
+        local_user: caller.is_none().then(local_user),
+    }
 }
 
 /// The user of this machine, where no AWS caller is known.

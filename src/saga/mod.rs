@@ -48,6 +48,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OnceCell, watch};
 
+use crate::approvals::{Decision, Rules};
 use crate::config::Settings;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunEvent, Step, TouchedResource};
 use crate::execute::{Environment, Interrupted, Spec, Stop, Terraform};
@@ -126,6 +127,10 @@ pub struct Context {
     pub repository: String,
     /// Who runs it, as far as it is known.
     pub identity: Identity,
+    /// Who may change what, and what has to be approved; `None` where there are no such rules.
+    pub rules: Option<Arc<Rules>>,
+    /// What was decided by them, by deployment.
+    pub decisions: Mutex<BTreeMap<String, Decision>>,
     /// Who holds the locks of this run.
     pub lock_owner: LockOwner,
     /// Where events go.

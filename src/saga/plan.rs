@@ -61,7 +61,9 @@ impl Saga<'_> {
             }
         };
         let keeps = matches!(self.task, Task::Keep(_));
-        let looked_at = artefacts || keeps || (has_changes && !self.deployment.recipe.keep.is_empty());
+        let judged = matches!(self.task, Task::Ask(_))
+            && self.ctx.rules.as_ref().is_some_and(|rules| rules.look_at_plan_of(&self.deployment));
+        let looked_at = artefacts || keeps || (has_changes && (judged || !self.deployment.recipe.keep.is_empty()));
         let json = if looked_at { Some(self.plan_as_json(&binary).await?) } else { None };
         if let Some(json) = &json {
             self.resources = tfplan::changes(json);

@@ -9,11 +9,13 @@
 //! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
 //! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
 //! | `plans/{run}.json`, `plans/{run}/…` | plans that are kept to be applied exactly as they are | `plans` |
+//! | `approvals/{run}/{deployment}/{id}.json` | who has agreed to a kept plan | `approvals` |
 //! | `snapshots/{key}.json`, `snapshots/files/{sha256}` | the inputs of the last applies of a key | `snapshots` |
 //!
 //! Reading and writing are two traits, so that what only reads can say so; [`ReadOnlyState`] turns every store into one that
 //! refuses to change state, for plan and dry runs.
 
+mod approvals;
 mod audit;
 mod backup;
 #[cfg(test)]
@@ -51,6 +53,7 @@ use async_trait::async_trait;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 
+pub use approvals::{ApprovalError, read_approvals, write_approval};
 pub use audit::{AuditName, Written, write_audit, write_output};
 pub use backup::{backup, keep_abandoned};
 pub use error::StoreError;

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "everything here is a test, and a panic is how a test says what is wrong")]
 
 mod apply;
+mod approve;
 mod ask;
 mod aws_provider;
 mod aws_rollback;
