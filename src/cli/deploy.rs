@@ -216,6 +216,7 @@ impl Deploy<'_> {
             action: self.action,
             started: jiff::Timestamp::now(),
             duration: std::time::Duration::ZERO,
+            terraform: None,
             results: Vec::new(),
         };
         self.outputs().write(&report, Exit::Success)?;
