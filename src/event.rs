@@ -201,6 +201,8 @@ pub struct RunReport {
     pub started: Timestamp,
     /// How long it took.
     pub duration: Duration,
+    /// With which Terraform (`Terraform 1.11.4`), where that is known.
+    pub terraform: Option<String>,
     /// How each deployment ended.
     pub results: Vec<Arc<DeploymentResult>>,
 }

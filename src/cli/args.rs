@@ -18,7 +18,7 @@ use crate::model::{RunId, Shard, SourceKind};
 
 pub use approve::ApproveArgs;
 pub use mint::MintArgs;
-pub use report::{MergeArgs, ReportVerb};
+pub use report::{MergeArgs, ReportFile, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
 
 /// Runs Terraform over many AWS accounts and regions, and says exactly what happened when it fails.
@@ -213,6 +213,10 @@ pub struct RunArgs {
     /// Write a JSON summary of the run to this file
     #[arg(long, value_name = "FILE")]
     pub output_summary: Option<Utf8PathBuf>,
+
+    /// Write a report for people or programs: html=FILE, junit=FILE (repeatable)
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = report::report_file)]
+    pub report: Vec<ReportFile>,
 
     /// Keep logs and plan artefacts here [default: logs alone, in the cache directory]
     #[arg(long, value_name = "DIR")]

@@ -239,6 +239,7 @@ fn merge(planned: &RunReport, go: &[Arc<DeploymentResult>], done: &RunReport) ->
         action: done.action,
         started: planned.started,
         duration: planned.duration + done.duration,
+        terraform: done.terraform.clone(),
         results,
     })
 }

@@ -296,6 +296,7 @@ impl Deploy<'_> {
             action: self.action,
             started: jiff::Timestamp::now(),
             duration: std::time::Duration::ZERO,
+            terraform: None,
             results: Vec::new(),
         };
         match self.format {

@@ -1,13 +1,15 @@
 //! The files that a run writes at its end, for people and for programs.
 
-use camino::Utf8Path;
+use std::error::Error;
+
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Exit;
-use super::args::RunArgs;
+use super::args::{ReportFile, RunArgs};
 use super::error::CliError;
 use crate::event::RunReport;
 use crate::model::Shard;
-use crate::report::write_summary;
+use crate::report::{write_report, write_summary};
 
 /// What was asked for.
 pub(super) struct Outputs<'a> {
@@ -20,19 +22,58 @@ pub(super) struct Outputs<'a> {
 impl Outputs<'_> {
     /// A file that could not be written would be found out only when everything is done.
     pub fn check(&self) -> Result<(), CliError> {
-        self.run.output_summary.as_deref().map_or(Ok(()), |path| check_path("summary", path))
+        check_paths(self.run.output_summary.as_deref(), &self.run.report)
     }
 
     /// Whether any of them shows plans, which are then to be kept as text and as JSON.
-    pub const fn show_plans(&self) -> bool {
-        self.run.out_dir.is_some()
+    pub fn show_plans(&self) -> bool {
+        self.run.out_dir.is_some() || self.run.report.iter().any(|report| report.format.shows_plans())
     }
 
-    /// Writes them; `exit` is how the run ends otherwise.
+    /// Writes them; `exit` is how the run ends otherwise. One that cannot be written keeps none of the others away.
     pub fn write(&self, report: &RunReport, exit: Exit) -> Result<(), CliError> {
-        let Some(path) = &self.run.output_summary else { return Ok(()) };
-        write_summary(path, report, self.shard).map_err(|error| unwritten("summary", path, exit, &error))
+        let mut unwritten = Vec::new();
+        if let Some(path) = &self.run.output_summary
+            && let Err(error) = write_summary(path, report, self.shard)
+        {
+            unwritten.push(over("summary", path, exit, &error));
+        }
+        for file in &self.run.report {
+            if let Err(error) = write_report(file.format, &file.path, report) {
+                unwritten.push(over(&what(file), &file.path, exit, &error));
+            }
+        }
+        joined(unwritten).map_or(Ok(()), Err)
     }
+}
+
+/// Whether the summary and the reports can be written where they are to be, each to a file of its own.
+pub(super) fn check_paths(summary: Option<&Utf8Path>, reports: &[ReportFile]) -> Result<(), CliError> {
+    let mut seen: Vec<(String, Utf8PathBuf)> = Vec::new();
+    let summary = summary.map(|path| ("summary".to_owned(), path));
+    let reports = reports.iter().map(|file| (what(file), file.path.as_path()));
+    for (what, path) in summary.into_iter().chain(reports) {
+        check_path(&what, path)?;
+        let full = full(path);
+        if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == full) {
+            return Err(CliError::usage(format!("the {other} and the {what} would both be written to {path}"))
+                .next("give each a file of its own"));
+        }
+        seen.push((what, full));
+    }
+    Ok(())
+}
+
+/// What people call a report file.
+pub(super) fn what(file: &ReportFile) -> String {
+    format!("{} report", file.format.as_str())
+}
+
+/// The place that a path means, as far as it is there.
+fn full(path: &Utf8Path) -> Utf8PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    let folder = folder.canonicalize_utf8().unwrap_or_else(|_| folder.to_owned());
+    path.file_name().map_or_else(|| folder.clone(), |name| folder.join(name))
 }
 
 /// Whether a file can be written there.
@@ -49,8 +90,17 @@ pub(super) fn check_path(what: &str, path: &Utf8Path) -> Result<(), CliError> {
 }
 
 /// The run is over: what it did must not be taken for nothing having been started.
-fn unwritten(what: &str, path: &Utf8Path, exit: Exit, error: &(dyn std::error::Error + 'static)) -> CliError {
+fn over(what: &str, path: &Utf8Path, exit: Exit, error: &(dyn Error + 'static)) -> CliError {
     let mut cli = CliError::caused_by(format!("the run is over, but its {what} {path} could not be written"), error);
     cli.exit = exit.max(Exit::Failed);
     cli
+}
+
+/// Several files that could not be written, as one error.
+fn joined(errors: Vec<CliError>) -> Option<CliError> {
+    errors.into_iter().reduce(|mut first, next| {
+        first.failure.causes.push(next.failure.what);
+        first.failure.causes.extend(next.failure.causes);
+        first
+    })
 }

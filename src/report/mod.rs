@@ -1,6 +1,6 @@
 //! What people and pipelines get to see of a run: the display while it goes on ([`Lines`], [`TerminalProgress`]), the
-//! final report ([`final_report`]) and the summary file
-//! ([`write_summary`]), also of several runs in one ([`merge()`]).
+//! final report ([`final_report`]), the summary file ([`write_summary`]) and the reports ([`write_report`]), also of
+//! several runs in one ([`merge()`]).
 //!
 //! Everything here has been redacted before. It may still hold what a terminal would obey, since Terraform passes on
 //! what providers and provisioners print: nothing is shown before [`crate::text`] has cleaned it.
@@ -8,6 +8,9 @@
 mod board;
 mod columns;
 mod drift;
+mod file;
+mod html;
+mod junit;
 mod lines;
 mod merge;
 mod output;
@@ -20,6 +23,7 @@ mod text;
 
 pub use columns::columns;
 pub use drift::drift_document;
+pub use file::{ReportError, ReportFormat, write_report};
 pub use lines::Lines;
 pub use merge::{MergeError, Merged, ReadSummary, merge};
 pub use output::Output;

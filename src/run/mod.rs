@@ -238,6 +238,7 @@ impl Dispatcher<'_> {
             action: self.task.action(),
             started: self.started,
             duration: self.began.elapsed(),
+            terraform: Some(self.context.terraform.label()),
             results: std::mem::take(&mut self.results).into_iter().flatten().collect(),
         });
         self.emit(&RunEvent::Finished { report: Arc::clone(&report) });

@@ -149,6 +149,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         included,
         cache,
         artefacts: request.artefacts,
+        keep_binary: request.out_dir.is_some(),
         out_dir: folders.out,
         private_dir: folders.private,
         journals_dir: folders.journals,

@@ -115,6 +115,8 @@ pub struct Context {
     pub journals_dir: Utf8PathBuf,
     /// Whether plans are kept as JSON and markdown too.
     pub artefacts: bool,
+    /// Whether the binary plan is kept with them. It holds secrets in clear: only where somebody named the folder.
+    pub keep_binary: bool,
     /// What hides secrets.
     pub redactor: Redactor,
     /// Whether it hides them from the screen too.

@@ -39,7 +39,8 @@ impl Saga<'_> {
     /// Plans; the binary plan stays where [`Saga::saved_plan`] says.
     pub(super) async fn plan(&mut self, destroy: bool) -> Result<Ended, Ended> {
         let artefacts = self.ctx.artefacts && self.task.is_plan();
-        let binary = if artefacts { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
+        let keep_binary = artefacts && self.ctx.keep_binary;
+        let binary = if keep_binary { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
         if artefacts {
             self.remove_old_artefacts()?;
         }
@@ -75,7 +76,7 @@ impl Saga<'_> {
             self.write_artefacts(json, &kept, (counts, has_changes))?;
         }
         let unused = self.task.is_plan() && !keeps && self.deployment.recipe.hooks.after_plan.is_empty();
-        if unused && !artefacts {
+        if unused && !keep_binary {
             let _ = fs::remove_file(&binary);
         } else {
             // Where it is no artefact, it goes with the workspace.

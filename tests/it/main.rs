@@ -28,6 +28,7 @@ mod failure;
 mod graph;
 mod harness;
 mod hooks;
+mod html;
 mod inputs;
 mod kill_steps;
 mod killed;

@@ -8,9 +8,12 @@
 //! * [`Gate`]: a step of Terraform that waits for the test.
 //! * [`TerraformWrapper`]: a `terraform` that writes down how it was called.
 //! * [`aws_fleet`]: root modules for the real AWS provider.
+//! * [`sample_run`]: the summary and the plans of a run over as many deployments as wanted.
+//! * [`Browser`]: a headless Chromium.
 //! * [`Example`]: a folder of `examples/`, copied as a reader would, in accounts of its own.
 
 mod aws;
+mod browser;
 mod bytes;
 mod cli;
 mod examples;
@@ -20,6 +23,7 @@ mod left;
 mod moto;
 mod organization;
 mod proxy;
+mod sample_run;
 mod secrets;
 mod store;
 pub mod tools;
@@ -27,6 +31,7 @@ mod wait;
 mod wrapper;
 
 pub use aws::{aws_endpoints_override, aws_fleet, aws_provider_block, use_mirror};
+pub use browser::Browser;
 pub use bytes::{assert_nowhere, files_below, tree};
 pub use cli::{Done, Running, Tfleet};
 pub use examples::{Example, example_folder};
@@ -35,6 +40,7 @@ pub use gate::Gate;
 pub use moto::{Bucket, Keys, Moto, block_on};
 pub use organization::Organization;
 pub use proxy::{Fault, FaultProxy, Rewrite, Rule};
+pub use sample_run::sample_run;
 pub use store::Store;
 pub use tools::terraform;
 pub use wait::{wait_for, wait_until, wait_within};
