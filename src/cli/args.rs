@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what each flag means.
 
+mod comment;
 #[cfg(test)]
 mod documented;
 mod mint;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::{Shard, SourceKind};
 
+pub use comment::CommentArgs;
 pub use mint::MintArgs;
 pub use report::{MergeArgs, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
@@ -61,6 +63,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: ReportVerb,
     },
+    /// Comment on a pull request with what a run came to, or write that comment
+    Comment(CommentArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -207,6 +211,10 @@ pub struct RunArgs {
     /// Write a JSON summary of the run to this file
     #[arg(long, value_name = "FILE")]
     pub output_summary: Option<Utf8PathBuf>,
+
+    /// Write what the run came to as a Markdown comment to this file
+    #[arg(long, value_name = "FILE")]
+    pub comment_file: Option<Utf8PathBuf>,
 
     /// Keep logs and plan artefacts here [default: logs alone, in the cache directory]
     #[arg(long, value_name = "DIR")]
@@ -391,6 +399,9 @@ fn after_help() -> String {
         let _ = writeln!(text, "  {:<26}{}", variable.name, variable.help);
     }
     text.push_str("  AWS_*                     Everything the AWS SDK reads, AWS_ENDPOINT_URL included\n");
+    text.push_str(
+        "  GITHUB_*                  What GitHub Actions tells its jobs: repository, pull request, GITHUB_API_URL\n",
+    );
     text.push_str("  NO_COLOR, CI              No colours; plain lines instead of a progress display\n");
     text.push_str(
         "\nExit codes:\n  0 success   1 a deployment failed   2 differences (--detailed-exitcode)\n  \

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Exit;
 use super::args::{RunArgs, SelectionArgs};
 use super::ask::Asked;
 use super::error::CliError;
 use super::fleet::{self, Fleet};
 use super::outputs::Outputs;
 use super::terminal::Terminal;
+use super::{Exit, actions};
 use crate::config::{Rollback, Settings};
 use crate::discover::Discovery;
 use crate::event::{EventSink, RunReport};
@@ -134,6 +134,7 @@ impl Deploy<'_> {
         }
         let report = Box::pin(self.perform(chosen, terminal)).await?;
         let exit = Exit::of(&report, self.detailed_exitcode);
+        actions::tell(&report, self.selection.shard, chosen.settings, terminal);
         self.outputs().write(&report, exit)?;
         Ok(exit)
     }
@@ -204,8 +205,8 @@ impl Deploy<'_> {
     }
 
     /// The files that are written at the end.
-    const fn outputs(&self) -> Outputs<'_> {
-        Outputs { run: self.run, shard: self.selection.shard }
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { run: self.run, working_dir: &self.selection.working_dir, shard: self.selection.shard }
     }
 
     /// Nothing is selected by the changes: not a mistake, and said so.

@@ -2,17 +2,20 @@
 
 use camino::Utf8Path;
 
-use super::Exit;
 use super::args::RunArgs;
 use super::error::CliError;
+use super::{Exit, actions, comment};
 use crate::event::RunReport;
+use crate::files;
 use crate::model::Shard;
-use crate::report::write_summary;
+use crate::report::{About, COMMENT_LIMIT, PlanFiles, write_summary};
 
 /// What was asked for.
 pub(super) struct Outputs<'a> {
     /// Which files.
     pub run: &'a RunArgs,
+    /// Where the deployments are looked for.
+    pub working_dir: &'a Utf8Path,
     /// The part of the selection that the run has.
     pub shard: Option<Shard>,
 }
@@ -20,18 +23,37 @@ pub(super) struct Outputs<'a> {
 impl Outputs<'_> {
     /// A file that could not be written would be found out only when everything is done.
     pub fn check(&self) -> Result<(), CliError> {
-        self.run.output_summary.as_deref().map_or(Ok(()), |path| check_path("summary", path))
+        let files = [("summary", &self.run.output_summary), ("comment", &self.run.comment_file)];
+        files
+            .into_iter()
+            .filter_map(|(what, path)| Some((what, path.as_deref()?)))
+            .try_for_each(|(what, path)| check_path(what, path))
     }
 
     /// Whether any of them shows plans, which are then to be kept as text and as JSON.
     pub const fn show_plans(&self) -> bool {
-        self.run.out_dir.is_some()
+        self.run.out_dir.is_some() || self.run.comment_file.is_some()
     }
 
-    /// Writes them; `exit` is how the run ends otherwise.
+    /// Writes them, each whatever becomes of the others; `exit` is how the run ends otherwise.
     pub fn write(&self, report: &RunReport, exit: Exit) -> Result<(), CliError> {
-        let Some(path) = &self.run.output_summary else { return Ok(()) };
-        write_summary(path, report, self.shard).map_err(|error| unwritten("summary", path, exit, &error))
+        let summary = self.run.output_summary.as_deref().map_or(Ok(()), |path| {
+            write_summary(path, report, self.shard).map_err(|error| unwritten("summary", path, exit, &error))
+        });
+        let comment = self.run.comment_file.as_deref().map_or(Ok(()), |path| {
+            let written = files::write_atomic(path, self.comment(report).as_bytes());
+            written.map_err(|error| unwritten("comment", path, exit, &error))
+        });
+        summary.and(comment)
+    }
+
+    fn comment(&self, report: &RunReport) -> String {
+        let job = actions::job();
+        let marker = comment::marker(&job, self.working_dir);
+        let missing = actions::only_a_part(self.shard);
+        let about = About { marker: Some(&marker), link: job.link.as_deref(), missing: &missing };
+        let plans = PlanFiles::default();
+        crate::report::comment(report, &|result| plans.open(result), &about, COMMENT_LIMIT)
     }
 }
 

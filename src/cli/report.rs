@@ -36,7 +36,7 @@ pub fn run(args: &MergeArgs, terminal: &mut Terminal) -> Result<Exit, CliError> 
 }
 
 /// Files that are no summaries, or not of one run.
-fn unusable(errors: &[MergeError]) -> CliError {
+pub(super) fn unusable(errors: &[MergeError]) -> CliError {
     let mut cli = CliError::usage("the summaries cannot be merged");
     for error in errors {
         cli.failure.causes.push(Failure::caused_by("", error).causes.join(": "));

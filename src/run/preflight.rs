@@ -144,6 +144,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         included,
         cache,
         artefacts: request.artefacts,
+        binary_plans: request.out_dir.is_some(),
         out_dir: folders.out,
         private_dir: folders.private,
         journals_dir: folders.journals,

@@ -111,6 +111,8 @@ pub struct Context {
     pub journals_dir: Utf8PathBuf,
     /// Whether plans are kept as JSON and markdown too.
     pub artefacts: bool,
+    /// Whether the binary plan is kept with them. It holds secrets, and is for those who asked for a folder of them.
+    pub binary_plans: bool,
     /// What hides secrets.
     pub redactor: Redactor,
     /// Whether it hides them from the screen too.

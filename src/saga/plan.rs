@@ -39,7 +39,8 @@ impl Saga<'_> {
     /// Plans; the binary plan stays where [`Saga::saved_plan`] says.
     pub(super) async fn plan(&mut self, destroy: bool) -> Result<Ended, Ended> {
         let artefacts = self.ctx.artefacts && self.task == Task::Plan;
-        let binary = if artefacts { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
+        let kept_binary = artefacts && self.ctx.binary_plans;
+        let binary = if kept_binary { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
         if artefacts {
             self.remove_old_artefacts()?;
         }
@@ -70,7 +71,7 @@ impl Saga<'_> {
             self.write_artefacts(json, &kept, (counts, has_changes))?;
         }
         let unused = self.task == Task::Plan && self.deployment.recipe.hooks.after_plan.is_empty();
-        if unused && !artefacts {
+        if unused && !kept_binary {
             let _ = fs::remove_file(&binary);
         } else {
             // Where it is no artefact, it goes with the workspace.
