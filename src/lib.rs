@@ -15,7 +15,7 @@
 //!
 //! ```text
 //! model <- {failpoint, files, hcl, processes, text, tfplan, tfstate} <- event <- journal
-//!       <- {approvals, config, deliver, discover, execute, graph, lease, markdown, organization, redact, store, workspace} <- saga <- run <- {report, cli} <- main
+//!       <- {approvals, config, deliver, discover, execute, github, graph, lease, markdown, organization, redact, store, workspace} <- saga <- run <- {report, cli} <- main
 //! ```
 
 pub mod approvals;
@@ -27,6 +27,7 @@ pub mod event;
 pub mod execute;
 pub mod failpoint;
 pub mod files;
+pub mod github;
 pub mod graph;
 pub mod hcl;
 pub mod journal;

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what each flag means.
 
 mod approve;
+mod comment;
 #[cfg(test)]
 mod documented;
 mod mint;
@@ -17,6 +18,7 @@ use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::{RunId, Shard, SourceKind};
 
 pub use approve::ApproveArgs;
+pub use comment::CommentArgs;
 pub use mint::MintArgs;
 pub use report::{MergeArgs, ReportFile, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
@@ -67,6 +69,8 @@ pub enum Verb {
         #[command(subcommand)]
         verb: ReportVerb,
     },
+    /// Comment on a pull request with what a run came to, or write that comment
+    Comment(CommentArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -217,6 +221,9 @@ pub struct RunArgs {
     /// Write a report for people or programs: html=FILE, junit=FILE (repeatable)
     #[arg(long, value_name = "FORMAT=FILE", value_parser = report::report_file)]
     pub report: Vec<ReportFile>,
+    /// Write what the run came to as a Markdown comment to this file
+    #[arg(long, value_name = "FILE")]
+    pub comment_file: Option<Utf8PathBuf>,
 
     /// Keep logs and plan artefacts here [default: logs alone, in the cache directory]
     #[arg(long, value_name = "DIR")]
@@ -433,6 +440,9 @@ fn after_help() -> String {
         let _ = writeln!(text, "  {:<26}{}", variable.name, variable.help);
     }
     text.push_str("  AWS_*                     Everything the AWS SDK reads, AWS_ENDPOINT_URL included\n");
+    text.push_str(
+        "  GITHUB_*                  What GitHub Actions tells its jobs: repository, pull request, GITHUB_API_URL\n",
+    );
     text.push_str("  NO_COLOR, CI              No colours; plain lines instead of a progress display\n");
     text.push_str(
         "\nExit codes:\n  0 success   1 a deployment failed   2 differences (drift, --detailed-exitcode)\n  \

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Exit;
 use super::args::{Format, RunArgs, SelectionArgs};
 use super::ask::Asked;
 use super::error::CliError;
 use super::fleet::{self, Fleet};
 use super::outputs::Outputs;
 use super::terminal::Terminal;
+use super::{Exit, actions};
 use crate::approvals::Rules;
 use crate::config::{Rollback, Settings};
 use crate::discover::Discovery;
@@ -176,6 +176,7 @@ impl Deploy<'_> {
         }
         let report = Box::pin(self.perform(chosen, terminal)).await?;
         let exit = Exit::of(&report, self.detailed_exitcode);
+        actions::tell(&report, self.selection.shard, chosen.settings, terminal);
         self.outputs().write(&report, exit)?;
         Ok(exit)
     }
@@ -285,8 +286,8 @@ impl Deploy<'_> {
     }
 
     /// The files that are written at the end.
-    const fn outputs(&self) -> Outputs<'_> {
-        Outputs { run: self.run, shard: self.selection.shard }
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { run: self.run, working_dir: &self.selection.working_dir, shard: self.selection.shard }
     }
 
     /// Nothing is selected by the changes: not a mistake, and said so.

@@ -8,14 +8,15 @@ use camino::Utf8PathBuf;
 use super::args::SelectionArgs;
 use super::error::CliError;
 use crate::approvals::{Rules, RulesError};
-use crate::config::{ConfigError, Overrides, Settings, StateSettings, variables};
+use crate::config::{ConfigError, Overrides, Settings, StateSettings, in_repository, variables};
 use crate::discover::{
     Changes, ChangesError, DiscoverError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files,
     changes_since, discover, duplicate_keys, select,
 };
 use crate::graph::Graph;
+use crate::model::Severity;
 use crate::model::{Action, Deployment, Shard};
-use crate::report::deployments;
+use crate::report::{Annotation, deployments};
 
 /// What was found and what was asked for.
 pub struct Fleet {
@@ -148,7 +149,12 @@ fn refused(error: &DiscoverError) -> CliError {
 /// Reads the settings.
 pub fn settings(overrides: &Overrides) -> Result<Settings, CliError> {
     Settings::load(overrides, &|name| std::env::var(name).ok()).map_err(|error| match &error {
-        ConfigError::File(source) => CliError::source(source).next("docs/settings.md lists every setting"),
+        ConfigError::File(source) => {
+            let mut cli = CliError::source(source).next("docs/settings.md lists every setting");
+            let file = in_repository(&source.path);
+            cli.places = [annotation(file, Some(source.line), &source.message, source.hint.as_deref())].into();
+            cli
+        }
         other => CliError::caused_by("the settings cannot be used", other),
     })
 }
@@ -214,7 +220,7 @@ impl Fleet {
     /// The selection, if all of it can be run: no file with a problem among it, no state with two owners.
     pub fn check(&self) -> Result<(), CliError> {
         if !self.selection.problems.is_empty() {
-            return Err(problems(&self.selection.problems));
+            return Err(problems(&self.settings, &self.selection.problems));
         }
         let duplicates = duplicate_keys(&self.selection.deployments);
         let Some(first) = duplicates.first() else { return Ok(()) };
@@ -277,7 +283,7 @@ impl Fleet {
 
 /// Files with problems, as one error. What only follows from another of them is counted, and told no further.
 #[must_use]
-pub fn problems(problems: &[Problem]) -> CliError {
+pub fn problems(settings: &Settings, problems: &[Problem]) -> CliError {
     /// How many of those that follow are named.
     const NAMED: usize = 3;
     let roots: BTreeSet<&Utf8PathBuf> =
@@ -297,6 +303,7 @@ pub fn problems(problems: &[Problem]) -> CliError {
     } else {
         error.failure.causes.extend(shown.iter().map(ToString::to_string));
     }
+    error.places = shown.iter().map(|problem| place(settings, problem)).collect();
     let waiting: BTreeSet<&str> = later.iter().map(|problem| problem.path.as_str()).collect();
     if !waiting.is_empty() {
         let named: Vec<&str> = waiting.iter().take(NAMED).copied().collect();
@@ -306,4 +313,15 @@ pub fn problems(problems: &[Problem]) -> CliError {
     error.next(
         "mend the files, or leave them out of the selection (--changed-files, --changed-since, `discover.exclude`)",
     )
+}
+
+/// A problem at its line of its file.
+fn place(settings: &Settings, problem: &Problem) -> Annotation {
+    annotation(settings.in_repository(&problem.path), problem.line, &problem.message, problem.hint.as_deref())
+}
+
+fn annotation(file: Utf8PathBuf, line: Option<usize>, message: &str, hint: Option<&str>) -> Annotation {
+    let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    let (title, message) = (format!("{file} cannot be used"), format!("{message}{hint}"));
+    Annotation { severity: Severity::Error, file: Some(file), line, title, message }
 }

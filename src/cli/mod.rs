@@ -1,9 +1,11 @@
 //! The command line: one file per verb, the flags, the exit codes, and the one place that prints.
 
+mod actions;
 mod apply;
 mod approve;
 mod args;
 mod ask;
+mod comment;
 mod credential_process;
 mod deploy;
 mod destroy;
@@ -59,6 +61,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
                 CliError::caused_by("tfleet cannot go on", causes)
             });
             terminal.error(&shown);
+            actions::tell_error(&shown, &mut terminal);
             if cli.debug {
                 terminal.err(&Redactor::new().text(&format!("{error:?}\n")));
             }
@@ -79,6 +82,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Runs(args) => block_on(runs::run(&args, terminal)),
         Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),
         Verb::Report { verb: ReportVerb::Merge(args) } => Ok(report::run(&args, terminal)?),
+        Verb::Comment(args) => block_on(comment::run(&args, terminal)),
         Verb::State { verb } => block_on(state::run(&verb, terminal)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

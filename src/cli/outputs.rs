@@ -4,17 +4,20 @@ use std::error::Error;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Exit;
 use super::args::{ReportFile, RunArgs};
 use super::error::CliError;
+use super::{Exit, actions, comment};
 use crate::event::RunReport;
+use crate::files;
 use crate::model::Shard;
-use crate::report::{write_report, write_summary};
+use crate::report::{About, COMMENT_LIMIT, PlanFiles, write_report, write_summary};
 
 /// What was asked for.
 pub(super) struct Outputs<'a> {
     /// Which files.
     pub run: &'a RunArgs,
+    /// Where the deployments are looked for.
+    pub working_dir: &'a Utf8Path,
     /// The part of the selection that the run has.
     pub shard: Option<Shard>,
 }
@@ -22,12 +25,14 @@ pub(super) struct Outputs<'a> {
 impl Outputs<'_> {
     /// A file that could not be written would be found out only when everything is done.
     pub fn check(&self) -> Result<(), CliError> {
-        check_paths(self.run.output_summary.as_deref(), &self.run.report)
+        let named = [("summary", &self.run.output_summary), ("comment", &self.run.comment_file)];
+        check_paths(&named, &self.run.report)
     }
 
     /// Whether any of them shows plans, which are then to be kept as text and as JSON.
     pub fn show_plans(&self) -> bool {
-        self.run.out_dir.is_some() || self.run.report.iter().any(|report| report.format.shows_plans())
+        let report = self.run.report.iter().any(|report| report.format.shows_plans());
+        report || self.run.out_dir.is_some() || self.run.comment_file.is_some()
     }
 
     /// Writes them; `exit` is how the run ends otherwise. One that cannot be written keeps none of the others away.
@@ -38,6 +43,11 @@ impl Outputs<'_> {
         {
             unwritten.push(over("summary", path, exit, &error));
         }
+        if let Some(path) = &self.run.comment_file
+            && let Err(error) = files::write_atomic(path, self.comment(report).as_bytes())
+        {
+            unwritten.push(over("comment", path, exit, &error));
+        }
         for file in &self.run.report {
             if let Err(error) = write_report(file.format, &file.path, report) {
                 unwritten.push(over(&what(file), &file.path, exit, &error));
@@ -45,14 +55,22 @@ impl Outputs<'_> {
         }
         joined(unwritten).map_or(Ok(()), Err)
     }
+
+    fn comment(&self, report: &RunReport) -> String {
+        let job = actions::job();
+        let marker = comment::marker(&job, self.working_dir);
+        let missing = actions::only_a_part(self.shard);
+        let about = About { marker: Some(&marker), link: job.link.as_deref(), missing: &missing };
+        let plans = PlanFiles::default();
+        crate::report::comment(report, &|result| plans.open(result), &about, COMMENT_LIMIT)
+    }
 }
 
-/// Whether the summary and the reports can be written where they are to be, each to a file of its own.
-pub(super) fn check_paths(summary: Option<&Utf8Path>, reports: &[ReportFile]) -> Result<(), CliError> {
+/// Whether files and reports can be written where they are to be, each to a place of its own.
+pub(super) fn check_paths(files: &[(&str, &Option<Utf8PathBuf>)], reports: &[ReportFile]) -> Result<(), CliError> {
     let mut seen: Vec<(String, Utf8PathBuf)> = Vec::new();
-    let summary = summary.map(|path| ("summary".to_owned(), path));
-    let reports = reports.iter().map(|file| (what(file), file.path.as_path()));
-    for (what, path) in summary.into_iter().chain(reports) {
+    let files = files.iter().filter_map(|(what, path)| Some(((*what).to_owned(), path.as_deref()?)));
+    for (what, path) in files.chain(reports.iter().map(|file| (what(file), file.path.as_path()))) {
         check_path(&what, path)?;
         let full = full(path);
         if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == full) {

@@ -17,7 +17,7 @@ pub fn run(args: &MergeArgs, terminal: &mut Terminal) -> Result<Exit, CliError> 
         return Err(unusable(&bad));
     }
     let summaries = summaries.into_iter().filter_map(Result::ok).collect();
-    check_paths(args.output_summary.as_deref(), &args.report)?;
+    check_paths(&[("summary", &args.output_summary)], &args.report)?;
     let merged = merge(summaries, args.expect.map(Into::into)).map_err(|error| unusable(&[error]))?;
     let Some(mut merged) = merged else { return Err(CliError::usage("there is no summary to merge")) };
     for notice in &merged.notices {
@@ -45,7 +45,7 @@ pub fn run(args: &MergeArgs, terminal: &mut Terminal) -> Result<Exit, CliError> 
 }
 
 /// Files that are no summaries, or not of one run.
-fn unusable(errors: &[MergeError]) -> CliError {
+pub(super) fn unusable(errors: &[MergeError]) -> CliError {
     let mut cli = CliError::usage("the summaries cannot be merged");
     for error in errors {
         cli.failure.causes.push(Failure::caused_by("", error).causes.join(": "));

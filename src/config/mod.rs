@@ -287,6 +287,13 @@ impl Settings {
     }
 }
 
+/// A file as it is relative to the top of its git repository; as it is where it lies in none.
+#[must_use]
+pub fn in_repository(file: &Utf8Path) -> Utf8PathBuf {
+    let top = file.parent().filter(|_| file.is_absolute()).and_then(repository_top);
+    top.map_or_else(|| file.to_owned(), |top| files::relative(&top, file))
+}
+
 /// The folder that holds `.git`, at or above `dir`.
 fn repository_top(dir: &Utf8Path) -> Option<Utf8PathBuf> {
     dir.ancestors().find(|folder| folder.join(".git").exists()).map(Utf8Path::to_owned)

@@ -148,16 +148,11 @@ fn touched(text: &mut String, result: &DeploymentResult) {
     }
 }
 
-/// A label and its text, whose further lines stand below its first one.
-///
-/// GitHub's runner obeys lines that begin with `::` or `##[`, whatever blanks stand before them: Terraform's text must
-/// not give it commands.
+/// A label and its text, whose further lines stand below its first one. Terraform's text gives no commands to a runner.
 fn field(text: &mut String, label: &str, value: &str) {
     let mut label = label;
     for line in crate::text::lines(value).filter(|line| !line.trim().is_empty()) {
-        let command = label.is_empty() && ["::", "##["].iter().any(|sign| line.trim_start().starts_with(sign));
-        let guard = if command { "| " } else { "" };
-        let _ = writeln!(text, "  {label:8} {guard}{}", line.trim_end());
+        let _ = writeln!(text, "  {label:8} {}", crate::text::no_command(&line).trim_end());
         label = "";
     }
 }
@@ -207,7 +202,8 @@ mod tests {
         result.error = Some(Failure::new("it failed\n  ::stop-commands::x\n##[group]y"));
         let report = RunReport { results: vec![Arc::new(result)], ..samples::empty_report() };
         let text = final_report(&report, false);
-        assert!(text.contains("| ") && !text.lines().any(|line| line.trim_start().starts_with(['#', ':'])), "{text}");
+        assert!(text.contains("| ") && !text.lines().any(|line| line.trim_start().starts_with("::")), "{text}");
+        assert!(text.contains("# #[group]y") && !text.contains("##["), "{text}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod bed;
 mod buildspec;
 mod cancel;
 mod chaos;
+mod comment;
 mod credentials;
 mod deliver;
 mod deploy_tree;

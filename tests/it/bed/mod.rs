@@ -4,6 +4,7 @@
 //! * [`Tfleet`], [`Done`], `Running`: the real binary, run to its end or watched.
 //! * [`Moto`], [`Bucket`], [`Store`]: S3, STS and `DynamoDB`, and what lies in a state store.
 //! * [`FaultProxy`]: the network between `tfleet` and moto, with faults on demand.
+//! * [`FakeGithub`]: GitHub's API as far as comments need it, with faults on demand.
 //! * [`Organization`]: an organization of a test's own.
 //! * [`Gate`]: a step of Terraform that waits for the test.
 //! * [`TerraformWrapper`]: a `terraform` that writes down how it was called.
@@ -19,6 +20,7 @@ mod cli;
 mod examples;
 mod fleet;
 mod gate;
+mod github;
 mod left;
 mod moto;
 mod organization;
@@ -37,6 +39,7 @@ pub use cli::{Done, Running, Tfleet};
 pub use examples::{Example, example_folder};
 pub use fleet::{DATA_ROOT, Deploy, Fleet, search_path};
 pub use gate::Gate;
+pub use github::{ACTIONS_BOT, FakeGithub, GithubFault};
 pub use moto::{Bucket, Keys, Moto, block_on};
 pub use organization::Organization;
 pub use proxy::{Fault, FaultProxy, Rewrite, Rule};
