@@ -275,7 +275,7 @@ impl Step {
             Self::BeforePlan => "before_plan",
             Self::Plan => "plan",
             Self::AfterPlan => "after_plan",
-            Self::Keep => "keep",
+            Self::Keep => "keep plan",
             Self::BeforeApply => "before_apply",
             Self::Apply => "apply",
             Self::Destroy => "destroy",
@@ -296,6 +296,7 @@ impl Step {
         match self {
             Self::Lease => "lease",
             Self::Prepare => "prepare",
+            Self::Keep => "keep",
             other => other.as_str(),
         }
     }

@@ -29,10 +29,11 @@ impl Deploy<'_> {
             purpose: self.action,
             selected: selected.as_ref(),
         };
-        let plans = kept_plans(&wanted).await.map_err(|failure| self.refused(failure))?;
+        let mut plans = kept_plans(&wanted).await.map_err(|failure| self.refused(failure))?;
         fleet.select(&plans.keys().map(String::as_str).collect());
         if let Some(shard) = self.selection.shard {
             fleet.take_shard(shard);
+            plans.retain(|name, _| fleet.selection.deployments.iter().any(|deployment| deployment.name == *name));
         }
         Ok(plans)
     }

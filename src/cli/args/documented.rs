@@ -55,7 +55,7 @@ fn words(command: &str) -> Option<Vec<String>> {
         "K/N" => "1/2".to_owned(),
         "DURATION" => "5m".to_owned(),
         "N" | "$expected" => "3".to_owned(),
-        "RUN" => RunId::new().to_string(),
+        "RUN" | "$run" => RunId::new().to_string(),
         _ => word,
     };
     Some(words.into_iter().map(value).collect())

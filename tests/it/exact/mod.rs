@@ -1,5 +1,12 @@
 //! Exact plans: planned on one working copy, applied on another.
 
+mod damaged;
+mod destroy;
+mod kept;
+mod moved;
+mod selected;
+
+use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -32,10 +39,24 @@ impl<'f> Clone<'f> {
         call.env("TFLEET_CACHE_DIR", &self.cache).current_dir(&self.repo)
     }
 
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.repo.join(path), text).unwrap();
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.repo.join(path)).unwrap()
+    }
+
     /// Applies exactly what a run has planned.
     fn apply(&self, run: &str) -> Tfleet {
         self.tfleet("apply").args(["--plan", run]).summary()
     }
+}
+
+/// `tfleet plan --save`, which must end well; the id of the run.
+#[track_caller]
+fn saved(fleet: &Fleet) -> String {
+    run_of(&fleet.plan().arg("--save").summary().run().assert_code(0))
 }
 
 fn run_of(done: &Done) -> String {
@@ -61,6 +82,10 @@ fn record_key(run: &str, deploy: &Deploy) -> String {
 /// The record of a kept plan.
 fn record(fleet: &Fleet, run: &str, deploy: &Deploy) -> Value {
     fleet.store().json(&record_key(run, deploy))
+}
+
+fn file_key(run: &str, sha256: &Value) -> String {
+    format!("plans/{run}/files/{}", sha256.as_str().unwrap())
 }
 
 fn outcome(done: &Done, deploy: &Deploy) -> String {
