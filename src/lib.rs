@@ -15,9 +15,11 @@
 //!
 //! ```text
 //! model <- {failpoint, files, hcl, processes, text, tfplan, tfstate} <- event <- journal
-//!       <- {config, deliver, discover, execute, graph, lease, markdown, organization, redact, store, workspace} <- saga <- run <- {report, cli} <- main
+//!       <- {check, config, deliver, discover, execute, graph, lease, markdown, organization, policy, redact, store, workspace} <- saga
+//!       <- run <- {report, cli} <- main
 //! ```
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod deliver;
@@ -33,6 +35,7 @@ pub mod lease;
 pub mod markdown;
 pub mod model;
 pub mod organization;
+pub mod policy;
 pub mod processes;
 pub mod redact;
 pub mod report;

@@ -13,6 +13,7 @@ const GROUPS: &[&[&str]] = &[
     &["event"],
     &["journal"],
     &[
+        "check",
         "config",
         "deliver",
         "discover",
@@ -21,6 +22,7 @@ const GROUPS: &[&[&str]] = &[
         "lease",
         "markdown",
         "organization",
+        "policy",
         "redact",
         "store",
         "workspace",

@@ -66,6 +66,16 @@ pub enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Evaluate the policies on standard input (used by tfleet itself, to bound what a policy may use)
+    #[command(hide = true)]
+    JudgePolicies {
+        /// How many bytes of memory it may use
+        #[arg(long)]
+        memory: u64,
+        /// How many seconds it may take
+        #[arg(long)]
+        seconds: u64,
+    },
     /// Print the credentials of a profile that a running tfleet serves (used by the AWS SDKs in child processes)
     #[command(hide = true)]
     CredentialProcess {
@@ -236,6 +246,10 @@ pub struct RunArgs {
     #[arg(long)]
     pub recover: bool,
 
+    /// Judge every plan by the Rego policies below this directory, beside those of the settings (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub policy: Vec<Utf8PathBuf>,
+
     /// Show ARNs, account ids, addresses and secrets on the terminal; logs and artefacts stay redacted
     #[arg(long)]
     pub no_redact: bool,
@@ -382,6 +396,7 @@ impl RunArgs {
         overrides.timeout = self.timeout;
         overrides.lock_timeout = self.lock_timeout;
         overrides.on_error = self.on_error;
+        overrides.policy.clone_from(&self.policy);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The words of tfleet as types: validated when they are made, free of I/O.
 
 mod change;
+mod check_rule;
 mod deployment;
 mod duration;
 mod finding;
@@ -19,6 +20,7 @@ mod snapshot;
 mod template;
 
 pub use change::{ChangeCounts, ChangeKind, ResourceChange};
+pub use check_rule::{CheckLevel, CheckRule};
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
 pub use duration::parse_duration;
 pub use finding::{Finding, FoundBy, Severity};

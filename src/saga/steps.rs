@@ -2,6 +2,7 @@
 //!
 //! | step | what it does | its undo |
 //! |---|---|---|
+//! | check | looks at the files that its variables name | |
 //! | lock | takes tfleet's lock of the key | releases it |
 //! | credentials | leases and serves them | serves them no more |
 //! | state | reads the state | |
@@ -34,25 +35,28 @@ use crate::journal::{Event, JournalError};
 use crate::model::{Action, Deployment, Executor};
 
 /// The steps of a task, in order, less those that the deployment does not ask for. The audit follows always.
-fn steps_of(task: Task, deployment: &Deployment) -> Vec<Step> {
+fn steps_of(task: Task, deployment: &Deployment, judged: bool) -> Vec<Step> {
     let all = match deployment.recipe.executor {
         Executor::Terraform => steps_of_terraform(task),
         Executor::Make(_) => steps_of_make(task),
     };
-    all.iter().copied().filter(|step| asked_for(*step, task, deployment)).collect()
+    all.iter().copied().filter(|step| asked_for(*step, task, deployment, judged)).collect()
 }
 
 const fn steps_of_terraform(task: Task) -> &'static [Step] {
     use Step::{
-        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Init, Inputs, Lease, Lock,
-        Plan, Prepare, Record, Snapshot, State, Workspace,
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Check, Deliver, Destroy, Init, Inputs, Lease,
+        Lock, Plan, Prepare, Record, Snapshot, State, Workspace,
     };
     match task {
-        Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan],
+        Task::Plan | Task::Ask(_) => {
+            &[Check, Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan]
+        }
         Task::Direct(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
         }
         Task::Direct(_) => &[
+            Check,
             Lock,
             Lease,
             State,
@@ -80,30 +84,32 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
 
 const fn steps_of_make(task: Task) -> &'static [Step] {
     use Step::{
-        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Inputs, Lease, Lock, Plan,
-        Record, State, Workspace,
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Check, Deliver, Destroy, Inputs, Lease, Lock,
+        Plan, Record, State, Workspace,
     };
     match task {
-        Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
+        Task::Plan | Task::Ask(_) => &[Check, Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
         Task::Direct(Action::Destroy) | Task::Saved(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Backup, Destroy, Record]
         }
         Task::Direct(_) | Task::Saved(_) => {
-            &[Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Record, Deliver, AfterApply]
+            &[Check, Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Record, Deliver, AfterApply]
         }
     }
 }
 
-/// Whether a deployment has anything for a step to do.
-fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
+/// Whether a deployment has anything for a step to do. `judged`: policies look at its plan.
+fn asked_for(step: Step, task: Task, deployment: &Deployment, judged: bool) -> bool {
     let recipe = &deployment.recipe;
     // What make has no target to plan with is not planned, and what is destroyed by make never is.
     let is_planned = recipe.make().is_none_or(|make| make.plan.is_some() && task.purpose() != Action::Destroy);
     match step {
+        // What is to go needs no sound files.
+        Step::Check => task.purpose() != Action::Destroy,
         Step::Deliver => !deployment.deliver.is_empty(),
         // Without a plan there is nothing that they could be needed for before the apply.
         Step::Inputs => !deployment.inputs.is_empty() && (is_planned || task.changes()),
-        Step::Plan => !task.changes() || recipe.plans_first(task.action()),
+        Step::Plan => !task.changes() || judged || recipe.plans_first(task.action()),
         Step::BeforePlan | Step::AfterPlan | Step::BeforeApply | Step::AfterApply => {
             // What is not planned has nothing around its plan either.
             (is_planned || task.changes())
@@ -152,7 +158,7 @@ impl Saga<'_> {
         self.open_log()?;
         self.open_journal()?;
         let mut ended: Option<Ended> = None;
-        for step in steps_of(self.task, &self.deployment) {
+        for step in steps_of(self.task, &self.deployment, self.ctx.policies.is_some()) {
             // Nothing is handed on, and nothing follows, where something went wrong.
             if follows(step) && !ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
                 continue;
@@ -206,6 +212,7 @@ impl Saga<'_> {
             self.show(step);
         }
         match step {
+            Step::Check => self.check_files()?,
             Step::Lock => self.take_lock().await?,
             Step::Lease if self.takes_kept() => self.take_kept()?,
             Step::Lease => self.lease().await?,
@@ -261,7 +268,8 @@ impl Saga<'_> {
                 self.end_lease();
             }
             Step::Lock => return self.release_lock().await,
-            Step::State
+            Step::Check
+            | Step::State
             | Step::Inputs
             | Step::Prepare
             | Step::Init
