@@ -211,6 +211,8 @@ pub struct RunReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
+    /// Checking the files that its variables name.
+    Check,
     /// Getting credentials for the account.
     Lease,
     /// Reading the state.
@@ -264,6 +266,7 @@ impl Step {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Check => "check",
             Self::Lease => "credentials",
             Self::State => "state",
             Self::Inputs => "inputs",

@@ -14,6 +14,7 @@ const GROUPS: &[&[&str]] = &[
     &["journal"],
     &[
         "approvals",
+        "check",
         "config",
         "deliver",
         "discover",
@@ -23,6 +24,7 @@ const GROUPS: &[&[&str]] = &[
         "lease",
         "markdown",
         "organization",
+        "policy",
         "redact",
         "store",
         "workspace",

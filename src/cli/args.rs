@@ -76,6 +76,16 @@ pub enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Evaluate the policies on standard input (used by tfleet itself, to bound what a policy may use)
+    #[command(hide = true)]
+    JudgePolicies {
+        /// How many bytes of memory it may use
+        #[arg(long)]
+        memory: u64,
+        /// How many seconds it may take
+        #[arg(long)]
+        seconds: u64,
+    },
     /// Print the credentials of a profile that a running tfleet serves (used by the AWS SDKs in child processes)
     #[command(hide = true)]
     CredentialProcess {
@@ -252,6 +262,10 @@ pub struct RunArgs {
     /// First put in order what dead runs left behind in the selected deployments (see `tfleet runs`)
     #[arg(long)]
     pub recover: bool,
+
+    /// Judge every plan by the Rego policies below this directory, beside those of the settings (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub policy: Vec<Utf8PathBuf>,
 
     /// Show ARNs, account ids, addresses and secrets on the terminal; logs and artefacts stay redacted
     #[arg(long)]
@@ -431,6 +445,7 @@ impl RunArgs {
         overrides.timeout = self.timeout;
         overrides.lock_timeout = self.lock_timeout;
         overrides.on_error = self.on_error;
+        overrides.policy.clone_from(&self.policy);
     }
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod exact;
 mod exit;
 mod fleet;
+mod judge_policies;
 mod log;
 mod mint_accounts;
 mod outputs;
@@ -90,6 +91,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
             terminal.out(&String::from_utf8_lossy(&script));
             Ok(Exit::Success)
         }
+        Verb::JudgePolicies { memory, seconds } => Ok(judge_policies::run(memory, seconds, terminal)),
         Verb::CredentialProcess { socket, token_file } => Ok(credential_process::run(&socket, &token_file, terminal)),
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, OnError, Rollback};
 use crate::hcl::parse_yaml;
-use crate::model::RuleSpec;
+use crate::model::{CheckLevel, CheckRule, RuleSpec};
 
 /// A duration as it stands in the file: `30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub struct FileSettings {
     pub(super) run: Run,
     pub(super) rules: Vec<RuleSpec>,
     pub(super) mint: Mint,
+    pub(super) checks: Checks,
+    pub(super) policy: Policy,
     pub(super) accounts_file: Option<Utf8PathBuf>,
     pub(super) deployment_rules: Option<Utf8PathBuf>,
 }
@@ -162,6 +164,20 @@ pub(super) struct Mint {
     pub module: Option<Utf8PathBuf>,
     pub key: Option<String>,
     pub regions_dir: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Checks {
+    pub rules: BTreeMap<CheckRule, CheckLevel>,
+    pub exclude: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Policy {
+    pub dirs: Vec<Utf8PathBuf>,
+    pub timeout: Option<Span>,
 }
 
 impl FileSettings {

@@ -15,7 +15,7 @@ pub use file::{BackendKind, CredentialsChoice, FileSettings, MintEngine};
 
 use crate::files;
 use crate::hcl::SourceError;
-use crate::model::{BackendKey, IdError, KeyError, KeyTemplate, Region, RuleSpec};
+use crate::model::{BackendKey, CheckLevel, CheckRule, IdError, KeyError, KeyTemplate, Region, RuleSpec};
 
 pub use crate::model::parse_duration;
 
@@ -108,6 +108,8 @@ pub struct Overrides {
     pub on_error: Option<OnError>,
     /// `--rollback`.
     pub rollback: Option<Rollback>,
+    /// `--policy`, relative to the current directory.
+    pub policy: Vec<Utf8PathBuf>,
 }
 
 /// Where states are.
@@ -193,6 +195,24 @@ pub struct MintSettings {
     pub regions_dir: Option<Utf8PathBuf>,
 }
 
+/// What the static checks make of what they find.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CheckSettings {
+    /// What becomes of the findings of a rule, where the file says it.
+    pub rules: BTreeMap<CheckRule, CheckLevel>,
+    /// Globs of files that are not checked, relative to the working directory.
+    pub exclude: Vec<String>,
+}
+
+/// The Rego policies that judge plans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// The directories that hold them, absolute: those of the file, then those of `--policy`.
+    pub dirs: Vec<Utf8PathBuf>,
+    /// How long the judgement of one plan may take.
+    pub timeout: Duration,
+}
+
 /// Everything that decides how tfleet behaves. Made once, never changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -238,6 +258,10 @@ pub struct Settings {
     pub run: RunSettings,
     /// How accounts are made.
     pub mint: MintSettings,
+    /// What the static checks make of what they find.
+    pub checks: CheckSettings,
+    /// The Rego policies that judge plans.
+    pub policy: PolicySettings,
 }
 
 /// Where minted accounts are written down and read from.
@@ -246,6 +270,9 @@ const ACCOUNTS_FILE: &str = "accounts.json";
 const DEPLOYMENT_RULES: &str = "deployment-rules.yaml";
 /// The root module that makes accounts, and the key of its state.
 const MINT_MODULE: (&str, &str) = ("terraform/region-deploy", "region-deploy/terraform.tfstate");
+
+/// How long all policies together may take for one plan: much more than they need, also on a busy machine.
+const POLICY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The default region of the state bucket, as the `TF_BACKEND_REGION` of the source documents has it.
 const DEFAULT_BACKEND_REGION: &str = "us-east-1";
@@ -347,6 +374,8 @@ impl Merge<'_> {
             plans: PlanSettings { max_age: self.file.plans.max_age.map_or(PLAN_AGE, |age| age.0) },
             run: self.run()?,
             mint: self.mint()?,
+            checks: CheckSettings { rules: self.file.checks.rules.clone(), exclude: self.file.checks.exclude.clone() },
+            policy: self.policy(&folder),
             working_dir: self.working_dir,
             base_dir: self.base_dir,
             config_file: self.config_file,
@@ -454,6 +483,14 @@ impl Merge<'_> {
             session_name: file.session_name.clone().unwrap_or_else(|| "tfleet".to_owned()),
             duration: file.duration.map(|d| d.0),
         }
+    }
+
+    /// A flag adds to the file: what a repository is held to is not lifted by one more directory.
+    fn policy(&self, folder: &Utf8Path) -> PolicySettings {
+        let of_flag =
+            self.overrides.policy.iter().map(|dir| camino::absolute_utf8(dir).unwrap_or_else(|_| dir.clone()));
+        let dirs = self.file.policy.dirs.iter().map(|dir| folder.join(dir)).chain(of_flag).collect();
+        PolicySettings { dirs, timeout: self.file.policy.timeout.map_or(POLICY_TIMEOUT, |span| span.0) }
     }
 
     fn mint(&self) -> Result<MintSettings, ConfigError> {

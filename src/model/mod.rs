@@ -2,6 +2,7 @@
 
 mod approval;
 mod change;
+mod check_rule;
 mod deployment;
 mod duration;
 mod finding;
@@ -21,6 +22,7 @@ mod template;
 
 pub use approval::{Approval, FoundApproval};
 pub use change::{ChangeCounts, ChangeKind, ResourceChange};
+pub use check_rule::{CheckLevel, CheckRule};
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
 pub use duration::parse_duration;
 pub use finding::{Finding, FoundBy, Severity};

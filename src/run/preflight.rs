@@ -6,6 +6,7 @@ mod memory;
 mod migrate;
 mod modules;
 mod ownership;
+mod policy;
 mod prune;
 mod recipes;
 mod recovery;
@@ -104,6 +105,9 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let backend = backend_settings(settings, &terraform);
     modules::check_backends(request, &backend)?;
     deliveries::check(request)?;
+    let checks = policy::checks(request)?;
+    let policies = policy::policies(request).await?;
+    notices.extend(policies.as_ref().map(policy::notice));
     let delivers = request.action == Action::Apply && request.deployments.iter().any(|one| !one.deliver.is_empty());
     let needs_aws = settings.uses_s3() || delivers || roots.values().any(|root| root.module.may_use_aws());
     let run_id = RunId::new();
@@ -145,6 +149,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         stores,
         tables,
         credentials,
+        checks,
+        policies,
         roots,
         included,
         cache,

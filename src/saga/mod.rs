@@ -6,6 +6,7 @@
 mod apply;
 mod audit;
 mod backup;
+mod check;
 mod damaged;
 mod deliver;
 mod drift;
@@ -14,6 +15,7 @@ mod failure;
 mod hooks;
 mod init;
 mod inputs;
+mod judge;
 mod keep;
 mod kept;
 mod lease;
@@ -49,6 +51,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OnceCell, watch};
 
 use crate::approvals::{Decision, Rules};
+use crate::check::Checks;
 use crate::config::Settings;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunEvent, Step, TouchedResource};
 use crate::execute::{Environment, Interrupted, Spec, Stop, Terraform};
@@ -58,6 +61,7 @@ use crate::lease::{Caller, ChildConfig, CredentialServer, Leases, ProfileGrant, 
 use crate::model::{
     Action, Deployment, Finding, Identity, Manifest, ResourceChange, RunId, Secret, SnapshotReason, StateAddress,
 };
+use crate::policy::Policies;
 use crate::processes::{self, ProcessId};
 use crate::redact::Redactor;
 use crate::store::Known;
@@ -101,6 +105,10 @@ pub struct Context {
     pub tables: HashMap<(String, String), LockTable>,
     /// Credentials; `None` where nothing of this run needs any.
     pub credentials: Option<Credentials>,
+    /// The checks of files, before anything runs.
+    pub checks: Checks,
+    /// What judges plans, where anything does.
+    pub policies: Option<Policies>,
     /// The root modules by their folder, as [`Deployment::root_module`] has it.
     pub roots: BTreeMap<Utf8PathBuf, Arc<Root>>,
     /// The files that workspaces get besides those of their modules, by the name of the rule that says so.

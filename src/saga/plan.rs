@@ -62,16 +62,21 @@ impl Saga<'_> {
             }
         };
         let keeps = matches!(self.task, Task::Keep(_));
-        let judged = matches!(self.task, Task::Ask(_))
+        let by_rules = matches!(self.task, Task::Ask(_))
             && self.ctx.rules.as_ref().is_some_and(|rules| rules.look_at_plan_of(&self.deployment));
-        let looked_at = artefacts || keeps || (has_changes && (judged || !self.deployment.recipe.keep.is_empty()));
+        let kept_types = !self.deployment.recipe.keep.is_empty();
+        // A policy may look at what stays as it is, too.
+        let looked_at = artefacts || keeps || self.ctx.policies.is_some() || (has_changes && (by_rules || kept_types));
         let json = if looked_at { Some(self.plan_as_json(&binary).await?) } else { None };
         if let Some(json) = &json {
             self.resources = tfplan::changes(json);
             let top = &self.workspace()?.top;
             self.bound_to = tfplan::holds(json, top.as_str()).then(|| top.clone());
         }
-        let refusal = json.as_ref().map_or(Ok(()), |json| self.refuse_deletions(json));
+        let refusal = match &json {
+            Some(json) => self.judge(json).await.and(self.refuse_deletions(json)),
+            None => Ok(()),
+        };
         if let (Some(kept), Some(json)) = (kept, json) {
             self.write_artefacts(json, &kept, (counts, has_changes))?;
         }
@@ -83,8 +88,12 @@ impl Saga<'_> {
             self.saved_plan = Some(SavedPlan { path: binary, has_changes });
         }
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
-        let ended = Ended { changes: counts, has_changes, ..Ended::new(outcome, None) };
-        refusal.map(|()| ended)
+        match refusal {
+            Ok(()) => Ok(Ended { changes: counts, has_changes, ..Ended::new(outcome, None) }),
+            // What would change is known all the same; of a failed apply the counts are what it did.
+            Err(refused) if self.task.is_plan() => Err(Ended { changes: counts, has_changes, ..refused }),
+            Err(refused) => Err(refused),
+        }
     }
 
     /// Runs the plan, again after a failure that may pass: how it ended, its errors, what it counts, and its text.

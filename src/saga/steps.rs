@@ -2,13 +2,14 @@
 //!
 //! | step | what it does | its undo |
 //! |---|---|---|
+//! | check | looks at the files that its variables name | |
 //! | lock | takes tfleet's lock of the key | releases it |
 //! | credentials | leases and serves them | serves them no more |
 //! | state | reads the state | |
 //! | inputs | reads outputs of other deployments | |
 //! | workspace | builds the private copy | removes it, unless it holds the only copy of something |
 //! | providers, init | complete the workspace | go with it |
-//! | plan | plans; before an apply only where something looks at its plan; for drift, only refreshes | |
+//! | plan | plans; before an apply only where something looks at its plan; for drift, only refreshes; a kept plan is judged again | |
 //! | keep | keeps the plan in the store, to be applied exactly as it is | goes when kept plans are pruned |
 //! | backup | keeps the state aside | stays, for whoever puts things back by hand |
 //! | apply, destroy | runs Terraform, or make | recovers the state, and rolls back |
@@ -35,28 +36,31 @@ use crate::journal::{Event, JournalError};
 use crate::model::{Action, Deployment, Executor};
 
 /// The steps of a task, in order, less those that the deployment does not ask for. The audit follows always.
-fn steps_of(task: Task, deployment: &Deployment) -> Vec<Step> {
+fn steps_of(task: Task, deployment: &Deployment, judged: bool) -> Vec<Step> {
     let all = match deployment.recipe.executor {
         Executor::Terraform => steps_of_terraform(task),
         Executor::Make(_) => steps_of_make(task),
     };
-    all.iter().copied().filter(|step| asked_for(*step, task, deployment)).collect()
+    all.iter().copied().filter(|step| asked_for(*step, task, deployment, judged)).collect()
 }
 
 const fn steps_of_terraform(task: Task) -> &'static [Step] {
     use Step::{
-        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Init, Inputs, Keep, Lease,
-        Lock, Plan, Prepare, Record, Snapshot, State, Workspace,
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Check, Deliver, Destroy, Init, Inputs, Keep,
+        Lease, Lock, Plan, Prepare, Record, Snapshot, State, Workspace,
     };
     match task {
-        Task::Plan(_) | Task::Ask(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan],
-        Task::Keep(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan, Keep],
+        Task::Plan(_) | Task::Ask(_) => {
+            &[Check, Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan]
+        }
+        Task::Keep(_) => &[Check, Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan, Keep],
         // What looks at a plan before it is applied has nothing to look at here.
         Task::Drift => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan],
         Task::Direct(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
         }
         Task::Direct(_) => &[
+            Check,
             Lock,
             Lease,
             State,
@@ -81,9 +85,10 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
         }
         // What was made for the plan comes with it.
         Task::Exact(Action::Destroy) => {
-            &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Backup, Destroy, Record]
+            &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
         }
         Task::Exact(_) => &[
+            Check,
             Lock,
             Lease,
             State,
@@ -91,6 +96,7 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
             Workspace,
             Prepare,
             Init,
+            Plan,
             Backup,
             BeforeApply,
             Apply,
@@ -104,33 +110,37 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
 
 const fn steps_of_make(task: Task) -> &'static [Step] {
     use Step::{
-        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Inputs, Keep, Lease, Lock,
-        Plan, Record, State, Workspace,
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Check, Deliver, Destroy, Inputs, Keep, Lease,
+        Lock, Plan, Record, State, Workspace,
     };
     match task {
-        Task::Plan(_) | Task::Ask(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
-        Task::Keep(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan, Keep],
+        Task::Plan(_) | Task::Ask(_) => &[Check, Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
+        Task::Keep(_) => &[Check, Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan, Keep],
         // No target tells what was changed outside: it is skipped before any step.
         Task::Drift => &[],
         Task::Direct(Action::Destroy) | Task::Saved(Action::Destroy) | Task::Exact(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Backup, Destroy, Record]
         }
         Task::Direct(_) | Task::Saved(_) | Task::Exact(_) => {
-            &[Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Record, Deliver, AfterApply]
+            &[Check, Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Record, Deliver, AfterApply]
         }
     }
 }
 
-/// Whether a deployment has anything for a step to do.
-fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
+/// Whether a deployment has anything for a step to do. `judged`: policies look at its plan.
+fn asked_for(step: Step, task: Task, deployment: &Deployment, judged: bool) -> bool {
     let recipe = &deployment.recipe;
     // What make has no target to plan with is not planned, and what is destroyed by make never is.
     let is_planned = recipe.make().is_none_or(|make| make.plan.is_some() && task.deed() != Action::Destroy);
     match step {
+        // What is to go needs no sound files.
+        Step::Check => task.deed() != Action::Destroy,
         Step::Deliver => !deployment.deliver.is_empty(),
         // Without a plan there is nothing that they could be needed for before the apply, unless they are kept for it.
         Step::Inputs => !deployment.inputs.is_empty() && (is_planned || task.changes() || task.compares_inputs()),
-        Step::Plan => !task.changes() || recipe.plans_first(task.action()),
+        // What was planned elsewhere is not planned again, only judged.
+        Step::Plan if matches!(task, Task::Exact(_)) => judged && recipe.make().is_none(),
+        Step::Plan => !task.changes() || judged || recipe.plans_first(task.action()),
         Step::BeforePlan | Step::AfterPlan | Step::BeforeApply | Step::AfterApply => {
             // What is not planned has nothing around its plan either.
             (is_planned || task.changes())
@@ -183,7 +193,7 @@ impl Saga<'_> {
         self.open_log()?;
         self.open_journal()?;
         let mut ended: Option<Ended> = None;
-        for step in steps_of(self.task, &self.deployment) {
+        for step in steps_of(self.task, &self.deployment, self.ctx.policies.is_some()) {
             // Nothing is handed on, and nothing follows, where something went wrong.
             if follows(step) && !ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
                 continue;
@@ -241,6 +251,7 @@ impl Saga<'_> {
             self.show(step);
         }
         match step {
+            Step::Check => self.check_files()?,
             Step::Lock => self.take_lock().await?,
             Step::Lease if self.takes_kept() => self.take_kept()?,
             Step::Lease => self.lease().await?,
@@ -304,7 +315,8 @@ impl Saga<'_> {
                 self.end_lease();
             }
             Step::Lock => return self.release_lock().await,
-            Step::State
+            Step::Check
+            | Step::State
             | Step::Inputs
             | Step::Prepare
             | Step::Init
@@ -331,6 +343,9 @@ impl Saga<'_> {
         let recipe = Arc::clone(&self.deployment.recipe);
         let ended = match &recipe.executor {
             Executor::Terraform if self.task == Task::Drift => self.look_for_drift().await?,
+            Executor::Terraform if matches!(self.task, Task::Exact(_)) => {
+                return self.judge_exact().await.map(|()| None);
+            }
             Executor::Terraform => self.plan(self.task.deed() == Action::Destroy).await?,
             Executor::Make(make) => self.make_plan(make).await?,
         };

@@ -61,7 +61,15 @@ fn assert_discovered(place: &str, fleet: &Fleet) {
 #[test]
 fn settings_in_the_documents_are_settings() {
     let mut seen = Vec::new();
-    for file in ["README.md", "docs/settings.md", "docs/deploy-tree.md", "docs/accounts.md", "docs/review.md"] {
+    let files = [
+        "README.md",
+        "docs/settings.md",
+        "docs/deploy-tree.md",
+        "docs/accounts.md",
+        "docs/review.md",
+        "docs/policy.md",
+    ];
+    for file in files {
         let text = fs::read_to_string(project().join(file)).unwrap();
         for (line, block) in blocks(&text) {
             let place = format!("{file}:{line}");

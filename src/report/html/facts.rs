@@ -107,7 +107,7 @@ impl Phase {
     pub(super) const fn of(step: Step) -> Self {
         match step {
             Step::Lock => Self::Lock,
-            Step::Lease | Step::State | Step::Inputs => Self::Access,
+            Step::Check | Step::Lease | Step::State | Step::Inputs => Self::Access,
             Step::Workspace | Step::Prepare => Self::Workspace,
             Step::Init => Self::Init,
             Step::Plan => Self::Plan,

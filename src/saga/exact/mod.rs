@@ -13,7 +13,7 @@ use super::workspace::workspace_failure;
 use super::{Ended, Saga, Task};
 use crate::event::Failure;
 use crate::files;
-use crate::model::{Action, FileKind, KeptFile, Manifest, PlanRecord, StateMark};
+use crate::model::{Action, FileKind, FoundBy, KeptFile, Manifest, PlanRecord, StateMark};
 use crate::store::{Contents, KeptPlan, SnapshotError, materialize, read_index};
 use crate::workspace::VARIABLES_FILE;
 
@@ -90,6 +90,8 @@ impl Saga<'_> {
         let record = self.exact()?.record.clone();
         let contents = Contents::of_plans(record.run);
         self.check_exact_inputs(&contents, &record).await?;
+        self.resources.clone_from(&record.resources);
+        self.findings.extend(record.findings.iter().filter(|one| one.found_by == FoundBy::Policy).cloned());
         let Some(plan) = &record.plan else { return Ok(()) };
         self.check_place(&record)?;
         let manifest =
@@ -154,6 +156,15 @@ impl Saga<'_> {
         files::write_private(&path, &bytes).map_err(|error| cannot_write(&path, &error))?;
         self.saved_plan = Some(SavedPlan { path, has_changes });
         Ok(())
+    }
+
+    /// Asks the policies of this run about the plan: those of the run that made it may have been others.
+    pub(super) async fn judge_exact(&mut self) -> Result<(), Ended> {
+        let Some(plan) = self.saved_plan.as_ref().map(|plan| plan.path.clone()) else { return Ok(()) };
+        let json = self.plan_as_json(&plan).await?;
+        // What was found when it was planned is found again.
+        self.findings.retain(|one| one.found_by != FoundBy::Policy);
+        self.judge(&json).await
     }
 
     /// What is kept of the plan is damaged, was changed or is away.
