@@ -128,7 +128,7 @@ pub struct DeploymentResult {
     pub changes: ChangeCounts,
     /// Whether there is a difference at all (an output alone counts, and no resource with it).
     pub has_changes: bool,
-    /// The resources that its plan changes, where something looked at the plan.
+    /// The resources that its plan changes, where something looked at the plan or Terraform applied one.
     pub resources: Vec<ResourceChange>,
     /// What checks and policies have found.
     pub findings: Vec<Finding>,

@@ -12,6 +12,10 @@ impl Saga<'_> {
         result.changes = ended.changes;
         result.has_changes = ended.has_changes;
         result.resources = std::mem::take(&mut self.resources);
+        // Where nothing looked at a plan before, the apply has said what it was about to change.
+        if let (true, Some(applied)) = (result.resources.is_empty(), &self.applied) {
+            result.resources.clone_from(&applied.record.resources);
+        }
         for resource in &mut result.resources {
             resource.address = self.redactor.text(&resource.address);
         }

@@ -4,6 +4,9 @@ use std::fs;
 
 use crate::bed::{Deploy, Fleet, STAGING, sample_run};
 
+/// The heading over the resources that are created.
+const CREATED: &str = "<h5 class=\"k-create\">create ";
+
 /// Issue, "Reports": one page that holds what a real run did, also where it failed.
 #[test]
 fn a_run_that_failed_has_its_reports_too() {
@@ -19,7 +22,8 @@ fn a_run_that_failed_has_its_reports_too() {
     let done = fleet.apply().args(["--report", &reports[0], "--report", &reports[1]]).summary().run().assert_code(1);
     let audit = done.entry(&bad.key())["audit_key"].as_str().unwrap().to_owned();
     let page = fs::read_to_string(&html).unwrap();
-    for words in ["tfleet apply of 2 deployments", "it broke&lt;/script&gt;", "1 failed", &audit, "Terraform "] {
+    for words in ["tfleet apply of 2 deployments", "it broke&lt;/script&gt;", "1 failed", &audit, "Terraform ", CREATED]
+    {
         assert!(page.contains(words), "{words}");
     }
     let junit = fs::read_to_string(&junit).unwrap();
@@ -37,7 +41,7 @@ fn plans_are_in_the_page_without_a_folder_for_artefacts() {
     fleet.plan().args(["--report", &format!("html={}", html.display())]).run().assert_code(0);
     let page = fs::read_to_string(&html).unwrap();
     assert!(page.contains("terraform_data.bucket[&quot;a-data&quot;] will be created"), "the text of the plan");
-    assert!(page.contains("<h5 class=\"k-create\">create"), "its resources by what becomes of them");
+    assert!(page.contains(CREATED), "its resources by what becomes of them");
     let left = crate::bed::files_below(&fleet.dir("cache"));
     assert!(left.iter().any(|path| path.ends_with("plan.txt")), "{left:?}");
     assert!(!left.iter().any(|path| path.ends_with("plan.tfplan")), "{left:?}");
