@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what each flag means.
 
+mod audit;
 #[cfg(test)]
 mod documented;
 mod mint;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::{Shard, SourceKind};
 
+pub use audit::{AuditListArgs, AuditShowArgs, AuditVerb};
 pub use mint::MintArgs;
 pub use report::{MergeArgs, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
@@ -52,6 +54,12 @@ pub enum Verb {
         /// What to do
         #[command(subcommand)]
         verb: StateVerb,
+    },
+    /// Look at the records of who did what, and how it ended
+    Audit {
+        /// What to do
+        #[command(subcommand)]
+        verb: AuditVerb,
     },
     /// List what runs left behind when they died, or put it in order
     Runs(RunsArgs),

@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod ask;
+mod audit;
 mod credential_process;
 mod deploy;
 mod destroy;
@@ -77,6 +78,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),
         Verb::Report { verb: ReportVerb::Merge(args) } => Ok(report::run(&args, terminal)?),
         Verb::State { verb } => block_on(state::run(&verb, terminal)),
+        Verb::Audit { verb } => block_on(audit::run(&verb, terminal)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tfleet", &mut script);

@@ -7,6 +7,7 @@
 
 mod apply;
 mod ask;
+mod audit;
 mod aws_provider;
 mod aws_rollback;
 mod bad_input;
