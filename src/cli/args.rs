@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what each flag means.
 
 mod approve;
+mod audit;
 mod comment;
 #[cfg(test)]
 mod documented;
@@ -18,6 +19,7 @@ use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::{RunId, Shard, SourceKind};
 
 pub use approve::ApproveArgs;
+pub use audit::{AuditListArgs, AuditShowArgs, AuditVerb};
 pub use comment::CommentArgs;
 pub use mint::MintArgs;
 pub use report::{MergeArgs, ReportFile, ReportVerb};
@@ -58,6 +60,12 @@ pub enum Verb {
         /// What to do
         #[command(subcommand)]
         verb: StateVerb,
+    },
+    /// Look at the records of who did what, and how it ended
+    Audit {
+        /// What to do
+        #[command(subcommand)]
+        verb: AuditVerb,
     },
     /// List what runs left behind when they died, or put it in order
     Runs(RunsArgs),

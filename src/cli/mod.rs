@@ -5,6 +5,7 @@ mod apply;
 mod approve;
 mod args;
 mod ask;
+mod audit;
 mod comment;
 mod credential_process;
 mod deploy;
@@ -85,6 +86,7 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Report { verb: ReportVerb::Merge(args) } => Ok(report::run(&args, terminal)?),
         Verb::Comment(args) => block_on(comment::run(&args, terminal)),
         Verb::State { verb } => block_on(state::run(&verb, terminal)),
+        Verb::Audit { verb } => block_on(audit::run(&verb, terminal)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tfleet", &mut script);

@@ -1,6 +1,8 @@
 //! The files that a run writes at its end, for people and for programs.
 
 use std::error::Error;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -104,6 +106,15 @@ pub(super) fn check_path(what: &str, path: &Utf8Path) -> Result<(), CliError> {
     tried.map(drop).map_err(|error| {
         CliError::caused_by(format!("the {what} {path} cannot be written there"), &error)
             .next("name a file in a directory that exists and that you may write to")
+    })
+}
+
+/// Writes a file that only the owner may read, where none is.
+pub(super) fn write_new(what: &str, path: &Utf8Path, bytes: &[u8]) -> Result<(), CliError> {
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all())).map_err(|error| {
+        CliError::caused_by(format!("{what} cannot be written to {path}"), &error)
+            .next("name a file that is not there yet, in a directory that you may write to")
     })
 }
 

@@ -33,6 +33,7 @@ mod owners;
 mod plans;
 mod prune;
 mod readonly;
+mod records;
 mod recovered;
 mod restore;
 mod s3;
@@ -76,6 +77,10 @@ pub use plans::{
 };
 pub use prune::{Prunable, old_backups, old_contents, old_plans, remove_copy};
 pub use readonly::ReadOnlyState;
+pub use records::{
+    AuditObject, Headline, RecordError, RecordFilter, RecordName, Records, Seen, find_records, key_hashes, read_audit,
+    read_headline, read_output,
+};
 pub use recovered::keep_recovered;
 pub use restore::{Restoration, RestoreError, prepare_restore};
 pub use s3::{BucketCheck, Encryption, S3Store};
@@ -274,6 +279,12 @@ fn check_key(key: &str) -> Result<(), StoreError> {
 /// The time in a key, in UTC: `20250131-235959`.
 fn stamp(time: Timestamp) -> String {
     time.strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+/// The same, read back.
+fn read_stamp(text: &str) -> Option<Timestamp> {
+    let time = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", text).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod apply;
 mod approve;
 mod ask;
+mod audit;
 mod aws_provider;
 mod aws_rollback;
 mod bad_input;

@@ -5,7 +5,7 @@ use std::fs;
 use crate::bed::{DEV, Deploy, Done, Fleet, assert_nowhere, files_below};
 
 /// Things that must not be shown, and what stands for some of them. Split, so that this file can be searched for leaks.
-const LEAKS: &[&str] = &[
+pub const LEAKS: &[&str] = &[
     "arn:aws:s3:::a-bucket-of-ours",
     "arn:aws:iam::444455556666:role/Administrator",
     "777788889999",
@@ -19,7 +19,7 @@ const LEAKS: &[&str] = &[
 ];
 
 /// A root module that prints them all.
-fn leaky() -> Fleet {
+pub fn leaky() -> Fleet {
     let fleet = Fleet::s3();
     fleet.write(
         "say.sh",

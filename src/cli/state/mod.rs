@@ -55,6 +55,11 @@ impl Place {
     pub(in crate::cli) async fn desk(&self) -> Result<Desk<'_>, CliError> {
         Desk::open(&self.settings, self.discovery.as_ref()).await.map_err(usage)
     }
+
+    /// What the repository describes, where that could be read.
+    pub(super) const fn discovery(&self) -> Option<&Discovery> {
+        self.discovery.as_ref()
+    }
 }
 
 pub(super) fn usage(failure: Failure) -> CliError {
@@ -111,4 +116,27 @@ pub(super) async fn approved(question: &str, stop: &CancellationToken, terminal:
 /// `1 resource`, `2 resources`.
 fn count(n: usize, word: &str) -> String {
     if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
+}
+
+/// A caller as the screen may have it: of an ARN, the name without the account.
+pub(super) fn caller_name(who: &str, redactor: &Redactor) -> String {
+    let name = who.strip_prefix("arn:").and_then(|rest| rest.splitn(5, ':').nth(4));
+    match name {
+        Some(name) if redactor.is_on() => redactor.text(name),
+        _ => redactor.text(who),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_named_without_the_account() {
+        let on = |who: &str| caller_name(who, &Redactor::new());
+        assert_eq!(on("arn:aws:sts::123456789012:assumed-role/deployer/ann"), "assumed-role/deployer/ann");
+        assert_eq!(on("ann"), "ann");
+        let arn = "arn:aws:iam::123456789012:user/ann";
+        assert_eq!(caller_name(arn, &Redactor::off()), arn);
+    }
 }
