@@ -91,6 +91,7 @@ mod tests {
                 action,
                 started: jiff::Timestamp::UNIX_EPOCH,
                 duration: std::time::Duration::ZERO,
+                terraform: None,
                 results: outcomes.iter().map(result).collect(),
             };
             Exit::of(&report, false)

@@ -56,10 +56,10 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
         Task::Keep(_) => &[Check, Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan, Keep],
         // What looks at a plan before it is applied has nothing to look at here.
         Task::Drift => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan],
-        Task::Direct(Action::Destroy) => {
+        Task::Direct(Action::Destroy) | Task::Exact(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
         }
-        Task::Direct(_) => &[
+        Task::Direct(_) | Task::Exact(_) => &[
             Check,
             Lock,
             Lease,
@@ -83,28 +83,6 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
         Task::Saved(_) => {
             &[Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Snapshot, Record, Deliver, AfterApply]
         }
-        // What was made for the plan comes with it.
-        Task::Exact(Action::Destroy) => {
-            &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
-        }
-        Task::Exact(_) => &[
-            Check,
-            Lock,
-            Lease,
-            State,
-            Inputs,
-            Workspace,
-            Prepare,
-            Init,
-            Plan,
-            Backup,
-            BeforeApply,
-            Apply,
-            Snapshot,
-            Record,
-            Deliver,
-            AfterApply,
-        ],
     }
 }
 
@@ -132,14 +110,16 @@ fn asked_for(step: Step, task: Task, deployment: &Deployment, judged: bool) -> b
     let recipe = &deployment.recipe;
     // What make has no target to plan with is not planned, and what is destroyed by make never is.
     let is_planned = recipe.make().is_none_or(|make| make.plan.is_some() && task.deed() != Action::Destroy);
+    let exact = matches!(task, Task::Exact(_));
     match step {
         // What is to go needs no sound files.
         Step::Check => task.deed() != Action::Destroy,
         Step::Deliver => !deployment.deliver.is_empty(),
         // Without a plan there is nothing that they could be needed for before the apply, unless they are kept for it.
         Step::Inputs => !deployment.inputs.is_empty() && (is_planned || task.changes() || task.compares_inputs()),
-        // What was planned elsewhere is not planned again, only judged.
-        Step::Plan if matches!(task, Task::Exact(_)) => judged && recipe.make().is_none(),
+        // What was planned elsewhere is not planned again, only judged; what hooks made for the plan comes with it.
+        Step::Plan if exact => judged && recipe.make().is_none(),
+        Step::BeforePlan | Step::AfterPlan if exact => false,
         Step::Plan => !task.changes() || judged || recipe.plans_first(task.action()),
         Step::BeforePlan | Step::AfterPlan | Step::BeforeApply | Step::AfterApply => {
             // What is not planned has nothing around its plan either.
