@@ -51,7 +51,7 @@ fn input(plan: &Value, deployment: &Deployment, task: Task) -> Value {
 fn metadata(deployment: &Deployment, task: Task) -> Value {
     json!({
         "deployment": deployment.name,
-        "action": task.purpose().as_str(),
+        "action": task.deed().as_str(),
         "account_id": deployment.account_id,
         "account_name": deployment.account_name,
         "region": deployment.region,
@@ -79,5 +79,8 @@ mod tests {
         let metadata = &seen["tfleet"];
         assert_eq!((&metadata["action"], &metadata["account_id"]), (&json!("destroy"), &json!("123456789012")));
         assert_eq!((&metadata["environment"], &metadata["owner"]), (&json!("prd"), &json!(null)));
+        for (task, wanted) in [(Task::Keep(Action::Apply), "apply"), (Task::Plan(Action::Destroy), "destroy")] {
+            assert_eq!(super::metadata(&samples::deployment("web"), task)["action"], wanted);
+        }
     }
 }

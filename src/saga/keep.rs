@@ -64,7 +64,7 @@ impl Saga<'_> {
             has_changes,
             changes,
             resources: self.resources.clone(),
-            findings: self.findings.clone(),
+            findings: self.shown_findings(),
             plan,
             inputs,
             workspace,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Ended, Saga};
 use crate::event::DeploymentResult;
+use crate::model::Finding;
 
 impl Saga<'_> {
     /// Makes the result of it, with nothing in it that must be hidden.
@@ -19,10 +20,7 @@ impl Saga<'_> {
         for resource in &mut result.resources {
             resource.address = self.redactor.text(&resource.address);
         }
-        result.findings = std::mem::take(&mut self.findings);
-        for finding in &mut result.findings {
-            finding.message = self.redactor.text(&finding.message);
-        }
+        result.findings = self.shown_findings();
         if !self.ctx.redact_screen {
             result.unredacted = ended.failure.as_deref().cloned();
         }
@@ -46,6 +44,14 @@ impl Saga<'_> {
         result
     }
 
+    /// What was found, with nothing in it that must be hidden. Rules and files are names of the repository.
+    pub(super) fn shown_findings(&self) -> Vec<Finding> {
+        let shown = |finding: &Finding| Finding { message: self.redactor.text(&finding.message), ..finding.clone() };
+        self.findings.iter().map(shown).collect()
+    }
+
+    /// `what` is left as it is: it is made of tfleet's own words, with names and paths of the repository and the settings, and
+    /// the account of the deployment has to be readable in it. What anything else has said stands in the causes.
     fn redacted_failure(&self, mut failure: crate::event::Failure) -> crate::event::Failure {
         for text in failure.causes.iter_mut().chain(&mut failure.next) {
             *text = self.redactor.text(text);

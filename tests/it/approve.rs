@@ -32,11 +32,11 @@ fn ruled(rules: &str) -> (Fleet, Deploy, Deploy) {
 }
 
 /// As a job of GitHub Actions that `actor` has started.
-fn by(call: Tfleet, actor: &str) -> Tfleet {
+pub fn by(call: Tfleet, actor: &str) -> Tfleet {
     call.env("GITHUB_ACTIONS", "true").env("GITHUB_ACTOR", actor).env("GITHUB_REPOSITORY", "acme/fleet")
 }
 
-fn audits(fleet: &Fleet, action: &str) -> Vec<Value> {
+pub fn audits(fleet: &Fleet, action: &str) -> Vec<Value> {
     let keys = fleet.store().list("audit-logs/").into_iter().filter(|key| key.contains(&format!("/{action}-")));
     keys.map(|key| fleet.store().json(&key)).collect()
 }

@@ -248,7 +248,7 @@ fn a_failed_plan_leaves_no_artefacts_of_an_earlier_one() {
     let plan = || fleet.plan().arg("--out-dir").arg(&out).run();
     let left = || files_below(&out).into_iter().filter(|path| path.extension().is_none_or(|e| e != "log")).count();
     plan().assert_code(0);
-    assert_eq!(left(), 3, "{:#?}", files_below(&out));
+    assert_eq!(left(), 4, "{:#?}", files_below(&out));
     fleet.root("resource \"terraform_data\" \"x\" {\n  input = file(\"none\")\n}\n");
     plan().assert_code(1);
     assert_eq!(left(), 0, "{:#?}", files_below(&out));

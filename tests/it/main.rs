@@ -45,6 +45,7 @@ mod policy;
 mod recover;
 mod redaction;
 mod regions;
+mod review;
 mod revive;
 mod rollback;
 mod shard;
