@@ -142,7 +142,7 @@ fn a_record_tells_what_happened() {
         "what terraform apply failed",
         "exit status 3",
         "removed again: terraform_data.bad[0], terraform_data.bucket[\"more\"]",
-        "steps lock",
+        "steps check",
         "backup backups/s3/wkld-dev/us-east-1/a/terraform.tfstate.",
         "rollback audit-logs/wkld-dev/a/rollback-",
         "with tfleet",
