@@ -20,7 +20,8 @@ pub fn plan_markdown(deployment: &Deployment, changes: ChangeCounts, has_changes
             format!("**{add} to add, {change} to change, {destroy} to destroy**")
         }
     };
-    let place = format!("{}, {}", deployment.account_name, deployment.region);
+    // The name of an account may hold signs of Markdown, and `@`.
+    let place = code(&format!("{}, {}", deployment.account_name, deployment.region));
     let (name, file) = (code(&deployment.name), code(deployment.file.as_str()));
     format!("## {name}\n\n{counts}\n\n{file} ({place})\n\n{}\n", fenced("diff", plan.trim_matches('\n')))
 }
@@ -103,6 +104,13 @@ Plan: 2 to add, 0 to change, 1 to destroy.
     fn signs_move_to_the_left_edge() {
         let changes = ChangeCounts { add: 2, change: 0, destroy: 1 };
         insta::assert_snapshot!(plan_markdown(&deployment("alpha"), changes, true, PLAN));
+    }
+
+    #[test]
+    fn the_name_of_an_account_mentions_nobody() {
+        let account_name = crate::model::AccountName::new("@octo_cat_").unwrap();
+        let page = plan_markdown(&Deployment { account_name, ..deployment("a") }, ChangeCounts::default(), true, "x");
+        assert!(page.contains("(`@octo_cat_, "), "{page}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Asked<'a> {
 }
 
 /// What became of the needs, and of the approvals.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Judgement {
     /// Each need, in order.
     pub needs: Vec<Judged>,
@@ -110,6 +110,9 @@ impl NotCounted {
     }
 }
 
+/// The verdict on what may not go on.
+const REFUSED: &str = "refused";
+
 /// What was decided on one deployment, and by what: for its audit record.
 #[derive(Debug, Clone, Serialize)]
 pub struct Decision {
@@ -117,7 +120,7 @@ pub struct Decision {
     pub rules: String,
     /// The SHA-256 of that file.
     pub rules_sha256: String,
-    /// `auto` where nothing had to be approved, else `approved`.
+    /// `auto` where nothing had to be approved, `approved` where all that had to be was, else `refused`.
     pub verdict: &'static str,
     /// The teams by which whoever applies may change it; none where no team has a say.
     pub teams: ByTeams,
@@ -142,6 +145,8 @@ pub struct DecidedNeed {
     pub reason: String,
     /// How many approvals it asks for.
     pub approvals: usize,
+    /// How many of them are not there.
+    pub missing: usize,
     /// From whom; anybody where it is empty.
     pub from: Vec<String>,
     /// How long one counts, in seconds.
@@ -151,11 +156,17 @@ pub struct DecidedNeed {
 }
 
 impl Decision {
-    /// What was decided, once every need is met.
+    /// What was decided by the needs and what counts for them.
     #[must_use]
     pub fn new(rules: &Rules, teams: ByTeams, plan: Option<(RunId, String)>, judgement: Judgement) -> Self {
-        let auto = judgement.needs.iter().all(|judged| judged.need.approvals == 0);
-        let needs = judgement.needs.into_iter().map(|Judged { need, counted }| DecidedNeed {
+        let verdict = match judgement.needs.iter().all(|judged| judged.need.approvals == 0) {
+            true => "auto",
+            false if judgement.is_met() => "approved",
+            false => REFUSED,
+        };
+        let needs = judgement.needs.into_iter().map(|judged| (judged.missing(), judged));
+        let needs = needs.map(|(missing, Judged { need, counted })| DecidedNeed {
+            missing,
             from: need.from().map(str::to_owned).collect(),
             valid_for_seconds: need.valid_for.map(|span| span.as_secs()),
             rule: need.rule,
@@ -167,13 +178,20 @@ impl Decision {
         Self {
             rules: rules.file.to_string(),
             rules_sha256: rules.digest.clone(),
-            verdict: if auto { "auto" } else { "approved" },
+            verdict,
             teams,
             self_approval: rules.self_approval,
             plan,
             needs: needs.collect(),
             not_counted: judgement.not_counted,
         }
+    }
+
+    /// The same where something else than a missing approval is in the way.
+    #[must_use]
+    pub fn refused(rules: &Rules, plan: Option<(RunId, String)>) -> Self {
+        let nothing = Self::new(rules, ByTeams::default(), plan, Judgement::default());
+        Self { verdict: REFUSED, ..nothing }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::event::{ChangeCounts, DeploymentResult, EventSink, Failure, Outcome, 
 use crate::graph::Graph;
 use crate::model::{Action, Deployment};
 use crate::report::{deployments, final_report};
-use crate::run::gate::Gate;
+use crate::run::gate::{Attempt, Gate};
 use crate::run::preflight::Ready;
 use crate::run::{Signals, run};
 use crate::saga::{Context, Task};
@@ -46,7 +46,7 @@ impl Deploy<'_> {
             context.drop_kept();
             return Ok(Asked::Done(withdraw(&planned, self.action, outcome, &why)));
         }
-        if let Err(refused) = self.judged(&context, &go) {
+        if let Err(refused) = self.judged(&context, &go).await {
             context.drop_kept();
             terminal.out(&final_report(&planned, terminal.colours));
             return Err(refused.into());
@@ -66,11 +66,28 @@ impl Deploy<'_> {
     }
 
     /// Has the rules look at what would be done.
-    fn judged(&self, context: &Context, go: &[Arc<DeploymentResult>]) -> Result<(), CliError> {
+    async fn judged(&self, context: &Context, go: &[Arc<DeploymentResult>]) -> Result<(), CliError> {
         let Some(rules) = &context.rules else { return Ok(()) };
         let gate = Gate { rules, applier: &context.identity, action: self.action };
-        let mut decisions = context.decisions.lock().unwrap_or_else(PoisonError::into_inner);
-        gate.judge_plans(go, &mut decisions).map_err(|failure| self.refused(failure))
+        let decisions = || context.decisions.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = decisions().clone();
+        match gate.judge_plans(go, before) {
+            Ok(judged) => {
+                *decisions() = judged;
+                Ok(())
+            }
+            Err(refusal) => {
+                let attempt = Attempt {
+                    run: context.run_id,
+                    action: self.action,
+                    identity: &context.identity,
+                    stores: &context.stores,
+                    outbox: &context.outbox,
+                };
+                let failure = refusal.recorded(&attempt, go.iter().map(|result| &*result.deployment)).await;
+                Err(self.refused(failure))
+            }
+        }
     }
 
     /// Shows the plans and asks, where somebody is to be asked; why nothing goes on, if so.

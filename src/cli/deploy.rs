@@ -79,7 +79,7 @@ struct Chosen<'a> {
 impl Deploy<'_> {
     /// Does it.
     pub async fn run(&self, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-        if self.run.no_redact && !terminal.moves {
+        if self.run.no_redact && !terminal.is_screen_alone() {
             return Err(CliError::usage("--no-redact is for a terminal only")
                 .next("leave it out: what is written to a file or a pipe stays redacted")
                 .into());

@@ -43,6 +43,12 @@ impl Terminal {
         }
     }
 
+    /// Whether all that is printed is seen on a screen and goes nowhere else: neither stream into a file or a pipe.
+    #[must_use]
+    pub fn is_screen_alone(&self) -> bool {
+        self.moves && io::stdout().is_terminal()
+    }
+
     /// Prints something beside it, with a line end.
     pub fn note(&mut self, text: &str) {
         self.err(&format!("note: {text}\n"));

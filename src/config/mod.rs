@@ -266,7 +266,7 @@ pub struct Settings {
 
 /// Where minted accounts are written down and read from.
 const ACCOUNTS_FILE: &str = "accounts.json";
-/// The rules of approvals, beside `tfleet.yaml` or in the working directory.
+/// The rules of approvals, beside `tfleet.yaml`, or in the working directory or above it in the repository.
 const DEPLOYMENT_RULES: &str = "deployment-rules.yaml";
 /// The root module that makes accounts, and the key of its state.
 const MINT_MODULE: (&str, &str) = ("terraform/region-deploy", "region-deploy/terraform.tfstate");
@@ -443,21 +443,27 @@ impl Merge<'_> {
             let why = format!("there is no file {path}");
             return path.is_file().then_some(Some(path)).ok_or(ConfigError::Value { place: self.place(setting), why });
         }
-        for dir in [folder, &self.working_dir] {
+        // Whoever begins further down in the repository is held to the same rules.
+        let above = self.working_dir.ancestors().take_while(|dir| dir.starts_with(&self.base_dir));
+        let mut found: Vec<Utf8PathBuf> = Vec::new();
+        for dir in std::iter::once(folder).chain(above) {
             let misnamed = dir.join(DEPLOYMENT_RULES).with_extension("yml");
             if misnamed.exists() {
                 let why = format!("it is called {DEPLOYMENT_RULES}, or named by the setting `{setting}`");
                 return Err(ConfigError::Value { place: misnamed.into_string(), why });
             }
+            let path = dir.join(DEPLOYMENT_RULES);
+            // A link that leads nowhere is an error when it is read, and not as good as no rules.
+            if path.symlink_metadata().is_ok() && !found.contains(&path) {
+                found.push(path);
+            }
         }
-        let beside = Some(folder.join(DEPLOYMENT_RULES)).filter(|path| path.exists());
-        let within = Some(self.working_dir.join(DEPLOYMENT_RULES)).filter(|path| path.exists());
-        match (beside, within) {
-            (Some(beside), Some(within)) if beside != within => {
-                let why = format!("there are two, {beside} and {within}; name the one that holds, or remove the other");
+        match found.as_slice() {
+            [first, second, ..] => {
+                let why = format!("there are two, {first} and {second}; name the one that holds, or remove the other");
                 Err(ConfigError::Value { place: self.place(setting), why })
             }
-            (beside, within) => Ok(beside.or(within)),
+            _ => Ok(found.pop()),
         }
     }
 

@@ -151,4 +151,14 @@ fn there_is_one_file_of_rules_at_most() {
     assert!(why.contains("there are two") && why.contains("name the one that holds"), "{why}");
     let named = within("deployment_rules: fleet/deployment-rules.yaml").unwrap().deployment_rules;
     assert_eq!(named, Some(dir.join("fleet/deployment-rules.yaml")));
+    // Whoever begins further down does not get around the rules at the top, with or without settings.
+    std::fs::remove_file(dir.join("tfleet.yaml")).unwrap();
+    std::fs::remove_file(inner.join("deployment-rules.yaml")).unwrap();
+    let below = Overrides { working_dir: Some(inner), ..Overrides::default() };
+    let beside = dir.join("deployment-rules.yaml");
+    assert_eq!(Settings::load(&below, &home).unwrap().deployment_rules, Some(beside.clone()));
+    // A link that leads nowhere is not as good as no rules.
+    std::fs::remove_file(&beside).unwrap();
+    std::os::unix::fs::symlink("nowhere.yaml", &beside).unwrap();
+    assert_eq!(Settings::load(&below, &home).unwrap().deployment_rules, Some(beside));
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::desk::Desk;
 use super::gate::{needs_of, unreadable};
@@ -13,8 +14,8 @@ use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::model::{Action, Approval, FoundApproval, Identity, IndexedPlan, RunId};
 use crate::store::{
-    ApprovalError, KeptPlan, PlanStoreError, StateStore, read_approvals, read_plan_index, read_plan_record,
-    write_approval,
+    ApprovalError, AuditName, KeptPlan, PlanStoreError, StateStore, not_stored, read_approvals, read_plan_index,
+    read_plan_record, write_approval, write_audit,
 };
 
 /// What a run has kept.
@@ -92,13 +93,56 @@ impl ToApprove {
         why.map_or(Worth::Counts, Worth::Nothing)
     }
 
-    /// Approves it.
-    pub async fn approve(&mut self, identity: &Identity, comment: Option<&str>) -> Result<(), ApprovalError> {
+    /// Approves it, and records that. The approval is given also where no record of it can be: then the notice says so.
+    pub async fn approve(
+        &mut self,
+        desk: &Desk<'_>,
+        identity: &Identity,
+        comment: Option<&str>,
+    ) -> Result<Option<String>, ApprovalError> {
         let approval = self.approval(identity.clone(), comment.map(str::to_owned));
         let key = write_approval(&*self.store, &approval).await?;
         let since = approval.time;
-        self.approvals.push(FoundApproval { approval, key, since });
-        Ok(())
+        let found = FoundApproval { approval, key, since };
+        let notice = self.record(desk, &found).await;
+        self.approvals.push(found);
+        Ok(notice)
+    }
+
+    /// Writes the audit record of an approval; what a person should know of it, where it is not in the store.
+    async fn record(&self, desk: &Desk<'_>, found: &FoundApproval) -> Option<String> {
+        let FoundApproval { approval, key, .. } = found;
+        let deployment = &self.kept.record.deployment;
+        let name = AuditName {
+            account_name: &deployment.account_name,
+            project: &deployment.project,
+            action: "approve",
+            time: approval.time,
+            region: &deployment.region,
+            key: &deployment.state.key,
+            // Its own: two people may approve in the same second.
+            run: desk.run,
+        };
+        let record = json!({
+            "schema_version": 1,
+            "time": approval.time,
+            "run_id": desk.run,
+            "action": "approve",
+            "caller": approval.identity.arn,
+            "local_user": approval.identity.local_user,
+            "identity": approval.identity,
+            "deployment": deployment,
+            "success": true,
+            "plan": {"run": approval.run, "digest": approval.plan},
+            "approval_key": key,
+            "comment": approval.comment,
+            "bucket": deployment.state.bucket,
+            "backend_key": deployment.state.key,
+            "services": deployment.services,
+            "tfleet_version": env!("CARGO_PKG_VERSION"),
+        });
+        let of = format!("the audit record of the approval of {}", self.name);
+        not_stored(&write_audit(&*self.store, desk.outbox(), &name, &record).await, &of)
     }
 
     fn approval(&self, identity: Identity, comment: Option<String>) -> Approval {

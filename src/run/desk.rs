@@ -18,7 +18,7 @@ use crate::model::{AccountName, BackendKey, Deployment, Identity, Project, Regio
 use crate::saga::Credentials;
 use crate::store::{
     AuditName, Guarding, LocalStore, LockOwner, LockTable, LongestLease, Outbox, ReadStore, SnapshotError, StateStore,
-    States, TerraformLocks, Written, read_index, read_manifest, write_audit,
+    States, TerraformLocks, not_stored, read_index, read_manifest, write_audit,
 };
 use crate::workspace::CacheDirs;
 
@@ -221,6 +221,12 @@ impl<'a> Desk<'a> {
         Subject::from_key(key, region_of_states(self.settings))
     }
 
+    /// Where records wait that a store does not take.
+    #[must_use]
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
     /// Writes the audit record of something that was done to the state of a key. Says what a person should know of it.
     pub async fn audit(&self, home: &Home, action: &str, key: &BackendKey, done: &Done<'_>) -> Option<String> {
         self.record(home, action, key, done).await.unwrap_or_else(Some)
@@ -261,13 +267,9 @@ impl<'a> Desk<'a> {
             "details": done.details,
             "tfleet_version": env!("CARGO_PKG_VERSION"),
         });
-        match write_audit(&*home.store, &self.outbox, &name, &record).await {
-            Ok(Written::Stored(_)) => Ok(None),
-            Ok(Written::Kept { path, error, .. }) => {
-                Ok(Some(format!("the audit record is kept in {path} and sent by the next run, because: {error}")))
-            }
-            Err(error) => Err(format!("the audit record is lost: neither the store nor this disk took it: {error}")),
-        }
+        let written = write_audit(&*home.store, &self.outbox, &name, &record).await;
+        let said = not_stored(&written, "the audit record");
+        if written.is_ok() { Ok(said) } else { Err(said.unwrap_or_default()) }
     }
 }
 

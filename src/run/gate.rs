@@ -1,16 +1,20 @@
 //! The gate before an apply or a destroy: whether whoever runs it may change what is selected, and whether what has to be
 //! approved is. Nothing passes in part: where anything is missing, nothing is started.
 
+mod refused;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::preflight::Request;
-use crate::approvals::{Asked, Barred, ByTeams, Decision, Judgement, Need, Planned, Rules, judge};
+use crate::approvals::{Asked, ByTeams, Decision, Judgement, Need, Planned, Rules, judge};
 use crate::event::{DeploymentResult, Failure};
 use crate::model::{Action, Deployment, FoundApproval, Identity, RunId};
 use crate::store::{ApprovalError, KeptPlan, StateStore, read_approvals};
+use refused::Refused;
+pub use refused::{Attempt, Refusal};
 
 /// The state stores by bucket; under `None`, the local one.
 pub type Stores = HashMap<Option<String>, Arc<dyn StateStore>>;
@@ -41,21 +45,24 @@ pub struct Gate<'a> {
 impl Gate<'_> {
     /// Lets everything through, or names all that is missing. Rules that look at plans are asked only where there is a plan:
     /// for the others, [`Gate::judge_plans`] has to follow.
-    pub async fn decide(&self, stores: &Stores, selected: &[Candidate<'_>]) -> Result<Decisions, Failure> {
-        let approvals = self.approvals(stores, selected).await?;
+    pub async fn decide(&self, stores: &Stores, selected: &[Candidate<'_>]) -> Result<Decisions, Refusal> {
+        let approvals = self.approvals(stores, selected).await.map_err(Refusal::undecided)?;
         let mut refused = Refused::default();
         let mut decisions = Decisions::new();
         for candidate in selected {
             let Candidate { deployment, plan } = candidate;
+            let of = plan.map(|kept| (kept.record.run, kept.digest.clone()));
             let teams = match self.rules.may_change(self.applier, deployment) {
                 Ok(teams) => teams,
                 Err(barred) => {
                     refused.bar(&deployment.name, &barred);
+                    decisions.insert(deployment.name.clone(), Decision::refused(self.rules, of));
                     continue;
                 }
             };
             if let Some(changed) = plan.and_then(|plan| other_facts(&plan.record.deployment, deployment)) {
                 refused.add(changed, &deployment.name);
+                decisions.insert(deployment.name.clone(), Decision::refused(self.rules, of));
                 continue;
             }
             let judgement = match plan {
@@ -63,14 +70,17 @@ impl Gate<'_> {
                 None => unapproved(self.rules.needs(deployment, planned_here(deployment))),
             };
             refused.lack(self.rules, &deployment.name, *plan, &judgement);
-            let of = plan.map(|kept| (kept.record.run, kept.digest.clone()));
             decisions.insert(deployment.name.clone(), Decision::new(self.rules, teams, of, judgement));
         }
-        refused.verdict(self.rules, self.action).map_or(Ok(decisions), Err)
+        refused.verdict(self.rules, self.action, decisions)
     }
 
     /// Looks at the plans that were made in this run, and lets all through or none: an approval is of a plan that is kept.
-    pub fn judge_plans(&self, planned: &[Arc<DeploymentResult>], decisions: &mut Decisions) -> Result<(), Failure> {
+    pub fn judge_plans(
+        &self,
+        planned: &[Arc<DeploymentResult>],
+        mut decisions: Decisions,
+    ) -> Result<Decisions, Refusal> {
         let mut refused = Refused::default();
         for result in planned {
             let deployment = &result.deployment;
@@ -87,7 +97,7 @@ impl Gate<'_> {
             let teams = decisions.get(&deployment.name).map_or_else(ByTeams::default, |before| before.teams.clone());
             decisions.insert(deployment.name.clone(), Decision::new(self.rules, teams, None, judgement));
         }
-        refused.verdict(self.rules, self.action).map_or(Ok(()), Err)
+        refused.verdict(self.rules, self.action, decisions)
     }
 
     fn judge(&self, kept: &KeptPlan, deployment: &Deployment, approvals: &Approvals) -> Judgement {
@@ -129,7 +139,7 @@ pub(super) async fn pass(
     applier: &Identity,
     stores: &Stores,
     plans: &BTreeMap<String, KeptPlan>,
-) -> Result<Decisions, Failure> {
+) -> Result<Decisions, Refusal> {
     let (Some(rules), true) = (&request.rules, request.action.changes_state()) else { return Ok(Decisions::new()) };
     let candidate = |deployment| Candidate { deployment, plan: plans.get(&deployment.name) };
     let selected: Vec<Candidate<'_>> = request.deployments.iter().map(|one| candidate(&**one)).collect();
@@ -177,69 +187,6 @@ fn other_facts(then: &Deployment, now: &Deployment) -> Option<String> {
     };
     (then.environment != now.environment || then.services != now.services)
         .then(|| format!("it was planned with {}, and has {} now: it has to be planned again", shown(then), shown(now)))
-}
-
-/// What keeps deployments from being changed, those of one reason together.
-#[derive(Default)]
-struct Refused {
-    barred: bool,
-    unplanned: bool,
-    runs: BTreeSet<RunId>,
-    reasons: BTreeMap<String, Vec<String>>,
-}
-
-impl Refused {
-    fn add(&mut self, reason: String, deployment: &str) {
-        self.reasons.entry(reason).or_default().push(deployment.to_owned());
-    }
-
-    fn bar(&mut self, deployment: &str, barred: &[Barred]) {
-        self.barred = true;
-        for Barred { what, teams } in barred {
-            self.add(format!("{what} may be changed by members of {} only", teams.join(", ")), deployment);
-        }
-    }
-
-    fn lack(&mut self, rules: &Rules, deployment: &str, plan: Option<&KeptPlan>, judgement: &Judgement) {
-        for judged in judgement.needs.iter().filter(|judged| judged.missing() > 0) {
-            match plan {
-                Some(kept) => self.runs.extend([kept.record.run]),
-                None => self.unplanned = true,
-            }
-            self.add(lacking(rules, judged, plan.is_some()), deployment);
-        }
-        if !judgement.is_met() {
-            for one in &judgement.not_counted {
-                self.add(format!("the approval of {} at {:.0} {}", one.approver, one.time, one.why), deployment);
-            }
-        }
-    }
-
-    /// The failure, if anything was refused.
-    fn verdict(self, rules: &Rules, action: Action) -> Option<Failure> {
-        let Self { barred, unplanned, runs, reasons } = self;
-        if reasons.is_empty() {
-            return None;
-        }
-        let what = if barred { "it is not yours to change" } else { "approvals are missing" };
-        let mut failure = Failure::new(format!("{what}, so nothing was started and nothing was changed"));
-        let causes = reasons.into_iter().map(|(reason, names)| format!("{}: {reason}", names.join(", ")));
-        failure.causes.extend(causes);
-        if barred {
-            failure.next.push(format!("have a member of one of these teams run it; {} has them", rules.file));
-        }
-        for run in &runs {
-            failure.next.push(format!("have it approved: tfleet approve {run}"));
-            failure.next.push(format!("see who has approved what: tfleet approve {run} --list"));
-        }
-        if unplanned {
-            let plan = if action == Action::Destroy { "plan --destroy --save" } else { "plan --save" };
-            failure.next.push(format!("keep a plan of the same selection: tfleet {plan}"));
-            failure.next.push("have that plan approved: tfleet approve RUN".to_owned());
-            failure.next.push(format!("and do exactly that: tfleet {action} --plan RUN"));
-        }
-        Some(failure)
-    }
 }
 
 /// `deletes aws_kms_key.main, and needs 2 approvals from dba (deployment-rules.yaml:12), of which 1 is there (alice)`.

@@ -18,8 +18,9 @@ use std::sync::{Arc, Mutex};
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{mpsc, watch};
 
+use super::Channels;
+use super::gate::{self, Attempt};
 use super::revive::{REVIVED_DIR, Revived};
-use super::{Channels, gate};
 use crate::approvals::Rules;
 use crate::config::Settings;
 use crate::discover::Discovery;
@@ -114,7 +115,15 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
     let identity = identity_of(credentials.as_ref().map(|credentials| &credentials.caller));
-    let decisions = gate::pass(request, &identity, &stores, request.exact).await?;
+    let outbox = Outbox::new(cache.root().join("outbox"));
+    let decisions = match gate::pass(request, &identity, &stores, request.exact).await {
+        Ok(decisions) => decisions,
+        Err(refusal) => {
+            let attempt =
+                Attempt { run: run_id, action: request.action, identity: &identity, stores: &stores, outbox: &outbox };
+            return Err(refusal.recorded(&attempt, request.deployments.iter().map(|one| &**one)).await);
+        }
+    };
     // Before anything looks at the states: one of them may be saved only now.
     let attended = Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await;
     notices.extend(attended.notices);
@@ -124,7 +133,6 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let tables = stores::open_tables(request, &backend, credentials.as_ref()).await?;
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
-    let outbox = Outbox::new(cache.root().join("outbox"));
     if request.action != Action::Drift {
         notices.extend(stores::flush(&outbox, &stores).await);
     }

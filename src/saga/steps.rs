@@ -105,7 +105,7 @@ const fn steps_of_make(task: Task) -> &'static [Step] {
     }
 }
 
-/// Whether a deployment has anything for a step to do. `judged`: policies look at its plan.
+/// Whether a deployment has anything for a step to do. `judged`: policies look at its plan, or it is held against its record.
 fn asked_for(step: Step, task: Task, deployment: &Deployment, judged: bool) -> bool {
     let recipe = &deployment.recipe;
     // What make has no target to plan with is not planned, and what is destroyed by make never is.
@@ -173,7 +173,9 @@ impl Saga<'_> {
         self.open_log()?;
         self.open_journal()?;
         let mut ended: Option<Ended> = None;
-        for step in steps_of(self.task, &self.deployment, self.ctx.policies.is_some()) {
+        // Rules go by what the record of a kept plan says of it.
+        let ruled = matches!(self.task, Task::Exact(_)) && self.ctx.rules.is_some();
+        for step in steps_of(self.task, &self.deployment, ruled || self.ctx.policies.is_some()) {
             // Nothing is handed on, and nothing follows, where something went wrong.
             if follows(step) && !ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
                 continue;

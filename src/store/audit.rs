@@ -87,6 +87,18 @@ impl Written {
     }
 }
 
+/// What a person should know of `what` (`the audit record`), where it is not in the store.
+#[must_use]
+pub fn not_stored(written: &Result<Written, OutboxError>, what: &str) -> Option<String> {
+    match written {
+        Ok(Written::Stored(_)) => None,
+        Ok(Written::Kept { path, error, .. }) => {
+            Some(format!("{what} is kept in {path} and sent by the next run, because: {error}"))
+        }
+        Err(error) => Some(format!("{what} is lost: neither the store nor this disk took it: {error}")),
+    }
+}
+
 /// Writes an audit record.
 pub async fn write_audit(
     store: &dyn StateStore,

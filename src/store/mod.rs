@@ -55,7 +55,7 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 
 pub use approvals::{ApprovalError, read_approvals, write_approval};
-pub use audit::{AuditName, Written, write_audit, write_output};
+pub use audit::{AuditName, Written, not_stored, write_audit, write_output};
 pub use backup::{backup, keep_abandoned};
 pub use error::StoreError;
 pub use guard::{Guard, GuardError, Guarding};

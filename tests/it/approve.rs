@@ -41,6 +41,20 @@ pub fn audits(fleet: &Fleet, action: &str) -> Vec<Value> {
     keys.map(|key| fleet.store().json(&key)).collect()
 }
 
+/// So many deployments were refused, and that is all that was left.
+#[track_caller]
+fn assert_nothing_but_refusals(fleet: &Fleet, count: usize) {
+    let mut keys = fleet.store().list("");
+    // By these a local store keeps writers of one object apart.
+    keys.retain(|key| !key.starts_with(".tfleet/locks/"));
+    assert!(keys.iter().all(|key| key.starts_with("audit-logs/")), "not even a lock: {keys:?}");
+    assert_eq!(keys.len(), count, "{keys:?}");
+    for record in keys.iter().map(|key| fleet.store().json(key)) {
+        assert_eq!((&record["outcome"], &record["success"]), (&"refused".into(), &false.into()), "{record:#}");
+        assert_eq!(record["decision"]["verdict"], "refused", "{record:#}");
+    }
+}
+
 #[test]
 fn an_environment_that_needs_approvals_is_not_applied_without_a_kept_plan() {
     let (fleet, dev, _) = ruled(RULES);
@@ -52,11 +66,16 @@ fn an_environment_that_needs_approvals_is_not_applied_without_a_kept_plan() {
             "tfleet approve RUN",
         ]);
     }
-    assert!(fleet.store().list("").is_empty(), "not even a lock: {:?}", fleet.store().list(""));
+    assert_nothing_but_refusals(&fleet, 3);
+    let refused = audits(&fleet, "destroy").pop().unwrap();
+    assert_eq!(refused["error"]["causes"].as_array().unwrap().len(), 1, "{refused:#}");
+    let decision = &refused["decision"];
+    assert_eq!((&decision["verdict"], &decision["plan"]), (&"refused".into(), &Value::Null), "{decision:#}");
+    assert_eq!((&decision["needs"][0]["approvals"], &decision["needs"][0]["missing"]), (&2.into(), &2.into()));
     // What needs nothing goes on by itself, and its record says that it was decided so.
     fleet.apply().args(["--environment", "development"]).run().assert_code(0);
     assert_eq!(fleet.store().states(), [dev.key()]);
-    let audit = audits(&fleet, "apply").pop().unwrap();
+    let audit = audits(&fleet, "apply").into_iter().find(|audit| audit["outcome"] == "succeeded").unwrap();
     let decision = &audit["decision"];
     assert_eq!((&decision["verdict"], &decision["plan"]), (&"auto".into(), &Value::Null), "{decision:#}");
     assert_eq!(decision["needs"][0]["rule"], "environments.*");
@@ -88,7 +107,14 @@ fn a_protected_plan_stops_all_of_them() {
     assert_eq!(fleet.store().resources(&one.key()), ["terraform_data.bucket[\"a-data\"]"]);
     assert_eq!(fleet.store().get(&other.key()), before, "the other one was not begun");
     assert!(crate::bed::files_below(&fleet.dir("cache")).iter().all(|path| !path.ends_with("plan.tfplan")));
+    let refused: Vec<Value> =
+        audits(&fleet, "apply").into_iter().filter(|audit| audit["outcome"] == "refused").collect();
+    assert_eq!(refused.len(), 2, "{refused:#?}");
+    assert!(refused.iter().all(|audit| audit["deployment"]["project"] == "a"));
+    assert_eq!(refused[0]["decision"]["needs"][1]["rule"], "protection[0]");
     fleet.destroy().run().assert_code(3).assert_says(&["us-east-1/b: deletes terraform_data.bucket[\"b-data\"]"]);
+    let destroys = audits(&fleet, "destroy");
+    assert_eq!(destroys.len(), 2, "both would have been deleted: {destroys:#?}");
     // What takes nothing away is applied, exactly as it was planned.
     fleet.apply().args(["--project", "b"]).run().assert_code(0);
     assert_eq!(fleet.store().resources(&other.key()).len(), 2);
@@ -131,7 +157,7 @@ fn make_may_do_what_is_protected() {
     fleet.deploy(&Deploy::new("web")).write("deployment-rules.yaml", RULES).write("Makefile", "up:\n\t@touch made\n");
     fleet.root("terraform {\n  backend \"s3\" {}\n}\n").settings("rules:\n  - name: tfvars\n    make: {apply: up}");
     fleet.apply().run().assert_code(3).assert_says(&["may do what is protected, as nobody can tell what it changes"]);
-    assert!(fleet.store().list("").is_empty());
+    assert_nothing_but_refusals(&fleet, 1);
     fleet.write("deployment-rules.yaml", "environments:\n  \"*\": {approvals: auto}\n");
     let done = fleet.apply().run();
     assert!(done.output().contains("make up"), "the rules let it pass: {}", done.output());
@@ -149,11 +175,12 @@ fn what_a_team_has_its_members_alone_change() {
         "no deployment has the service kmz",
     ]);
     apply().env("USER", "mallory").run().assert_code(3);
-    assert!(fleet.store().list("").is_empty());
+    assert_nothing_but_refusals(&fleet, 2);
     by(apply(), "ann").run().assert_code(0);
     apply().env("USER", "pat").run().assert_code(0);
     assert_eq!(fleet.store().states(), [dev.key()]);
-    assert_eq!(audits(&fleet, "apply")[0]["decision"]["teams"][0], "web");
+    let applied = audits(&fleet, "apply").into_iter().find(|audit| audit["success"] == true).unwrap();
+    assert_eq!(applied["decision"]["teams"][0], "web");
     fleet.apply().args(["--environment", "production"]).env("USER", "mallory").run().assert_code(0);
 }
 
@@ -252,6 +279,12 @@ fn approvals_are_given_one_by_one_until_nothing_is_missing() {
     let plan = fleet.store().get(&format!("plans/{run}/s3/wkld-prd/us-east-1/web.json")).unwrap();
     assert_eq!(record["plan"].as_str().unwrap(), hex::encode(Sha256::digest(&plan)));
 
+    let audit = audits(&fleet, "approve").pop().unwrap();
+    assert_eq!((&audit["plan"]["run"], &audit["plan"]["digest"]), (&run.to_string().into(), &record["plan"]));
+    assert_eq!((&audit["approval_key"], &audit["identity"]), (&keys[0].clone().into(), &record["identity"]));
+    let listed = fleet.plain("audit").args(["list", "--action", "approve", "--outcome", "succeeded"]).run();
+    listed.assert_code(0).assert_says(&["wkld-prd", "approve", "github:bob"]);
+
     let again = approve(&fleet, run, "bob").arg("--yes").run().assert_code(0);
     again.assert_says(&["you have approved s3/wkld-prd/us-east-1/web already"]);
     for (actor, why) in [
@@ -328,6 +361,86 @@ fn what_was_tampered_with_is_not_approved() {
     let other = String::from_utf8(approval).unwrap().replace("\"plan\": \"", "\"plan\": \"f");
     fleet.store().put(&key, other.as_bytes());
     approve(&fleet, run, "cid").arg("--list").run().assert_code(0).assert_says(&["is to another plan", "missing 2"]);
+}
+
+/// Issue: "Every decision is in the audit record": also the one against it, and where the store takes no record.
+#[test]
+fn a_refusal_is_on_record() {
+    let (fleet, ..) = ruled(RULES);
+    let plan = by(fleet.plan().args(["--environment", "production", "--save"]).summary(), "ann").run().assert_code(0);
+    let run: RunId = plan.summary()["run_id"].as_str().unwrap().parse().unwrap();
+    approve(&fleet, run, "bob").arg("--yes").run().assert_code(0);
+    let apply = by(fleet.tfleet("apply").args(["--plan", &run.to_string()]), "ann").run().assert_code(3);
+    apply.assert_says(&["approvals are missing", "of which 1 is there (github:bob)"]);
+    let list = fleet.plain("audit").args(["list", "--outcome", "refused"]).run().assert_code(0);
+    list.assert_says(&["wkld-prd", "apply", "refused", "github:ann"]).assert_silent_on(&["approve "]);
+    let key = fleet.store().list("audit-logs/").into_iter().find(|key| key.contains("/apply-")).unwrap();
+    let decision = &fleet.store().json(&key)["decision"];
+    assert_eq!(decision["plan"][0], run.to_string());
+    assert_eq!(decision["needs"][0]["counted"][0]["approver"], "github:bob", "{decision:#}");
+    assert_eq!(decision["needs"][0]["missing"], 1);
+    fleet.plain("audit").args(["show", &key]).run().assert_code(0).assert_says(&["refused", "needs 2 approvals"]);
+
+    let (fleet, ..) = ruled(RULES);
+    // No folder can be made where this is.
+    fleet.store().put("audit-logs", b"in the way");
+    fleet.apply().run().assert_code(3).assert_says(&[
+        "approvals are missing",
+        "the audit record of this",
+        "is kept in",
+    ]);
+    fleet.store().delete("audit-logs");
+    fleet.plan().run().assert_code(0);
+    assert_eq!(audits(&fleet, "apply").len(), 1, "it was sent by the next run");
+    assert_eq!(audits(&fleet, "apply")[0]["outcome"], "refused");
+}
+
+/// The rules are those of the checkout from which it is applied, whatever they were when it was planned.
+#[test]
+fn the_rules_at_the_apply_hold() {
+    let (fleet, dev, _) = ruled(RULES);
+    let plan = || fleet.plan().args(["--environment", "development", "--save"]).summary().run().assert_code(0);
+    let run = plan().summary()["run_id"].as_str().unwrap().to_owned();
+    let apply = || fleet.tfleet("apply").args(["--plan", &run]);
+    let stricter = RULES.replace("approvals: auto", "approvals: 1");
+    fleet.write("deployment-rules.yaml", &stricter);
+    apply().run().assert_code(3).assert_says(&["needs 1 approval (deployment-rules.yaml:7), of which none is there"]);
+    let refused = audits(&fleet, "apply").pop().unwrap();
+    assert_eq!(refused["decision"]["rules_sha256"], hex::encode(Sha256::digest(&stricter)));
+    assert!(fleet.store().states().is_empty());
+    fleet.write("deployment-rules.yaml", RULES);
+    apply().run().assert_code(0);
+    assert_eq!(fleet.store().states(), [dev.key()]);
+    let rules = hex::encode(Sha256::digest(RULES));
+    assert!(audits(&fleet, "apply").iter().any(|audit| audit["decision"]["rules_sha256"] == *rules));
+}
+
+/// Rules and approvers go by what the record of a plan says: a plan that does something else is not applied.
+#[test]
+fn a_record_that_hides_what_its_plan_does_is_refused() {
+    let (fleet, dev, _) = ruled("protection:\n  - {actions: [delete], approvals: 1}\n");
+    fleet.apply().args(["--environment", "development"]).run().assert_code(0);
+    let before = fleet.store().get(&dev.key());
+    fleet.deploy(&dev.clone().buckets(&["web-data", "more"]));
+    let plan = fleet.plan().args(["--environment", "development", "--save"]).summary().run().assert_code(0);
+    let run = plan.summary()["run_id"].as_str().unwrap().to_owned();
+    let name = dev.key().trim_end_matches("/terraform.tfstate").to_owned();
+    let (key, index) = (format!("plans/{run}/{name}.json"), format!("plans/{run}.json"));
+    // Whoever may write plans can write the list of them too.
+    let mut record = fleet.store().json(&key);
+    record["resources"] = serde_json::json!([]);
+    record["changes"] = serde_json::json!({"add": 0, "change": 0, "destroy": 0});
+    let bytes = serde_json::to_vec(&record).unwrap();
+    let mut listed = fleet.store().json(&index);
+    listed["deployments"][&name] = serde_json::json!({"kept": hex::encode(Sha256::digest(&bytes))});
+    fleet.store().put(&key, &bytes);
+    fleet.store().put(&index, &serde_json::to_vec(&listed).unwrap());
+    let done = fleet.tfleet("apply").args(["--plan", &run]).run().assert_code(1);
+    done.assert_says(&[
+        "it does something else than its record says",
+        "create terraform_data.bucket[\"more\"]: the record does not have it",
+    ]);
+    assert_eq!(fleet.store().get(&dev.key()), before);
 }
 
 /// AWS vouches for the caller: the session of a role is who approves, and the role is what the rules name.

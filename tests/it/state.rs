@@ -422,6 +422,13 @@ fn a_state_is_shown_without_its_secrets() {
     assert_eq!(json.json()["resources"].as_array().unwrap().len(), 2);
     json.assert_silent_on(&["correct horse battery"]);
     state(&fleet, &["show", &key, "--no-redact"]).run().assert_code(3).assert_says(&["terminal"]);
+    // A terminal for the errors alone is none.
+    let aside = fleet.dir("aside");
+    for call in [state(&fleet, &["show", &key, "--no-redact"]), fleet.apply().arg("--no-redact")] {
+        let done = call.on_terminal_with_output(&aside).spawn().wait();
+        done.assert_code(3).assert_says(&["--no-redact is for a terminal only"]);
+        assert_eq!(std::fs::read_to_string(&aside).unwrap(), "");
+    }
     let output = fleet.dir("state.json");
     let write = || state(&fleet, &["show", &key, "--output", output.to_str().unwrap()]).run();
     write().assert_code(0);

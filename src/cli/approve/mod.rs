@@ -12,6 +12,7 @@ use crate::model::{Identity, RunId};
 use crate::redact::Redactor;
 use crate::report::deployments;
 use crate::run::approve::{KeptRun, ToApprove, Worth, find_kept};
+use crate::run::desk::Desk;
 use shown::{Screen, named};
 
 /// Approves what a run has planned, or lists who has.
@@ -29,7 +30,7 @@ pub async fn run(args: &ApproveArgs, terminal: &mut Terminal) -> anyhow::Result<
         terminal.out(&screen.list(&kept));
         return Ok(Exit::Success);
     }
-    let approver = Approver { args, identity: desk.identity(), screen, redactor: &redactor };
+    let approver = Approver { args, desk: &desk, identity: desk.identity(), screen, redactor: &redactor };
     Ok(approver.approve(kept, terminal).await?)
 }
 
@@ -58,6 +59,7 @@ fn chosen(mut kept: KeptRun, names: &[String]) -> Result<KeptRun, CliError> {
 /// Whoever approves.
 struct Approver<'a> {
     args: &'a ApproveArgs,
+    desk: &'a Desk<'a>,
     identity: Identity,
     screen: Screen<'a>,
     redactor: &'a Redactor,
@@ -83,12 +85,15 @@ impl Approver<'_> {
             return Ok(Exit::Cancelled);
         }
         for at in 0..plans.len() {
-            let written = plans[at].approve(&self.identity, self.args.comment.as_deref()).await;
-            written.map_err(|error| {
+            let written = plans[at].approve(self.desk, &self.identity, self.args.comment.as_deref()).await;
+            let notice = written.map_err(|error| {
                 let (done, open) = plans.split_at(at);
                 let what = format!("{} approved, {} not", named(done), named(open));
                 failed(Exit::Failed, what, &error, error.hint())
             })?;
+            if let Some(notice) = notice {
+                terminal.note(&self.redactor.text(&notice));
+            }
         }
         terminal.out(&self.screen.after(&kept, &plans));
         Ok(Exit::Success)

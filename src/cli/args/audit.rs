@@ -9,8 +9,17 @@ use crate::config::parse_duration;
 use crate::model::RunId;
 
 /// How a record may have ended, in the words of the records.
-const OUTCOMES: [&str; 8] =
-    ["succeeded", "no_changes", "failed", "rolled_back", "needs_operator", "cancelled", "skipped", "recovered"];
+const OUTCOMES: [&str; 9] = [
+    "succeeded",
+    "no_changes",
+    "failed",
+    "rolled_back",
+    "needs_operator",
+    "cancelled",
+    "skipped",
+    "recovered",
+    "refused",
+];
 
 /// The verbs of `tfleet audit`.
 #[derive(Debug, Subcommand)]

@@ -162,8 +162,8 @@ fn check(
 }
 
 /// The words of what tfleet records.
-const ACTIONS: [&str; 10] =
-    ["plan", "apply", "destroy", "rollback", "recover", "restore", "move", "adopt", "mint", "mint-accounts"];
+const ACTIONS: [&str; 11] =
+    ["plan", "apply", "destroy", "approve", "rollback", "recover", "restore", "move", "adopt", "mint", "mint-accounts"];
 
 fn unknown(flag: &str, value: &str, known: &BTreeSet<&String>) -> CliError {
     /// How many are named.

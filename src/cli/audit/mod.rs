@@ -5,7 +5,6 @@ mod list;
 mod show;
 mod shown;
 
-use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use super::args::{AuditVerb, PlaceArgs};
@@ -73,11 +72,7 @@ fn name_foreign(foreign: &[String], terminal: &mut Terminal) -> bool {
 
 /// What hides secrets. Records hold Terraform's unredacted output: it is shown on a terminal, and never in a pipe beside one.
 fn redactor(no_redact: bool, terminal: &Terminal) -> Result<Redactor, CliError> {
-    let redactor = state::redactor(no_redact, terminal)?;
-    if no_redact && !std::io::stdout().is_terminal() {
-        return Err(CliError::usage("--no-redact is for a terminal only")
-            .next("leave it out: what is written to a file or a pipe stays redacted")
-            .next("or write the whole output of one record to a private file: tfleet audit show KEY --output FILE"));
-    }
-    Ok(redactor)
+    state::redactor(no_redact, terminal).map_err(|error| {
+        error.next("or write the whole output of one record to a private file: tfleet audit show KEY --output FILE")
+    })
 }

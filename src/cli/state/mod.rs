@@ -91,7 +91,7 @@ fn hidden(mut failure: Failure) -> Failure {
 
 /// What hides ARNs, account ids and addresses from the screen.
 pub(super) fn redactor(no_redact: bool, terminal: &Terminal) -> Result<Redactor, CliError> {
-    match (no_redact, terminal.moves) {
+    match (no_redact, terminal.is_screen_alone()) {
         (false, _) => Ok(Redactor::new()),
         (true, true) => Ok(Redactor::off()),
         (true, false) => Err(CliError::usage("--no-redact is for a terminal only")

@@ -88,7 +88,7 @@ impl Bed {
     }
 
     /// What the gate says to an apply of the kept plan.
-    async fn apply(&self, applier: &str) -> Result<Decisions, Failure> {
+    async fn apply(&self, applier: &str) -> Result<Decisions, Refusal> {
         self.apply_to(applier, &samples::deployment("web"), Some(&self.kept().await)).await
     }
 
@@ -97,15 +97,15 @@ impl Bed {
         applier: &str,
         deployment: &Deployment,
         plan: Option<&KeptPlan>,
-    ) -> Result<Decisions, Failure> {
+    ) -> Result<Decisions, Refusal> {
         let rules = Rules::parse("deployment-rules.yaml".into(), RULES).unwrap();
         let gate = Gate { rules: &rules, applier: &github(applier), action: Action::Apply };
         gate.decide(&self.stores, &[Candidate { deployment, plan }]).await
     }
 }
 
-fn shown(refused: Result<Decisions, Failure>) -> String {
-    let failure = refused.unwrap_err();
+fn shown(refused: Result<Decisions, Refusal>) -> String {
+    let failure = refused.unwrap_err().failure;
     format!("{}\n{}\nnext: {}", failure.what, failure.causes.join("\n"), failure.next.join("\nnext: "))
 }
 

@@ -5,6 +5,8 @@
 
 mod differences;
 
+use std::collections::BTreeSet;
+
 use camino::Utf8Path;
 use serde_json::{Map, Value};
 
@@ -13,8 +15,9 @@ use super::workspace::workspace_failure;
 use super::{Ended, Saga, Task};
 use crate::event::Failure;
 use crate::files;
-use crate::model::{Action, FileKind, FoundBy, KeptFile, Manifest, PlanRecord, StateMark};
+use crate::model::{Action, ChangeKind, FileKind, FoundBy, KeptFile, Manifest, PlanRecord, ResourceChange, StateMark};
 use crate::store::{Contents, KeptPlan, SnapshotError, materialize, read_index};
+use crate::tfplan;
 use crate::workspace::VARIABLES_FILE;
 
 use differences::differences;
@@ -158,12 +161,36 @@ impl Saga<'_> {
         Ok(())
     }
 
+    /// Refuses a plan that changes other resources than its record says: rules have judged the record, and people have read it.
+    fn check_resources(&self, plan: &Value) -> Result<(), Ended> {
+        let record = &self.exact()?.record;
+        let said = |changes: &[ResourceChange]| -> BTreeSet<(String, ChangeKind)> {
+            changes.iter().map(|one| (one.address.clone(), one.action)).collect()
+        };
+        let (shown, real) = (said(&record.resources), said(&tfplan::changes(plan)));
+        if shown == real {
+            return Ok(());
+        }
+        let mut refused = self.refused("it does something else than its record says");
+        let named = |changes: &BTreeSet<(String, ChangeKind)>, others: &BTreeSet<(String, ChangeKind)>, how: &str| {
+            let only = changes.difference(others).take(NAMED);
+            only.map(|(address, kind)| format!("{} {address}: {how}", kind.as_str())).collect::<Vec<_>>()
+        };
+        refused.causes.extend(named(&real, &shown, "the record does not have it"));
+        refused.causes.extend(named(&shown, &real, "the plan does not do it"));
+        refused.next.insert(0, "find out who wrote that record: no tfleet writes such a one".to_owned());
+        Err(Ended::failed(refused))
+    }
+
     /// Asks the policies of this run about the plan: those of the run that made it may have been others.
     pub(super) async fn judge_exact(&mut self) -> Result<(), Ended> {
         let Some(plan) = self.saved_plan.as_ref().map(|plan| plan.path.clone()) else { return Ok(()) };
         let json = self.plan_as_json(&plan).await?;
-        // What was found when it was planned is found again.
-        self.findings.retain(|one| one.found_by != FoundBy::Policy);
+        self.check_resources(&json)?;
+        if self.ctx.policies.is_some() {
+            // What was found when it was planned is found again.
+            self.findings.retain(|one| one.found_by != FoundBy::Policy);
+        }
         self.judge(&json).await
     }
 

@@ -97,6 +97,17 @@ impl Tfleet {
         self.on_terminal()
     }
 
+    /// The same, with its standard output in a file beside the terminal.
+    pub fn on_terminal_with_output(mut self, file: &Path) -> Self {
+        let script = format!("exec \"$@\" > '{}'", file.display());
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &script, "sh"]).arg(self.command.get_program()).args(self.command.get_args());
+        shell.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shell.current_dir(self.command.get_current_dir().unwrap());
+        self.command = shell;
+        self.on_terminal()
+    }
+
     /// Starts it with nobody at the other end of its standard output and standard error.
     #[track_caller]
     pub fn spawn_unread(mut self) -> Running {
