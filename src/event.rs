@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Action, Deployment, Finding, ResourceChange, RunId};
+use crate::model::{Action, Deployment, Finding, NeededApprovals, ResourceChange, RunId};
 
 pub use crate::model::ChangeCounts;
 pub use crate::tfstate::{ResourceFate, TouchedResource};
@@ -147,6 +147,8 @@ pub struct DeploymentResult {
     pub plan: Option<Utf8PathBuf>,
     /// The digest of its [`PlanRecord`](crate::model::PlanRecord), where its plan is kept to be applied as it is.
     pub kept_plan: Option<String>,
+    /// What has to be approved before that plan is applied, where the rules ask for it.
+    pub approvals: Option<NeededApprovals>,
     /// Where the backup of the state lies.
     pub backup_key: Option<String>,
     /// Where the audit record lies: a key of the store, or a path where it could not be written there.
@@ -180,6 +182,7 @@ impl DeploymentResult {
             log: None,
             plan: None,
             kept_plan: None,
+            approvals: None,
             backup_key: None,
             audit_key: None,
             output_key: None,

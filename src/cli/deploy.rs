@@ -196,7 +196,7 @@ impl Deploy<'_> {
         let report = match self.way {
             Way::Straight | Way::Plan { .. } | Way::Exact(_) if !judged => {
                 let report = self.execute(ready, chosen, self.task(), terminal).await?;
-                self.written_down(&context, report).await
+                self.written_down(&context, chosen.rules.as_deref(), report).await
             }
             _ => match self.in_two_halves(ready, chosen.graph, deployments, terminal).await? {
                 Asked::Done(report) => report,
@@ -286,7 +286,7 @@ impl Deploy<'_> {
     }
 
     /// The files that are written at the end.
-    fn outputs(&self) -> Outputs<'_> {
+    pub(super) fn outputs(&self) -> Outputs<'_> {
         Outputs { run: self.run, working_dir: &self.selection.working_dir, shard: self.selection.shard }
     }
 

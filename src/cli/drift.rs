@@ -14,6 +14,11 @@ pub async fn run(args: &DriftArgs, terminal: &mut Terminal) -> anyhow::Result<Ex
             .next("do that first: tfleet runs --recover")
             .into());
     }
+    if !args.run.policy.is_empty() {
+        return Err(CliError::usage("drift makes no plan that a policy could judge")
+            .next("leave out --policy; to have the present files judged: tfleet plan --policy DIR")
+            .into());
+    }
     if args.run.dry_run && args.format == Format::Json {
         return Err(CliError::usage("--dry-run lists for people which deployments would be compared")
             .next("leave out --format json; or list them for programs: tfleet discover --format json")

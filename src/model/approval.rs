@@ -32,6 +32,15 @@ impl Approval {
     pub const SCHEMA: u32 = 1;
 }
 
+/// The approvals that a kept plan needs before it may be applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeededApprovals {
+    /// The run that keeps it: what is approved.
+    pub run: RunId,
+    /// Each with why, in a sentence without a subject: `is of the environment production, and needs 2 approvals …`.
+    pub needs: Vec<String>,
+}
+
 /// An approval as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundApproval {

@@ -161,11 +161,10 @@ impl FromStr for RunId {
     type Err = IdError;
 
     fn from_str(value: &str) -> Result<Self, IdError> {
-        Uuid::parse_str(value)
-            .ok()
-            .filter(|id| id.get_version_num() == 7)
-            .map(Self)
-            .ok_or_else(|| IdError { value: value.to_owned(), expected: "a run id (a UUIDv7)" })
+        Uuid::parse_str(value).ok().filter(|id| id.get_version_num() == 7).map(Self).ok_or_else(|| IdError {
+            value: value.to_owned(),
+            expected: "a run id (the whole UUIDv7 that each run prints)",
+        })
     }
 }
 

@@ -20,7 +20,7 @@ mod shard;
 mod snapshot;
 mod template;
 
-pub use approval::{Approval, FoundApproval};
+pub use approval::{Approval, FoundApproval, NeededApprovals};
 pub use change::{ChangeCounts, ChangeKind, ResourceChange};
 pub use check_rule::{CheckLevel, CheckRule};
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};

@@ -7,6 +7,7 @@
 //! what providers and provisioners print: nothing is shown before [`crate::text`] has cleaned it.
 
 mod actions;
+mod approvals;
 mod board;
 mod columns;
 mod comment;
@@ -25,6 +26,7 @@ mod table;
 mod text;
 
 pub use actions::{Annotation, annotations, annotations_of, groups};
+pub use approvals::approvals_needed;
 pub use columns::columns;
 pub use comment::{About, COMMENT_LIMIT, LEAST_LIMIT, Marker, MarkerError, OpenPlan, PlanFiles, comment};
 pub use drift::drift_document;

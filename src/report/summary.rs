@@ -10,7 +10,7 @@ use super::text;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunReport, Step, TouchedResource};
 use crate::files;
 use crate::model::{
-    AccountId, AccountName, Action, Finding, Project, Region, ResourceChange, RunId, Shard, SourceKind,
+    AccountId, AccountName, Action, Finding, NeededApprovals, Project, Region, ResourceChange, RunId, Shard, SourceKind,
 };
 
 /// The version of the format. It changes when something is removed or means something else.
@@ -93,6 +93,8 @@ struct Entry<'a> {
     output_key: Option<&'a str>,
     log: Option<&'a Utf8Path>,
     plan: Option<&'a Utf8Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvals: Option<&'a NeededApprovals>,
     error: Option<Failure>,
     touched: &'a [TouchedResource],
     backup_key: Option<&'a str>,
@@ -203,6 +205,7 @@ impl<'a> Entry<'a> {
             output_key: result.output_key.as_deref(),
             log: result.log.as_deref(),
             plan: result.plan.as_deref(),
+            approvals: result.approvals.as_ref(),
             error: result.error.as_ref().map(clean),
             touched: &result.touched,
             backup_key: result.backup_key.as_deref(),

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 
 use super::preflight::Request;
 use crate::approvals::{Asked, ByTeams, Decision, Judgement, Need, Planned, Rules, judge};
-use crate::event::{DeploymentResult, Failure};
-use crate::model::{Action, Deployment, FoundApproval, Identity, RunId};
+use crate::event::{DeploymentResult, Failure, RunReport};
+use crate::model::{Action, Deployment, FoundApproval, Identity, NeededApprovals, RunId};
+use crate::redact::Redactor;
 use crate::store::{ApprovalError, KeptPlan, StateStore, read_approvals};
 use refused::Refused;
 pub use refused::{Attempt, Refusal};
@@ -84,15 +85,7 @@ impl Gate<'_> {
         let mut refused = Refused::default();
         for result in planned {
             let deployment = &result.deployment;
-            let seen = if deployment.recipe.make().is_some() {
-                planned_here(deployment)
-            } else if result.resources.is_empty() && result.changes.any() {
-                // It says that it changes something, and nobody has seen what.
-                Planned::Unknown
-            } else {
-                Planned::Resources(&result.resources)
-            };
-            let judgement = unapproved(self.rules.needs(deployment, seen));
+            let judgement = unapproved(self.rules.needs(deployment, seen(result)));
             refused.lack(self.rules, &deployment.name, None, &judgement);
             let teams = decisions.get(&deployment.name).map_or_else(ByTeams::default, |before| before.teams.clone());
             decisions.insert(deployment.name.clone(), Decision::new(self.rules, teams, None, judgement));
@@ -168,6 +161,34 @@ pub fn needs_of(rules: &Rules, kept: &KeptPlan, deployment: &Deployment) -> Vec<
     rules.needs(deployment, Planned::Resources(&record.resources))
 }
 
+/// What is known of a plan that was made in this run.
+fn seen(result: &DeploymentResult) -> Planned<'_> {
+    if result.deployment.recipe.make().is_some() {
+        planned_here(&result.deployment)
+    } else if result.resources.is_empty() && result.changes.any() {
+        // It says that it changes something, and nobody has seen what.
+        Planned::Unknown
+    } else {
+        Planned::Resources(&result.resources)
+    }
+}
+
+/// The report with what has to be approved of the plans that the run has kept, before they may be applied.
+#[must_use]
+pub fn with_needs(rules: &Rules, redactor: &Redactor, report: &RunReport) -> RunReport {
+    let needed = |result: &Arc<DeploymentResult>| {
+        let needs = result.kept_plan.iter().flat_map(|_| rules.needs(&result.deployment, seen(result)));
+        let needs = needs.filter(|need| need.approvals > 0).map(|need| redactor.text(&asks(rules, &need)));
+        let needs: Vec<String> = needs.collect();
+        if needs.is_empty() {
+            return Arc::clone(result);
+        }
+        let approvals = Some(NeededApprovals { run: report.run_id, needs });
+        Arc::new(DeploymentResult { approvals, ..(**result).clone() })
+    };
+    RunReport { results: report.results.iter().map(needed).collect(), ..report.clone() }
+}
+
 /// What can be known of a plan that is not there yet.
 fn planned_here(deployment: &Deployment) -> Planned<'static> {
     if deployment.recipe.make().is_some() { Planned::Unknown } else { Planned::NotYet }
@@ -193,7 +214,6 @@ fn other_facts(then: &Deployment, now: &Deployment) -> Option<String> {
 #[must_use]
 pub fn lacking(rules: &Rules, judged: &crate::approvals::Judged, kept: bool) -> String {
     let crate::approvals::Judged { need, counted } = judged;
-    let file = rules.file.file_name().unwrap_or_default();
     let names: Vec<&str> = counted.iter().map(|one| one.approver.as_str()).collect();
     let there = match names.len() {
         _ if !kept => "; only a plan that is kept can be approved".to_owned(),
@@ -201,8 +221,14 @@ pub fn lacking(rules: &Rules, judged: &crate::approvals::Judged, kept: bool) -> 
         1 => format!(", of which 1 is there ({})", names.join(", ")),
         n => format!(", of which {n} are there ({})", names.join(", ")),
     };
+    format!("{}{there}", asks(rules, need))
+}
+
+/// `is of the environment production, and needs 2 approvals from dba (deployment-rules.yaml:12)`.
+fn asks(rules: &Rules, need: &Need) -> String {
+    let file = rules.file.file_name().unwrap_or_default();
     let own = if need.rule.starts_with("protection") { " of its own" } else { "" };
-    format!("{}, and needs {}{own} ({file}:{}){there}", need.reason, need.words(), need.line)
+    format!("{}, and needs {}{own} ({file}:{})", need.reason, need.words(), need.line)
 }
 
 #[cfg(test)]

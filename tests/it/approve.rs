@@ -334,10 +334,44 @@ fn what_cannot_be_approved_is_named() {
     yes("s3/x/us-east-1/broken").assert_code(3).assert_says(&["there is no plan of", "it ended as failed"]);
     // Nothing asks for this one; it may be given all the same.
     yes("s3/wkld-dev/us-east-1/web").assert_code(0).assert_says(&["nothing asks for an approval of s3/wkld-dev"]);
+    // A yes to that one alone must not look like one to the other.
+    let nothing = approve(&fleet, run, "dora").arg("--yes").run().assert_code(3);
+    nothing.assert_says(&["an approval of github:dora would not count", "s3/wkld-prd/us-east-1/web"]);
     // Whoever may approve one of them does not have to name it.
+    let run = keep(&fleet, "ann", &[(&dev, &[ChangeKind::Delete]), (&production, &[])]);
     let done = approve(&fleet, run, "dora").arg("--yes").run().assert_code(0);
-    done.assert_says(&["left out, because an approval of yours would not count: s3/wkld-prd/us-east-1/web"]);
+    done.assert_says(&[
+        "left out, because an approval of yours would not count: s3/wkld-prd/us-east-1/web",
+        &format!("nothing is missing for these; what the others of the run need: tfleet approve {run} --list"),
+    ]);
     approve(&fleet, run, "dora").args(["--yes", "--deployment", "s3/wkld-prd/us-east-1/web"]).run().assert_code(3);
+}
+
+/// Whoever reads the plan, or the comment of it, sees who has to be asked, and the command.
+#[test]
+fn a_kept_plan_says_what_has_to_be_approved() {
+    let (fleet, dev, production) = ruled(RULES);
+    let save = || fleet.plan().args(["--save", "--comment-file", "comment.md"]);
+    let needs = "s3/wkld-prd/us-east-1/web: is of the environment production, and needs 2 approvals from platform \
+                 (deployment-rules.yaml:6)";
+    let done = save().summary().run().assert_code(0);
+    let summary = done.summary();
+    let run = summary["run_id"].as_str().unwrap();
+    done.assert_says(&[needs, &format!("tfleet approve {run}"), &format!("tfleet apply --plan {run}")]);
+    let entries = summary["successful"].as_array().unwrap();
+    let asked: Vec<&Value> = entries.iter().filter(|entry| entry.get("approvals").is_some()).collect();
+    assert_eq!((asked.len(), &asked[0]["deployment"]["name"]), (1, &"s3/wkld-prd/us-east-1/web".into()));
+    let comment = fleet.read("comment.md");
+    assert!(comment.contains(needs) && comment.contains(&format!("tfleet approve {run}")), "{comment}");
+    // What a plan takes away is asked for too; what needs nothing is not named, and a plan that is not kept needs none.
+    fleet.apply().args(["--environment", "development"]).run().assert_code(0);
+    fleet.deploy(&dev.clone().buckets(&["another"])).deploy(&production);
+    save().args(["--environment", "development"]).run().assert_code(0).assert_says(&[
+        "s3/wkld-dev/us-east-1/web: deletes terraform_data.bucket[\"web-data\"], and needs 1 approval from dba of its own",
+    ]);
+    fleet.plan().run().assert_code(0).assert_silent_on(&["To be approved"]);
+    let text_only = fleet.plan().arg("--save").run().assert_code(0);
+    text_only.assert_says(&["stands in its log alone", "--out-dir"]);
 }
 
 /// Issue: "tampering with a stored plan or approval detected".

@@ -24,6 +24,7 @@ pub async fn run(args: &ApproveArgs, terminal: &mut Terminal) -> anyhow::Result<
     let desk = place.desk().await?;
     let (discovery, bucket) = (place.discovery.as_ref(), args.place.bucket.as_deref());
     let kept = find_kept(&desk, &place.settings, discovery, bucket, rules.as_deref(), run).await.map_err(usage)?;
+    let count = kept.plans.len();
     let kept = chosen(kept, &args.deployment)?;
     let screen = Screen { rules: rules.as_deref(), redactor: &redactor };
     if args.list {
@@ -31,7 +32,7 @@ pub async fn run(args: &ApproveArgs, terminal: &mut Terminal) -> anyhow::Result<
         return Ok(Exit::Success);
     }
     let approver = Approver { args, desk: &desk, identity: desk.identity(), screen, redactor: &redactor };
-    Ok(approver.approve(kept, terminal).await?)
+    Ok(approver.approve(kept, count, terminal).await?)
 }
 
 /// What was asked for of what the run has kept.
@@ -66,7 +67,8 @@ struct Approver<'a> {
 }
 
 impl Approver<'_> {
-    async fn approve(&self, mut kept: KeptRun, terminal: &mut Terminal) -> Result<Exit, CliError> {
+    /// Approves what was chosen of the `count` plans that the run has kept.
+    async fn approve(&self, mut kept: KeptRun, count: usize, terminal: &mut Terminal) -> Result<Exit, CliError> {
         let all = std::mem::take(&mut kept.plans);
         let mut plans = self.worth_it(&kept, all, terminal)?;
         if plans.is_empty() {
@@ -95,7 +97,7 @@ impl Approver<'_> {
                 terminal.note(&self.redactor.text(&notice));
             }
         }
-        terminal.out(&self.screen.after(&kept, &plans));
+        terminal.out(&self.screen.after(&kept, &plans, count));
         Ok(Exit::Success)
     }
 
@@ -106,22 +108,26 @@ impl Approver<'_> {
         plans: Vec<ToApprove>,
         terminal: &mut Terminal,
     ) -> Result<Vec<ToApprove>, CliError> {
-        let (mut good, mut given, mut unasked, mut refused) = (Vec::new(), false, Vec::new(), Vec::new());
+        let (mut good, mut of_use, mut unasked, mut refused) = (Vec::new(), false, Vec::new(), Vec::new());
         for plan in plans {
             match plan.worth(self.screen.rules, &self.identity) {
-                Worth::Counts => good.push(plan),
+                Worth::Counts => {
+                    of_use = true;
+                    good.push(plan);
+                }
                 Worth::Unasked => {
                     unasked.push(plan.name.clone());
                     good.push(plan);
                 }
                 Worth::Given => {
-                    given = true;
+                    of_use = true;
                     terminal.note(&format!("you have approved {} already", plan.name));
                 }
                 Worth::Nothing(why) => refused.push(format!("{}: it {why}", plan.name)),
             }
         }
-        if !refused.is_empty() && (good.is_empty() && !given || !self.args.deployment.is_empty()) {
+        // A yes to plans that need none must not look like one to those that do.
+        if !refused.is_empty() && (!of_use || !self.args.deployment.is_empty()) {
             let what = format!("an approval of {} would not count", self.name());
             let mut failure = Failure::new(what);
             failure.causes = refused;

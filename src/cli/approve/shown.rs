@@ -118,8 +118,8 @@ impl Screen<'_> {
         }
     }
 
-    /// What is still missing now, and what may be done where nothing is.
-    pub fn after(&self, kept: &KeptRun, plans: &[ToApprove]) -> String {
+    /// What is still missing now, and what may be done where nothing is. The run has kept `count` plans in all.
+    pub fn after(&self, kept: &KeptRun, plans: &[ToApprove], count: usize) -> String {
         let mut out = format!("approved: {}\n", self.clean(&named(plans)));
         let Some(rules) = self.rules else { return out };
         let mut missing = false;
@@ -134,10 +134,14 @@ impl Screen<'_> {
                 );
             }
         }
-        if !missing {
+        if !missing && plans.len() == count {
             let _ = writeln!(out, "nothing is missing for these: tfleet {} --plan {}", kept.purpose, kept.run);
+        } else if !missing {
+            let list = format!("tfleet approve {} --list", kept.run);
+            let _ = writeln!(out, "nothing is missing for these; what the others of the run need: {list}");
         }
-        if !rules.self_approval() {
+        let asked = plans.iter().flat_map(|plan| &plan.needs).any(|need| need.approvals > 0);
+        if asked && !rules.self_approval() {
             out.push_str(
                 "somebody else has to run that: what you apply yourself, your own approval does not count for\n",
             );

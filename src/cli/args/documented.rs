@@ -24,11 +24,12 @@ fn documents() -> Vec<PathBuf> {
     all
 }
 
-/// Lines of code blocks that begin with `tfleet`, and what stands in backticks with flags: without any, it is a name.
-fn commands(text: &str) -> Vec<String> {
+/// Lines of code blocks that begin with `tfleet`, and what stands in backticks with flags: without any, it is a name. A
+/// file that is no Markdown is a block of its own; a command that goes on in the next line is one line.
+fn commands(path: &Path, text: &str) -> Vec<String> {
     let mut all = Vec::new();
-    let mut in_block = false;
-    for line in text.lines() {
+    let mut in_block = path.extension().is_some_and(|end| end != "md");
+    for line in text.replace("\\\n", " ").lines() {
         if line.trim_start().starts_with("```") {
             in_block = !in_block;
         } else if in_block {
@@ -39,7 +40,8 @@ fn commands(text: &str) -> Vec<String> {
             all.extend(line.split('`').skip(1).step_by(2).filter(|words| words.contains(" --")).map(str::to_owned));
         }
     }
-    all.retain(|command| command.starts_with("tfleet "));
+    // What a list of a shell holds is not known here.
+    all.retain(|command| command.starts_with("tfleet ") && !command.contains("[@]}"));
     all
 }
 
@@ -55,7 +57,7 @@ fn words(command: &str) -> Option<Vec<String>> {
         "K/N" => "1/2".to_owned(),
         "DURATION" => "5m".to_owned(),
         "N" | "$expected" => "3".to_owned(),
-        "RUN" | "$run" => RunId::new().to_string(),
+        "RUN" | "$RUN" | "$run" => RunId::new().to_string(),
         _ => word,
     };
     Some(words.into_iter().map(value).collect())
@@ -83,7 +85,7 @@ fn shlex(line: &str) -> Option<Vec<String>> {
 fn commands_in_the_documentation_are_taken() {
     let mut tried = 0;
     for path in documents() {
-        for command in commands(&fs::read_to_string(&path).unwrap()) {
+        for command in commands(&path, &fs::read_to_string(&path).unwrap()) {
             let Some(words) = words(&command) else { continue };
             if let Err(error) = Cli::try_parse_from(&words) {
                 assert!(!error.use_stderr(), "{}: {command}\n{error}", path.display());

@@ -22,6 +22,7 @@ use std::io::BufRead;
 pub use marker::{Marker, MarkerError};
 pub use plan_files::PlanFiles;
 
+use super::approvals::{approvals_needed, runs_to_approve};
 use super::table::totals;
 use super::text;
 use crate::event::{DeploymentResult, RunReport};
@@ -63,7 +64,9 @@ pub fn comment(report: &RunReport, open: &OpenPlan<'_>, about: &About<'_>, limit
     let room = |text: &str| limit.saturating_sub(text.len() + SENTENCES);
     let table = table::shortest(report).len();
     text.push_str(&failures::section(report, about, room(&text).saturating_sub(table)));
-    // Here is the place of what is asked of people, such as approvals: after what went wrong, before what is to be read.
+    // What is asked of people stands after what went wrong, before what is to be read.
+    let asked = approvals(report, room(&text).saturating_sub(table) / SHARE);
+    text.push_str(&asked);
     let table = table::section(report, room(&text));
     let warnings = warnings(report, room(&text).saturating_sub(table.len()) / SHARE);
     text.push_str(&warnings);
@@ -86,6 +89,18 @@ fn head(report: &RunReport, about: &About<'_>, limit: usize) -> String {
         let _ = write!(head, "**This is not everything:**\n\n{}\n\n", markdown::fenced("text", &lines));
     }
     head
+}
+
+/// What has to be approved before the plans that were kept may be applied, and the commands for it.
+fn approvals(report: &RunReport, room: usize) -> String {
+    let needed = approvals_needed(report);
+    if needed.is_empty() {
+        return String::new();
+    }
+    let commands = runs_to_approve(report).into_iter().map(|run| format!("tfleet approve {run}"));
+    let lines = markdown::fenced("text", &capped(needed.into_iter(), room / 2));
+    let commands = markdown::fenced("text", &capped(commands, room / 2));
+    format!("### To be approved\n\n{lines}\n\n{commands}\n\n")
 }
 
 /// What checks and policies warn of. Errors stand with the failures.

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::MergeError;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, TouchedResource};
 use crate::model::{
-    AccountId, AccountName, Action, BackendKey, Deployment, Finding, Project, Recipe, Region, ResourceChange, RunId,
-    Shard, SourceKind, StateAddress,
+    AccountId, AccountName, Action, BackendKey, Deployment, Finding, NeededApprovals, Project, Recipe, Region,
+    ResourceChange, RunId, Shard, SourceKind, StateAddress,
 };
 use crate::report::summary::{Counts, List, SCHEMA_VERSION, Timed};
 
@@ -79,6 +79,8 @@ struct WrittenEntry {
     log: Option<Utf8PathBuf>,
     #[serde(default)]
     plan: Option<Utf8PathBuf>,
+    #[serde(default)]
+    approvals: Option<NeededApprovals>,
     error: Option<Failure>,
     touched: Vec<TouchedResource>,
     backup_key: Option<String>,
@@ -214,6 +216,7 @@ fn result(entry: WrittenEntry) -> DeploymentResult {
         touched: entry.touched,
         log: entry.log,
         plan: entry.plan,
+        approvals: entry.approvals,
         backup_key: entry.backup_key,
         audit_key: entry.audit_key,
         output_key: entry.output_key,

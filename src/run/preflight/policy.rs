@@ -23,7 +23,8 @@ pub(super) fn checks(request: &Request<'_>) -> Result<Checks, Failure> {
 /// The policies, where there are any: read and tried.
 pub(super) async fn policies(request: &Request<'_>) -> Result<Option<Policies>, Failure> {
     let settings = &request.settings.policy;
-    if settings.dirs.is_empty() {
+    // What drifted is there already: there is no plan to allow or to deny.
+    if settings.dirs.is_empty() || request.action == Action::Drift {
         return Ok(None);
     }
     judgeable(request)?;
