@@ -76,7 +76,7 @@ pub struct FileSettings {
     pub(super) credentials: Credentials,
     pub(super) backup: Backup,
     pub(super) run: Run,
-    pub(super) rules: Vec<RuleSpec>,
+    pub(super) layouts: Vec<RuleSpec>,
     pub(super) mint: Mint,
     pub(super) accounts_file: Option<Utf8PathBuf>,
 }
@@ -189,9 +189,11 @@ impl FileSettings {
     }
 }
 
-/// What the parser's words for a wrong shape mean.
+/// What the parser's words mean for a wrong shape, or a name of old.
 fn shape(message: &str) -> Option<&'static str> {
-    if message.contains("expected mapping start") {
+    if message.contains("unknown field `rules`") {
+        Some("the list of rules is called `layouts`")
+    } else if message.contains("expected mapping start") {
         Some("`name: value` pairs belong here, as in `{rule: regional-cluster}`, not a single value")
     } else if message.contains("expected sequence start") {
         Some("a list belongs here: `[one, another]`, or lines that begin with `- `")

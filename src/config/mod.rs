@@ -210,7 +210,7 @@ pub struct Settings {
     /// The accounts that minting made: what it writes, and what discovery reads. Absolute.
     pub accounts_file: Utf8PathBuf,
     /// Which files are deployments, and how these are run.
-    pub rules: Vec<RuleSpec>,
+    pub layouts: Vec<RuleSpec>,
     /// More services by tfvars key.
     pub services: BTreeMap<String, String>,
     /// Globs of files that every workspace gets.
@@ -313,7 +313,7 @@ impl Merge<'_> {
                 Some(path) => folder.join(path),
                 None => self.working_dir.join(ACCOUNTS_FILE),
             },
-            rules: self.file.rules.clone(),
+            layouts: self.file.layouts.clone(),
             services: self.file.services.clone(),
             include: self.file.workspace.include.clone(),
             role: self.role(),

@@ -125,3 +125,13 @@ fn the_file_is_found_above_but_not_outside_the_repository() {
     assert_eq!(found, Some(dir.join("repo/tfleet.yaml")));
     assert_eq!(repository_top(&dir.join("repo/fleet")), Some(dir.join("repo")));
 }
+
+#[test]
+fn the_old_name_of_the_list_of_rules_says_the_new_one() {
+    let (_temp, dir) = temp();
+    let Err(ConfigError::File(error)) = load(&dir, "rules:\n  - name: a\n", &[], Overrides::default()) else {
+        panic!()
+    };
+    assert_eq!(error.line, 1);
+    assert_eq!(error.hint.as_deref(), Some("the list of rules is called `layouts`"));
+}

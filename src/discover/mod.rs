@@ -79,9 +79,9 @@ pub struct Options {
     /// The kind of source to read; `None`: whichever is there.
     pub source: Option<SourceKind>,
     /// The rules of `tfleet.yaml`.
-    pub rules: Vec<RuleSpec>,
+    pub layouts: Vec<RuleSpec>,
     /// The file these stand in, for errors.
-    pub rules_file: String,
+    pub settings_file: String,
     /// The accounts that minting made, relative to the working directory or absolute.
     pub accounts_file: Utf8PathBuf,
 }
@@ -170,7 +170,7 @@ struct Inputs {
 
 impl Inputs {
     fn new(options: &Options, top: impl FnOnce(&Utf8Path) -> Utf8PathBuf) -> Result<Self, DiscoverError> {
-        let layout = rules::layout(&options.rules, &options.rules_file, options.source)?;
+        let layout = rules::layout(&options.layouts, &options.settings_file, options.source)?;
         let working_dir = options
             .working_dir
             .canonicalize_utf8()

@@ -93,7 +93,7 @@ fn the_complete_file_is_one_also_without_its_comment_signs() {
     });
     let written: Vec<String> = lines.collect();
     let text = written.join("\n");
-    assert!(text.contains("\nrules: ") && text.contains("\n  kms_key: "), "{text}");
+    assert!(text.contains("\nlayouts: ") && text.contains("\n  kms_key: "), "{text}");
     // A binary of that name need not be here, and discovery starts none.
     assert_settings(&place, &text);
 }

@@ -30,7 +30,7 @@ pub const HOOKED: &[&str] = &["before_plan", "plan", "after_plan", "before_apply
 pub const DEED: &str = "deed";
 
 /// Hooks at every moment.
-pub const RULE: &str = "rules:
+pub const RULE: &str = "layouts:
   - name: tfvars
     hooks:
       before_plan: [{command: [\"true\"]}]

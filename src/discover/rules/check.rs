@@ -73,7 +73,7 @@ pub(super) fn name(spec: &RuleSpec, place: &str, earlier: Option<usize>) -> Resu
         return error(format!("the name `{}` has other characters than letters, digits and -_.", spec.name));
     }
     match earlier {
-        Some(index) => error(format!("rules[{index}] has the same name")),
+        Some(index) => error(format!("layouts[{index}] has the same name")),
         None => Ok(()),
     }
 }

@@ -28,9 +28,9 @@ pub(super) fn layout(listed: &[RuleSpec], from: &str, source: Option<SourceKind>
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, spec) in listed.iter().enumerate() {
         let place = if spec.name.is_empty() {
-            format!("{from}: rules[{index}]")
+            format!("{from}: layouts[{index}]")
         } else {
-            format!("{from}: rules[{index}] ({})", spec.name)
+            format!("{from}: layouts[{index}] ({})", spec.name)
         };
         check::name(spec, &place, seen.insert(&spec.name, index))?;
         let (base, kind) = builtin::base_of(spec).map_err(|why| RuleError { place: place.clone(), why, hint: None })?;
