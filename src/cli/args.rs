@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod documented;
+mod layouts;
 mod mint;
 mod report;
 mod state;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
 use crate::model::{Shard, SourceKind};
 
+pub use layouts::LayoutsArgs;
 pub use mint::MintArgs;
 pub use report::{MergeArgs, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
@@ -37,6 +39,8 @@ pub struct Cli {
 pub enum Verb {
     /// List the deployments of a repository
     Discover(DiscoverArgs),
+    /// Show the rules by which files become deployments, what each found here, and what none takes
+    Layouts(LayoutsArgs),
     /// Show what would change
     Plan(PlanArgs),
     /// Make the accounts match the files
@@ -166,6 +170,8 @@ pub enum Source {
     Regions,
     /// The deploy tree
     Deploy,
+    /// Folders that hold a root module
+    Folder,
 }
 
 impl From<Source> for SourceKind {
@@ -174,6 +180,7 @@ impl From<Source> for SourceKind {
             Source::Tfvars => Self::Tfvars,
             Source::Regions => Self::Regions,
             Source::Deploy => Self::Deploy,
+            Source::Folder => Self::Folder,
         }
     }
 }

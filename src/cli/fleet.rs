@@ -161,6 +161,7 @@ pub(super) fn options(settings: &Settings, args: &SelectionArgs) -> Options {
         local_state,
         source: args.source.map(Into::into),
         layouts: settings.layouts.clone(),
+        accounts: settings.accounts.clone(),
         settings_file: settings.config_file.as_ref().map_or_else(|| "tfleet.yaml".to_owned(), ToString::to_string),
         accounts_file: settings.accounts_file.clone(),
     }

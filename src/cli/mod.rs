@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod exit;
 mod fleet;
+mod layouts;
 mod log;
 mod mint_accounts;
 mod outputs;
@@ -67,6 +68,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     match verb {
         Verb::Discover(args) => Ok(discover::run(&args, terminal)?),
+        Verb::Layouts(args) => Ok(layouts::run(&args, terminal)?),
         Verb::Plan(args) => block_on(plan::run(&args, terminal)),
         Verb::Apply(args) => block_on(apply::run(&args, terminal)),
         Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),

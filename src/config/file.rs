@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, OnError, Rollback};
 use crate::hcl::SourceError;
-use crate::model::RuleSpec;
+use crate::model::{AccountListSpec, RuleSpec};
 
 /// A duration as it stands in the file: `30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,7 @@ pub struct FileSettings {
     pub(super) backup: Backup,
     pub(super) run: Run,
     pub(super) layouts: Vec<RuleSpec>,
+    pub(super) accounts: Vec<AccountListSpec>,
     pub(super) mint: Mint,
     pub(super) accounts_file: Option<Utf8PathBuf>,
 }

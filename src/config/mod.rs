@@ -15,7 +15,7 @@ pub use file::{BackendKind, CredentialsChoice, FileSettings, MintEngine};
 
 use crate::files;
 use crate::hcl::SourceError;
-use crate::model::{BackendKey, IdError, KeyError, KeyTemplate, Region, RuleSpec};
+use crate::model::{AccountListSpec, BackendKey, IdError, KeyError, KeyTemplate, Region, RuleSpec};
 
 pub use crate::model::parse_duration;
 
@@ -211,6 +211,8 @@ pub struct Settings {
     pub accounts_file: Utf8PathBuf,
     /// Which files are deployments, and how these are run.
     pub layouts: Vec<RuleSpec>,
+    /// Lists of accounts in forms of their own.
+    pub accounts: Vec<AccountListSpec>,
     /// More services by tfvars key.
     pub services: BTreeMap<String, String>,
     /// Globs of files that every workspace gets.
@@ -314,6 +316,7 @@ impl Merge<'_> {
                 None => self.working_dir.join(ACCOUNTS_FILE),
             },
             layouts: self.file.layouts.clone(),
+            accounts: self.file.accounts.clone(),
             services: self.file.services.clone(),
             include: self.file.workspace.include.clone(),
             role: self.role(),

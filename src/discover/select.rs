@@ -6,9 +6,10 @@ use std::fmt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::changes::Changes;
-use super::draft::{Draft, Reading};
+use super::draft::Draft;
 use super::problem::Problem;
-use super::roots::{Fixed, folder_of, read, root_of};
+use super::reading::Reading;
+use super::roots::{folder_of, read, root_of_folder};
 use super::touched::Touched;
 use super::{Discovery, resolve, walk};
 use crate::hcl::is_module_file;
@@ -261,6 +262,20 @@ fn deleted(discovery: &Discovery, filters: &Filters, changes: &Changes, selectio
             None => selection.deleted.push(DeletedSource { file: file.clone(), state }),
         }
     }
+    for folder in gone_folders(discovery, changes) {
+        let why = "its root module, whose backend block may name the key, is deleted too".to_owned();
+        selection.deleted.push(DeletedSource { file: folder, state: Err(why) });
+    }
+}
+
+/// The folders that rules took, and that hold no Terraform file any more.
+fn gone_folders(discovery: &Discovery, changes: &Changes) -> BTreeSet<Utf8PathBuf> {
+    let inputs = &discovery.inputs;
+    let modules = changes.deleted.keys().filter(|file| file.file_name().is_some_and(is_module_file));
+    let folders = modules.map(|file| folder_of(file)).filter(|folder| !inputs.folder_takers(folder).is_empty());
+    let gone =
+        folders.filter(|folder| walk::is_readable(inputs, folder) && !discovery.unclaimed.folders.contains(*folder));
+    gone.map(Utf8Path::to_owned).collect()
 }
 
 /// The deployments that the deleted files were, sorted by file.
@@ -309,18 +324,18 @@ fn last_known(discovery: &Discovery, file: &Utf8Path, content: Option<&Vec<u8>>)
 /// The deployment that a draft of a deleted file was, whose account is settled.
 fn was(discovery: &Discovery, changes: &Changes, draft: Draft) -> Result<Deployment, String> {
     let inputs = &discovery.inputs;
-    let root = root_of(inputs, &draft.rule, &draft.file);
-    let own = draft.rule.root_module.as_deref().unwrap_or_else(|| folder_of(&draft.file));
+    let root = draft.root.clone().unwrap_or_else(|| root_of_folder(inputs, folder_of(&draft.file)));
+    let own = draft.root.as_deref().unwrap_or_else(|| folder_of(&draft.file));
     let of_root = |path: &&Utf8PathBuf| folder_of(path) == own && path.file_name().is_some_and(is_module_file);
     if changes.deleted.keys().any(|path| of_root(&path)) {
         return Err("its root module, whose backend block may name the key, is deleted too".to_owned());
     }
     let module = match discovery.roots.get(&root) {
         Some(module) => module.clone(),
-        None => read(inputs, &root).map_err(|problem| problem.message)?.into(),
+        None => read(inputs, Some(&draft.rule), &root).map_err(|problem| problem.message)?.into(),
     };
-    let state = inputs.state(&draft, &Fixed::of(&module, inputs.options.local_state)).map_err(|p| p.message)?;
-    draft.finish(root, state).map(|(deployment, _)| deployment).map_err(|problem| problem.message)
+    let home = inputs.home(&draft, &module).map_err(|problem| problem.message)?;
+    draft.finish(root, home).map(|(deployment, _)| deployment).map_err(|problem| problem.message)
 }
 
 /// Deployments that would write one state.

@@ -69,6 +69,7 @@ layouts:
     type: iot
     path: deploy/{environment}/{region_alias}/terraform/management/{cluster}.yaml
     root_module: terraform/config/maestro-agent-iot-provisioning
+    also: true
     account_of: regional-cluster
     depends_on:
       - rule: regional-cluster

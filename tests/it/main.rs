@@ -28,6 +28,7 @@ mod hooks;
 mod inputs;
 mod kill_steps;
 mod killed;
+mod layouts;
 mod locks;
 mod make;
 mod mint;

@@ -4,6 +4,7 @@ mod changes;
 mod deploy;
 mod fields;
 mod files;
+mod layouts;
 mod references;
 mod regions;
 mod roots;
@@ -40,6 +41,7 @@ impl Repo {
             local_state: false,
             source: None,
             layouts: Vec::new(),
+            accounts: Vec::new(),
             settings_file: "tfleet.yaml".to_owned(),
             accounts_file: "accounts.json".into(),
         };

@@ -211,16 +211,16 @@ fn mistakes_in_rules_are_found_before_anything_is_read() {
       docs/settings.md lists what a rule may say
     tfleet.yaml: layouts[0] (a): the path `../x.yaml`: it leaves the working directory: it begins with `/`, or has `..` in it
       docs/settings.md lists what a rule may say
-    tfleet.yaml: layouts[0] (a): the path `x.json` does not end in .yaml or .yml
-      docs/settings.md lists what a rule may say
+    tfleet.yaml: layouts[0] (a): the path `x.json` ends in .json: files end in .tfvars, .yaml or .yml
+      a path with another end is one of folders that hold a root module: `envs/{environment}`
     tfleet.yaml: layouts[0] (a): `key`: the template `{cluster}/x` names the unknown field `cluster`
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
     tfleet.yaml: layouts[0] (a): `key`: `/x` is not a backend key: it starts with a slash
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
     tfleet.yaml: layouts[0] (a): `fields.project`: the template `{nope}` names the unknown field `nope`
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
     tfleet.yaml: layouts[0] (a): `variables.v`: the template `{nope` has a brace without its partner, or without a name in it
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
     tfleet.yaml: layouts[0] (a): `root_module`: `../up` leaves the working directory
       write a path below the working directory, relative to it
     tfleet.yaml: layouts[0] (a): `include`: `/etc/passwd` leaves the working directory
@@ -228,7 +228,7 @@ fn mistakes_in_rules_are_found_before_anything_is_read() {
     tfleet.yaml: layouts[0] (a): `include`: `a{b` is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
       docs/settings.md lists what a rule may say
     tfleet.yaml: layouts[0] (a): `changes`: `x/{nope}/**` names the unknown field `nope`
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
     tfleet.yaml: layouts[0] (a): `depends_on[0]` names the unknown rule `b`
       known are a, management-account, management-cluster, management-pipeline, regional-account, regional-cluster, regional-pipeline, tfvars
     tfleet.yaml: layouts[0] (a): `depends_on[0]` names neither a `rule` nor a `where`
@@ -242,6 +242,6 @@ fn mistakes_in_rules_are_found_before_anything_is_read() {
     tfleet.yaml: layouts[0] (a): `account_of`: the account of `tfvars` is not known before, so `same` cannot name it
       write `depends_on: [{rule: tfvars, same: [environment, region_alias]}]`
     tfleet.yaml: layouts[0] (a): `deliver.name`: the template `{nope}` names the unknown field `nope`
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
     ");
 }

@@ -18,8 +18,8 @@ use crate::files;
 use crate::hcl::{RootModule, Setting};
 use crate::lease::{Caller, RoleName};
 use crate::model::{
-    AccountId, AccountName, BackendKey, Deployment, IdError, MintedAccount, Project, Recipe, Region, RoleArn,
-    SourceKind, StateAddress,
+    AccountId, AccountName, BackendKey, Deployment, IdError, MintedAccount, PartialBackend, Project, Recipe, Region,
+    RoleArn, SourceKind, StateAddress,
 };
 use crate::organization::{Account, OrganizationError};
 use crate::store::ReadStore;
@@ -126,6 +126,8 @@ fn deployment(
         var_files: Vec::new(),
         references: Vec::new(),
         state,
+        backend: PartialBackend::default(),
+        workspace: None,
         labels: BTreeMap::new(),
         role_arn: None,
         variables: serde_json::Map::new(),
