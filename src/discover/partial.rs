@@ -36,6 +36,12 @@ const DECIDING: [&str; 9] = [
     "role_arn",
 ];
 
+/// The text of an argument that may be shown and kept: of what else a file says, a key among it, only the name is.
+fn told(name: &str, value: &Setting) -> Option<String> {
+    let may = DECIDING.contains(&name) || name == "assume_role.role_arn";
+    value.literal().filter(|_| may).map(str::to_owned)
+}
+
 /// Reads the backend files of a draft.
 pub(super) fn backend(
     context: Context<'_>,
@@ -55,7 +61,7 @@ pub(super) fn backend(
         match context.shared.backend(context.working_dir, &file)? {
             Some(settings) => {
                 check(&file, &settings)?;
-                let texts = settings.iter().map(|(name, value)| (name.clone(), value.literal().map(str::to_owned)));
+                let texts = settings.iter().map(|(name, value)| (name.clone(), told(name, value)));
                 backend.settings.extend(texts);
                 backend.files.push(file);
             }

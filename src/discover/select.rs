@@ -357,6 +357,8 @@ pub struct Claim {
     pub rule: String,
     /// The kind of the file.
     pub source: SourceKind,
+    /// Whether a backend file names its key.
+    pub names_key: bool,
 }
 
 impl DuplicateKey {
@@ -368,6 +370,11 @@ impl DuplicateKey {
                 "the rules {} and {} make one key of this file: give one of them another `key` in tfleet.yaml",
                 twice[0].rule, twice[1].rule
             );
+        }
+        if self.claims.iter().any(|claim| claim.names_key) {
+            return "a backend file of theirs names the key: give each of them one of its own there, or select \
+                    only one"
+                .to_owned();
         }
         let of_rules: BTreeSet<&str> =
             self.claims.iter().filter(|claim| claim.source != SourceKind::Tfvars).map(|c| c.rule.as_str()).collect();
@@ -405,7 +412,12 @@ pub fn duplicate_keys(deployments: &[Deployment]) -> Vec<DuplicateKey> {
         .map(|(state, claims)| {
             let mut claims: Vec<Claim> = claims
                 .into_iter()
-                .map(|d| Claim { file: d.file.clone(), rule: d.recipe.rule.clone(), source: d.source })
+                .map(|d| Claim {
+                    file: d.file.clone(),
+                    rule: d.recipe.rule.clone(),
+                    source: d.source,
+                    names_key: d.backend.settings.contains_key("key"),
+                })
                 .collect();
             claims.sort();
             DuplicateKey { state: state.clone(), claims }

@@ -16,8 +16,9 @@ const LOCAL_WORKSPACES: &str = "terraform.tfstate.d";
 pub struct PartialBackend {
     /// The files, in the order Terraform gets them, relative to the working directory.
     pub files: Vec<Utf8PathBuf>,
-    /// Their arguments, a later file's before an earlier one's; `None` for what is no literal. What stands in a map has a
-    /// dot in its name: `assume_role.role_arn`.
+    /// Their arguments, a later file's before an earlier one's. `None` for what is no literal, and for what does not decide
+    /// where the state is and how it is locked: it may be secret. What stands in a map has a dot in its name:
+    /// `assume_role.role_arn`.
     pub settings: BTreeMap<String, Option<String>>,
 }
 

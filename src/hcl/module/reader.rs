@@ -92,3 +92,31 @@ impl ModuleReader {
         Ok(Arc::clone(folders.entry(dir.to_owned()).or_insert(folder)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_roots_call_is_read_for_the_first_of_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8PathBuf::from_path_buf(temp.path().canonicalize().unwrap()).unwrap();
+        let write = |file: &str, text: &str| {
+            let path = dir.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        for root in ["a", "b"] {
+            write(&format!("{root}/main.tf"), "module \"m\" {\n  source = \"../m\"\n}\n");
+        }
+        write("m/main.tf", "variable \"x\" {}\n");
+        let reader = ModuleReader::default();
+        reader.read(&dir.join("a")).unwrap();
+        write("m/main.tf", "variable {");
+        let second = reader.read(&dir.join("b")).unwrap();
+        assert!(second.dirs[1].variables.contains("x"));
+        assert!(RootModule::read(&dir.join("b")).is_err(), "another reader looks for itself");
+        let calls = reader.calls();
+        assert_eq!(calls[&dir.join("m")], Position { path: dir.join("a/main.tf"), line: 1 });
+    }
+}
