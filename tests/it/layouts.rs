@@ -233,3 +233,20 @@ fn workspaces_of_local_states_are_apart() {
         }
     }
 }
+
+/// The folder, its backend file and the list of accounts are gone; the snapshot has what the destroy needs.
+#[test]
+fn a_folder_that_is_gone_is_destroyed_by_its_snapshot() {
+    let settings = format!("{ENVS}\naccounts: [{{file: accounts.json, environment: env, name: name}}]");
+    let plain = Plain::new(&settings);
+    let fleet = &plain.0;
+    fleet.write("accounts.json", "{\"333333333333\": {\"name\": \"wkld-prd\", \"env\": \"prod\"}}");
+    std::fs::remove_file(fleet.repo("accounts.yaml")).unwrap();
+    fleet.write("envs/prod/main.tf", &root("")).write("envs/prod/backend.hcl", "key = \"old/prod.tfstate\"\n");
+    fleet.write("envs/prod/terraform.tfvars", "env = \"prod\"\naws_region = \"us-east-1\"\nproject = \"shop\"\n");
+    fleet.apply().run().assert_code(0);
+    assert_eq!(fleet.store().resources("old/prod.tfstate").len(), 1);
+    std::fs::remove_dir_all(fleet.repo("envs")).unwrap();
+    fleet.tfleet("destroy").args(["--auto-approve", "--key", "old/prod.tfstate"]).run().assert_code(0);
+    assert!(fleet.store().resources("old/prod.tfstate").is_empty());
+}

@@ -61,8 +61,8 @@ pub fn hand_made(
     let state = state(settings, &root)?;
     let deployment = deployment(settings, caller, &root_module, regions_dir, state)?;
     // What lies in that folder is this deployment, whatever the rules make of it; nothing else is looked for.
-    let mut discovery =
-        discover(&Options { working_dir: real, terraform_dir: None, ..options }).map_err(|error| failed(&error))?;
+    let mut discovery = discover(&Options { working_dir: real, terraform_dir: None, accounts: Vec::new(), ..options })
+        .map_err(|error| failed(&error))?;
     discovery.deployments = vec![deployment.clone()];
     discovery.problems.clear();
     discovery.notices.clear();
