@@ -168,6 +168,26 @@ ensure_aws_provider() {
     printf '%s' "$mirror"
 }
 
+# Prints a Chromium or Chrome for the tests of pages, or nothing where there is none and Debian's package cannot be had.
+ensure_chromium() {
+    local name
+    for name in "${TFLEET_TEST_CHROMIUM:-}" chromium chromium-browser google-chrome google-chrome-stable; do
+        if [ -n "$name" ] && have "$name"; then
+            command -v "$name"
+            return
+        fi
+    done
+    if [ "$(id -u)" = 0 ] && have apt-get; then
+        say "installing Debian's package chromium (no Chromium or Chrome is on PATH)"
+        if { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; } \
+            >"$TOOLS/chromium.log" 2>&1; then
+            command -v chromium
+            return
+        fi
+        note "it could not be installed; its output is in $TOOLS/chromium.log"
+    fi
+}
+
 # Prints the path of cargo-deny in the pinned version. Compiled without optimisation: it runs for seconds, and
 # optimising it takes minutes.
 ensure_cargo_deny() {

@@ -128,7 +128,7 @@ pub struct DeploymentResult {
     pub changes: ChangeCounts,
     /// Whether there is a difference at all (an output alone counts, and no resource with it).
     pub has_changes: bool,
-    /// The resources that its plan changes, where something looked at the plan.
+    /// The resources that its plan changes, where something looked at the plan or Terraform applied one.
     pub resources: Vec<ResourceChange>,
     /// What checks and policies have found.
     pub findings: Vec<Finding>,
@@ -145,6 +145,8 @@ pub struct DeploymentResult {
     pub log: Option<Utf8PathBuf>,
     /// What Terraform printed as its plan, redacted, where plans are kept.
     pub plan: Option<Utf8PathBuf>,
+    /// The digest of its [`PlanRecord`](crate::model::PlanRecord), where its plan is kept to be applied as it is.
+    pub kept_plan: Option<String>,
     /// Where the backup of the state lies.
     pub backup_key: Option<String>,
     /// Where the audit record lies: a key of the store, or a path where it could not be written there.
@@ -177,6 +179,7 @@ impl DeploymentResult {
             output: String::new(),
             log: None,
             plan: None,
+            kept_plan: None,
             backup_key: None,
             audit_key: None,
             output_key: None,
@@ -198,6 +201,8 @@ pub struct RunReport {
     pub started: Timestamp,
     /// How long it took.
     pub duration: Duration,
+    /// With which Terraform (`Terraform 1.11.4`), where that is known.
+    pub terraform: Option<String>,
     /// How each deployment ended.
     pub results: Vec<Arc<DeploymentResult>>,
 }
@@ -206,6 +211,8 @@ pub struct RunReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
+    /// Checking the files that its variables name.
+    Check,
     /// Getting credentials for the account.
     Lease,
     /// Reading the state.
@@ -228,6 +235,8 @@ pub enum Step {
     Plan,
     /// The hooks after the plan.
     AfterPlan,
+    /// Keeping the plan, to be applied exactly as it is.
+    Keep,
     /// The hooks before the apply.
     BeforeApply,
     /// `terraform apply`, or the target of make that applies.
@@ -257,6 +266,7 @@ impl Step {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Check => "check",
             Self::Lease => "credentials",
             Self::State => "state",
             Self::Inputs => "inputs",
@@ -268,6 +278,7 @@ impl Step {
             Self::BeforePlan => "before_plan",
             Self::Plan => "plan",
             Self::AfterPlan => "after_plan",
+            Self::Keep => "keep plan",
             Self::BeforeApply => "before_apply",
             Self::Apply => "apply",
             Self::Destroy => "destroy",
@@ -288,6 +299,7 @@ impl Step {
         match self {
             Self::Lease => "lease",
             Self::Prepare => "prepare",
+            Self::Keep => "keep",
             other => other.as_str(),
         }
     }

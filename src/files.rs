@@ -1,7 +1,7 @@
 //! Files that only we may read, and files that appear whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -30,15 +30,26 @@ pub fn write_private(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// Only the owner may read it.
 pub fn write_atomic(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// The same of a file that is written piece by piece.
+pub fn write_atomic_with<E: From<io::Error>>(
+    path: &Utf8Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_str().is_empty() => parent,
         _ => Utf8Path::new("."),
     };
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(bytes)?;
+    let mut buffered = BufWriter::new(&mut temporary);
+    write(&mut buffered)?;
+    buffered.flush()?;
+    drop(buffered);
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    Ok(File::open(folder)?.sync_all()?)
 }
 
 /// `path` without `.` and with `..` taken back by words alone; `None` if it would leave its beginning.
@@ -84,6 +95,13 @@ mod tests {
         write_atomic(&dir.join("a/y"), b"2").unwrap();
         assert_eq!((mode(&dir.join("a/x")), mode(&dir.join("a/y"))), (0o600, 0o600));
         assert_eq!(fs::read(dir.join("a/y")).unwrap(), b"2");
+        let failed = write_atomic_with(&dir.join("a/y"), |file| {
+            file.write_all(b"3")?;
+            Err(io::Error::other("in the middle"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "in the middle");
+        assert_eq!(fs::read(dir.join("a/y")).unwrap(), b"2", "whole or not at all");
+        assert_eq!(fs::read_dir(dir.join("a")).unwrap().count(), 3, "and nothing is left beside it");
         fs::set_permissions(dir.join("a/x"), fs::Permissions::from_mode(0o644)).unwrap();
         write_private(&dir.join("a/x"), b"3").unwrap();
         assert_eq!(mode(&dir.join("a/x")), 0o600, "an old file becomes private");

@@ -15,9 +15,12 @@
 //!
 //! ```text
 //! model <- {failpoint, files, hcl, processes, text, tfplan, tfstate} <- event <- journal
-//!       <- {config, deliver, discover, execute, graph, lease, markdown, organization, redact, store, workspace} <- saga <- run <- {report, cli} <- main
+//!       <- {approvals, check, config, deliver, discover, execute, github, graph, lease, markdown, organization, policy, redact, store, workspace}
+//!       <- saga <- run <- {report, cli} <- main
 //! ```
 
+pub mod approvals;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod deliver;
@@ -26,6 +29,7 @@ pub mod event;
 pub mod execute;
 pub mod failpoint;
 pub mod files;
+pub mod github;
 pub mod graph;
 pub mod hcl;
 pub mod journal;
@@ -33,6 +37,7 @@ pub mod lease;
 pub mod markdown;
 pub mod model;
 pub mod organization;
+pub mod policy;
 pub mod processes;
 pub mod redact;
 pub mod report;

@@ -1,18 +1,17 @@
-//! A plan as Markdown, for comments and job summaries.
+//! Markdown for comments and job summaries, out of text that others wrote: nothing in it ends a block early, mentions
+//! anybody, or is markup.
+
+use std::fmt::Write as _;
 
 use crate::event::ChangeCounts;
 use crate::model::Deployment;
 use crate::text;
 
 /// The body of a `plan.md`: a heading, the counts, and the plan in a block that GitHub colours as a diff.
-///
-/// GitHub colours a line by its first character, so Terraform's signs move to the left edge; `~` becomes `!`, which is
-/// the sign that has a colour.
 #[must_use]
 pub fn plan_markdown(deployment: &Deployment, changes: ChangeCounts, has_changes: bool, plan: &str) -> String {
     let plan: Vec<String> = text::lines(plan).map(|line| diff_line(&line)).collect();
     let plan = plan.join("\n");
-    let plan = plan.trim_matches('\n');
     let counts = match (has_changes, changes.any()) {
         (false, _) => "No changes.".to_owned(),
         (true, false) => "Changes outside of resources only (outputs, moves, imports).".to_owned(),
@@ -23,12 +22,15 @@ pub fn plan_markdown(deployment: &Deployment, changes: ChangeCounts, has_changes
     };
     let place = format!("{}, {}", deployment.account_name, deployment.region);
     let (name, file) = (code(&deployment.name), code(deployment.file.as_str()));
-    let fence = "`".repeat(longest_run(plan, '`').max(2) + 1);
-    format!("## {name}\n\n{counts}\n\n{file} ({place})\n\n{fence}diff\n{plan}\n{fence}\n")
+    format!("## {name}\n\n{counts}\n\n{file} ({place})\n\n{}\n", fenced("diff", plan.trim_matches('\n')))
 }
 
 /// The line with a sign of Terraform's at its left edge.
-fn diff_line(line: &str) -> String {
+///
+/// GitHub colours a line by its first character, so Terraform's signs move to the left edge; `~` becomes `!`, which is
+/// the sign that has a colour.
+#[must_use]
+pub fn diff_line(line: &str) -> String {
     let content = line.trim_start();
     let indent = &line[..line.len() - content.len()];
     let signs = [("-/+ ", "-/+"), ("+/- ", "+/-"), ("+ ", "+"), ("- ", "-"), ("~ ", "!")];
@@ -38,12 +40,35 @@ fn diff_line(line: &str) -> String {
     }
 }
 
+/// A block of these lines, whatever backticks they hold.
+#[must_use]
+pub fn fenced(language: &str, lines: &str) -> String {
+    let fence = "`".repeat(longest_run(lines, '`').max(2) + 1);
+    format!("{fence}{language}\n{lines}\n{fence}")
+}
+
 /// The text as code in a line, whatever backticks it holds.
-fn code(text: &str) -> String {
+#[must_use]
+pub fn code(text: &str) -> String {
     let text = text::line(text);
     let fence = "`".repeat(longest_run(&text, '`') + 1);
     let pad = if text.contains('`') { " " } else { "" };
     format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+/// The text as code where HTML or a cell of a table stands: neither markup nor a sign of Markdown is left in it.
+#[must_use]
+pub fn html_code(text: &str) -> String {
+    let mut html = "<code>".to_owned();
+    for c in text::line(text).chars() {
+        if c.is_alphanumeric() || matches!(c, ' ' | ',' | '/' | '.' | '-') {
+            html.push(c);
+        } else {
+            let _ = write!(html, "&#{};", u32::from(c));
+        }
+    }
+    html.push_str("</code>");
+    html
 }
 
 fn longest_run(text: &str, wanted: char) -> usize {
@@ -85,6 +110,12 @@ Plan: 2 to add, 0 to change, 1 to destroy.
         let of = |has_changes| plan_markdown(&deployment("a"), ChangeCounts::default(), has_changes, "x");
         assert!(of(false).contains("No changes."));
         assert!(of(true).contains("outputs"));
+    }
+
+    #[test]
+    fn code_in_html_is_text_alone() {
+        assert_eq!(html_code("s3/a-b/x.1"), "<code>s3/a-b/x.1</code>");
+        assert_eq!(html_code("</code>|`@\u{1b}[1ma_ü"), "<code>&#60;/code&#62;&#124;&#96;&#64;a&#95;ü</code>");
     }
 
     proptest! {

@@ -34,6 +34,31 @@ pub fn block(text: &str) -> String {
     lines(text).collect::<Vec<_>>().join("\n")
 }
 
+/// The text with nothing in it that the runner of GitHub Actions takes for a command: lines that begin with `::`, whatever
+/// blanks stand before them, and `##[` anywhere in a line.
+#[must_use]
+pub fn no_command(text: &str) -> Cow<'_, str> {
+    if !text.contains("::") && !text.contains("##[") {
+        return Cow::Borrowed(text);
+    }
+    // The runner ends a line at a carriage return too.
+    let lines = text.split_inclusive(['\n', '\r']).map(|line| {
+        let line = line.replace("##[", "# #[");
+        if line.trim_start().starts_with("::") { format!("| {line}") } else { line }
+    });
+    Cow::Owned(lines.collect())
+}
+
+/// At most this many bytes of the text, cut at a character.
+#[must_use]
+pub fn first_bytes(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// A text as one word of a shell.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
@@ -96,6 +121,25 @@ mod tests {
         for (text, word) in [("-a=b/c.d", "-a=b/c.d"), ("", "''"), ("a b", "'a b'"), ("it's $x", r"'it'\''s $x'")] {
             assert_eq!(shell_word(text), word);
         }
+    }
+
+    #[test]
+    fn nothing_is_left_that_a_runner_obeys() {
+        for (text, wanted) in [
+            ("aws::x and a: b", "aws::x and a: b"),
+            ("::error::x", "| ::error::x"),
+            ("a\n \t::add-mask::a\nb", "a\n|  \t::add-mask::a\nb"),
+            ("a\r::stop-commands::a", "a\r| ::stop-commands::a"),
+            ("at 12:00 ##[add-path]/tmp", "at 12:00 # #[add-path]/tmp"),
+            ("###[x]", "## #[x]"),
+        ] {
+            assert_eq!(no_command(text), wanted, "of {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_cut_is_at_a_character() {
+        assert_eq!((first_bytes("aü", 2), first_bytes("aü", 3), first_bytes("", 9)), ("a", "aü", ""));
     }
 
     #[test]

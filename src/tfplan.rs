@@ -16,10 +16,76 @@ pub fn changes(plan: &Value) -> Vec<ResourceChange> {
 /// The managed resources that were changed outside of Terraform, as a plan found them.
 #[must_use]
 pub fn drift(plan: &Value) -> Vec<ResourceChange> {
-    // A resource that was only moved stands in the list too.
-    let mut drifted = all_of(plan, "resource_drift");
-    drifted.retain(|one| one.action != ChangeKind::Move);
-    drifted
+    let listed = plan["resource_drift"].as_array().into_iter().flatten();
+    let managed = listed.filter(|one| one["mode"] != "data");
+    let all = managed.filter_map(|resource| {
+        let mut drifted = change_of(resource)?;
+        let change = &resource["change"];
+        drifted.attributes.retain(|name| !means_the_same(&change["before"][name], &change["after"][name]));
+        Some(drifted)
+    });
+    // A resource that was only moved stands in the list too, and one that was only read again.
+    all.filter(|one| one.action != ChangeKind::Move)
+        .filter(|one| one.action != ChangeKind::Update || !one.attributes.is_empty())
+        .collect()
+}
+
+/// Whether two values differ in nothing but how "nothing" is written. Providers read back what was left out as an empty map,
+/// list or text, so that every new resource would seem to have been changed.
+fn means_the_same(a: &Value, b: &Value) -> bool {
+    let is_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    };
+    match (a, b) {
+        (a, b) if is_nothing(a) && is_nothing(b) => true,
+        (Value::Object(left), Value::Object(right)) => {
+            left.keys().chain(right.keys()).all(|name| means_the_same(&a[name], &b[name]))
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(a, b)| means_the_same(a, b))
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// What stands for the type of an output among resources.
+pub const OUTPUT: &str = "output";
+
+/// The outputs that have another value than the state, as a plan that only refreshes found them.
+///
+/// Only an output that is in the state and is known again counts: files that are not applied yet add outputs, remove them,
+/// and leave others unknown.
+#[must_use]
+pub fn output_drift(plan: &Value) -> Vec<ResourceChange> {
+    let all = plan["output_changes"].as_object().into_iter().flatten();
+    let differs = |change: &Value| {
+        change["actions"].as_array().is_some_and(|all| all.iter().any(|one| one == "update"))
+            && change["before"] != change["after"]
+            && !change["after_unknown"].to_string().contains("true")
+    };
+    all.filter(|(_, change)| differs(change))
+        .map(|(name, _)| ResourceChange {
+            address: format!("output.{name}"),
+            resource_type: OUTPUT.to_owned(),
+            action: ChangeKind::Update,
+            attributes: Vec::new(),
+        })
+        .collect()
+}
+
+/// Whether a text stands anywhere in the values of a plan.
+#[must_use]
+pub fn holds(plan: &Value, text: &str) -> bool {
+    match plan {
+        Value::String(value) => value.contains(text),
+        Value::Array(values) => values.iter().any(|value| holds(value, text)),
+        Value::Object(values) => values.values().any(|value| holds(value, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 fn all_of(plan: &Value, list: &str) -> Vec<ResourceChange> {
@@ -135,6 +201,13 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_found_however_deep_it_stands() {
+        let plan = json!({"a": [{"b": "file:///cache/workspaces/x/main.tf"}], "/elsewhere": 1});
+        assert!(holds(&plan, "/cache/workspaces/x"));
+        assert!(!holds(&plan, "/cache/workspaces/y") && !holds(&plan, "/elsewhere"), "values alone count");
+    }
+
+    #[test]
     fn drift_is_what_was_changed_outside() {
         let mut moved = resource(&["no-op"]);
         moved["previous_address"] = json!("aws_s3_bucket.b");
@@ -142,5 +215,40 @@ mod tests {
             json!({"resource_drift": [resource(&["delete"]), moved], "resource_changes": [resource(&["create"])]});
         assert_eq!(drift(&plan).iter().map(|one| one.action).collect::<Vec<_>>(), [ChangeKind::Delete]);
         assert!(drift(&json!({})).is_empty());
+    }
+
+    #[test]
+    fn what_is_only_written_in_another_way_is_no_drift() {
+        let of = |before: Value, after: Value| {
+            let mut changed = resource(&["update"]);
+            changed["change"]["before"] = before;
+            changed["change"]["after"] = after;
+            let found = drift(&json!({"resource_drift": [changed]}));
+            found.first().map(|one| one.attributes.clone()).unwrap_or_default()
+        };
+        assert!(of(json!({"tags": null}), json!({"tags": {}})).is_empty());
+        assert!(of(json!({"a": null, "b": ""}), json!({"a": [], "b": null})).is_empty());
+        assert!(of(json!({"a": [{"x": null, "y": 1}]}), json!({"a": [{"x": [], "y": 1}]})).is_empty());
+        assert_eq!(of(json!({"tags": null, "b": 1}), json!({"tags": {}, "b": 2})), ["b"]);
+        assert_eq!(of(json!({"on": null, "n": null}), json!({"on": false, "n": 0})), ["n", "on"]);
+        assert_eq!(of(json!({"a": ["x"]}), json!({"a": []})), ["a"]);
+        assert_eq!(of(json!({"a": [{}]}), json!({"a": [{}, {}]})), ["a"]);
+    }
+
+    #[test]
+    fn an_output_drifts_only_where_its_value_is_known_and_another() {
+        let change = |actions: &[&str], before: Value, after: Value, unknown: Value| json!({"actions": actions, "before": before, "after": after, "after_unknown": unknown});
+        let plan = json!({"output_changes": {
+            "new": change(&["create"], Value::Null, json!("a"), json!(false)),
+            "gone": change(&["delete"], json!("a"), Value::Null, json!(false)),
+            "same": change(&["no-op"], json!("a"), json!("a"), json!(false)),
+            "marked": change(&["update"], json!("a"), json!("a"), json!(false)),
+            "unknown": change(&["update"], json!("a"), Value::Null, json!(true)),
+            "partly": change(&["update"], json!(["a"]), json!([null, "b"]), json!([true, false])),
+            "other": change(&["update"], json!("a"), json!("b"), json!(false)),
+        }});
+        let found = output_drift(&plan);
+        assert_eq!(found.iter().map(|one| one.address.as_str()).collect::<Vec<_>>(), ["output.other"]);
+        assert!(output_drift(&json!({})).is_empty());
     }
 }

@@ -13,14 +13,18 @@ const GROUPS: &[&[&str]] = &[
     &["event"],
     &["journal"],
     &[
+        "approvals",
+        "check",
         "config",
         "deliver",
         "discover",
         "execute",
+        "github",
         "graph",
         "lease",
         "markdown",
         "organization",
+        "policy",
         "redact",
         "store",
         "workspace",
@@ -32,7 +36,7 @@ const GROUPS: &[&[&str]] = &[
 ];
 
 /// Modules that may import less than their place in [`GROUPS`] allows, with all that they may.
-const NARROW: &[(&str, &[&str])] = &[("report", &["model", "files", "text", "event"])];
+const NARROW: &[(&str, &[&str])] = &[("report", &["model", "files", "text", "event", "markdown"])];
 
 /// Files over [`LONGEST_FILE`] lines, each with the reason that it is one file.
 const LONG_FILES: &[(&str, &str)] = &[];
@@ -234,7 +238,7 @@ fn imports_to_the_right_and_of_siblings_are_found() {
     assert!(wrong[0].contains("src/store/s3.rs:2: `store` imports `saga`"), "{wrong:#?}");
     assert!(wrong[1].contains("src/store/s3.rs:6: `store` imports `lease`"), "{wrong:#?}");
     assert!(check("src/saga/mod.rs", sample).is_empty());
-    assert_eq!(check("src/report/mod.rs", "use crate::store::S3;").len(), 1, "report imports event and model only");
+    assert_eq!(check("src/report/mod.rs", "use crate::store::S3;").len(), 1, "report imports no store");
     assert_eq!(check("src/run.rs", "use crate::cli::Exit;").len(), 1);
     assert!(check("src/cli/mod.rs", "use crate::report::X; use super::y; use crate::cli::z;").is_empty());
 }

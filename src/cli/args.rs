@@ -1,5 +1,8 @@
 //! The command line: what can be said, and what each flag means.
 
+mod approve;
+mod audit;
+mod comment;
 #[cfg(test)]
 mod documented;
 mod layouts;
@@ -14,11 +17,14 @@ use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{OnError, Overrides, Rollback, parse_duration, variables};
-use crate::model::{Shard, SourceKind};
+use crate::model::{RunId, Shard, SourceKind};
 
+pub use approve::ApproveArgs;
+pub use audit::{AuditListArgs, AuditShowArgs, AuditVerb};
+pub use comment::CommentArgs;
 pub use layouts::LayoutsArgs;
 pub use mint::MintArgs;
-pub use report::{MergeArgs, ReportVerb};
+pub use report::{MergeArgs, ReportFile, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
 
 /// Runs Terraform over many AWS accounts and regions, and says exactly what happened when it fails.
@@ -47,6 +53,10 @@ pub enum Verb {
     Apply(ApplyArgs),
     /// Remove what the states record
     Destroy(DestroyArgs),
+    /// Show what was changed outside of Terraform; exit with 2 if anything was
+    Drift(DriftArgs),
+    /// Approve plans that a run has kept, or show who has
+    Approve(ApproveArgs),
     /// Create the AWS accounts that region files describe, or find them
     MintAccounts(MintArgs),
     /// Look after states and their locks
@@ -54,6 +64,12 @@ pub enum Verb {
         /// What to do
         #[command(subcommand)]
         verb: StateVerb,
+    },
+    /// Look at the records of who did what, and how it ended
+    Audit {
+        /// What to do
+        #[command(subcommand)]
+        verb: AuditVerb,
     },
     /// List what runs left behind when they died, or put it in order
     Runs(RunsArgs),
@@ -65,10 +81,22 @@ pub enum Verb {
         #[command(subcommand)]
         verb: ReportVerb,
     },
+    /// Comment on a pull request with what a run came to, or write that comment
+    Comment(CommentArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Evaluate the policies on standard input (used by tfleet itself, to bound what a policy may use)
+    #[command(hide = true)]
+    JudgePolicies {
+        /// How many bytes of memory it may use
+        #[arg(long)]
+        memory: u64,
+        /// How many seconds it may take
+        #[arg(long)]
+        seconds: u64,
     },
     /// Print the credentials of a profile that a running tfleet serves (used by the AWS SDKs in child processes)
     #[command(hide = true)]
@@ -215,6 +243,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub output_summary: Option<Utf8PathBuf>,
 
+    /// Write a report for people or programs: html=FILE, junit=FILE (repeatable)
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = report::report_file)]
+    pub report: Vec<ReportFile>,
+    /// Write what the run came to as a Markdown comment to this file
+    #[arg(long, value_name = "FILE")]
+    pub comment_file: Option<Utf8PathBuf>,
+
     /// Keep logs and plan artefacts here [default: logs alone, in the cache directory]
     #[arg(long, value_name = "DIR")]
     pub out_dir: Option<Utf8PathBuf>,
@@ -242,6 +277,10 @@ pub struct RunArgs {
     /// First put in order what dead runs left behind in the selected deployments (see `tfleet runs`)
     #[arg(long)]
     pub recover: bool,
+
+    /// Judge every plan by the Rego policies below this directory, beside those of the settings (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub policy: Vec<Utf8PathBuf>,
 
     /// Show ARNs, account ids, addresses and secrets on the terminal; logs and artefacts stay redacted
     #[arg(long)]
@@ -296,6 +335,14 @@ pub struct PlanArgs {
     /// Exit with 2 if anything would change
     #[arg(long, help_heading = "Running")]
     pub detailed_exitcode: bool,
+
+    /// Plan what a destroy would remove
+    #[arg(long, help_heading = "Running")]
+    pub destroy: bool,
+
+    /// Keep the plans in the state store, for `apply --plan` (with --destroy: `destroy --plan`)
+    #[arg(long, help_heading = "Running")]
+    pub save: bool,
 }
 
 /// `tfleet apply`.
@@ -312,6 +359,10 @@ pub struct ApplyArgs {
     /// Do not ask
     #[arg(long, help_heading = "Running")]
     pub auto_approve: bool,
+
+    /// Apply exactly what this run of `plan --save` has planned, without asking (repeatable)
+    #[arg(long, value_name = "RUN", help_heading = "Running")]
+    pub plan: Vec<RunId>,
 
     /// What to do after a failed apply [default: auto]
     #[arg(long, value_enum, help_heading = "Running")]
@@ -341,9 +392,29 @@ pub struct DestroyArgs {
     #[arg(long, help_heading = "Selection", requires = "key")]
     pub bucket: Option<String>,
 
+    /// Destroy exactly what this run of `plan --destroy --save` has planned, without asking (repeatable)
+    #[arg(long, value_name = "RUN", help_heading = "Running", conflicts_with_all = ["all", "key"])]
+    pub plan: Vec<RunId>,
+
     /// Do not ask
     #[arg(long, help_heading = "Running")]
     pub auto_approve: bool,
+}
+
+/// `tfleet drift`.
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    /// Which deployments.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    /// How.
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// As a table for people or JSON for programs
+    #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Running")]
+    pub format: Format,
 }
 
 /// `tfleet runs`.
@@ -389,6 +460,7 @@ impl RunArgs {
         overrides.timeout = self.timeout;
         overrides.lock_timeout = self.lock_timeout;
         overrides.on_error = self.on_error;
+        overrides.policy.clone_from(&self.policy);
     }
 }
 
@@ -398,9 +470,12 @@ fn after_help() -> String {
         let _ = writeln!(text, "  {:<26}{}", variable.name, variable.help);
     }
     text.push_str("  AWS_*                     Everything the AWS SDK reads, AWS_ENDPOINT_URL included\n");
+    text.push_str(
+        "  GITHUB_*                  What GitHub Actions tells its jobs: repository, pull request, GITHUB_API_URL\n",
+    );
     text.push_str("  NO_COLOR, CI              No colours; plain lines instead of a progress display\n");
     text.push_str(
-        "\nExit codes:\n  0 success   1 a deployment failed   2 differences (--detailed-exitcode)\n  \
+        "\nExit codes:\n  0 success   1 a deployment failed   2 differences (drift, --detailed-exitcode)\n  \
          3 usage, configuration or discovery error, nothing was started\n  \
          4 an operator is needed   130 cancelled\n",
     );

@@ -1,20 +1,23 @@
-//! Apply and destroy on a terminal: plan, show the counts, ask, and do exactly what was shown.
+//! Apply and destroy in two halves: everything is planned, then it is decided, then exactly what was planned is done. Who decides
+//! are the rules that look at plans, and on a terminal a person, who is shown the counts and asked.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use super::deploy::{Deploy, display};
+use super::deploy::{Deploy, Way, display};
+use super::error::CliError;
 use super::terminal::Terminal;
 use crate::config::OnError;
 use crate::event::{ChangeCounts, DeploymentResult, EventSink, Failure, Outcome, RunReport};
 use crate::graph::Graph;
 use crate::model::{Action, Deployment};
 use crate::report::{deployments, final_report};
+use crate::run::gate::Gate;
 use crate::run::preflight::Ready;
 use crate::run::{Signals, run};
-use crate::saga::Task;
+use crate::saga::{Context, Task};
 
-/// How the asking ended.
+/// How it ended.
 pub(super) enum Asked {
     /// As the report says, which nobody has seen yet.
     Done(Arc<RunReport>),
@@ -23,8 +26,8 @@ pub(super) enum Asked {
 }
 
 impl Deploy<'_> {
-    /// Plans, shows the counts, asks, and applies exactly what was shown.
-    pub(super) async fn ask(
+    /// Plans, has it decided, and does exactly what was planned.
+    pub(super) async fn in_two_halves(
         &self,
         mut ready: Ready,
         graph: &Graph,
@@ -43,20 +46,12 @@ impl Deploy<'_> {
             context.drop_kept();
             return Ok(Asked::Done(withdraw(&planned, self.action, outcome, &why)));
         }
-        terminal.out(&final_report(&planned, terminal.colours));
-        for waiting in waiting(&planned, &go) {
-            terminal.note(&format!(
-                "{} is no part of this: it cannot be planned before what it needs is applied; apply again after this",
-                waiting.deployment.name
-            ));
+        if let Err(refused) = self.judged(&context, &go) {
+            context.drop_kept();
+            terminal.out(&final_report(&planned, terminal.colours));
+            return Err(refused.into());
         }
-        let answer = terminal.ask(&self.question(&go));
-        let no = tokio::select! {
-            // The sender is dropped without an answer when the input ends.
-            yes = answer => (!yes.unwrap_or(false)).then(|| "not approved".to_owned()),
-            signal = signals.next() => Some(format!("{signal} before it was approved")),
-        };
-        if let Some(why) = no {
+        if let Some(why) = self.declined(&planned, &go, &mut signals, terminal).await {
             context.drop_kept();
             terminal.note(&format!("{why}: nothing was changed"));
             return Ok(Asked::Withdrawn(withdraw(&planned, self.action, Outcome::Cancelled, &why)));
@@ -68,6 +63,42 @@ impl Deploy<'_> {
         // Those that did not get as far as their plan, because of a lock or a signal.
         context.drop_kept();
         Ok(Asked::Done(merge(&planned, &go, &done)))
+    }
+
+    /// Has the rules look at what would be done.
+    fn judged(&self, context: &Context, go: &[Arc<DeploymentResult>]) -> Result<(), CliError> {
+        let Some(rules) = &context.rules else { return Ok(()) };
+        let gate = Gate { rules, applier: &context.identity, action: self.action };
+        let mut decisions = context.decisions.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.judge_plans(go, &mut decisions).map_err(|failure| self.refused(failure))
+    }
+
+    /// Shows the plans and asks, where somebody is to be asked; why nothing goes on, if so.
+    async fn declined(
+        &self,
+        planned: &RunReport,
+        go: &[Arc<DeploymentResult>],
+        signals: &mut Signals,
+        terminal: &mut Terminal,
+    ) -> Option<String> {
+        if self.way == Way::Ask {
+            terminal.out(&final_report(planned, terminal.colours));
+        }
+        for waiting in waiting(planned, go) {
+            terminal.note(&format!(
+                "{} is no part of this: it cannot be planned before what it needs is applied; apply again after this",
+                waiting.deployment.name
+            ));
+        }
+        if self.way == Way::Straight {
+            return None;
+        }
+        let answer = terminal.ask(&self.question(go));
+        tokio::select! {
+            // The sender is dropped without an answer when the input ends.
+            yes = answer => (!yes.unwrap_or(false)).then(|| "not approved".to_owned()),
+            signal = signals.next() => Some(format!("{signal} before it was approved")),
+        }
     }
 
     /// Why there is no question after these plans, and what becomes of those that would have been applied.
@@ -208,6 +239,7 @@ fn merge(planned: &RunReport, go: &[Arc<DeploymentResult>], done: &RunReport) ->
         action: done.action,
         started: planned.started,
         duration: planned.duration + done.duration,
+        terraform: done.terraform.clone(),
         results,
     })
 }

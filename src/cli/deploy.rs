@@ -1,37 +1,51 @@
-//! What plan, apply and destroy have in common: select, check, run, report.
+//! What plan, apply, destroy and drift have in common: select, check, run, report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Exit;
-use super::args::{RunArgs, SelectionArgs};
+use super::args::{Format, RunArgs, SelectionArgs};
 use super::ask::Asked;
 use super::error::CliError;
 use super::fleet::{self, Fleet};
 use super::outputs::Outputs;
 use super::terminal::Terminal;
+use super::{Exit, actions};
+use crate::approvals::Rules;
 use crate::config::{Rollback, Settings};
 use crate::discover::Discovery;
-use crate::event::{EventSink, RunReport};
+use crate::event::{EventSink, Failure, RunReport};
 use crate::graph::{Graph, Queue};
 use crate::model::{Action, Deployment, RunId};
 use crate::redact::Redactor;
-use crate::report::{Lines, Output, TerminalProgress, deployments as count_of, final_report, terminal_size};
+use crate::report::{
+    Lines, Output, TerminalProgress, deployments as count_of, drift_document, final_report, terminal_size,
+};
 use crate::run::mint::HandMade;
 use crate::run::preflight::{Ready, Request, preflight};
 use crate::run::revive::Revived;
 use crate::run::{Signals, run};
 use crate::saga::Task;
+use crate::store::KeptPlan;
 
-/// Whether a person is asked between plan and apply.
+/// What comes before the deed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Way<'a> {
     /// Nobody is asked.
     Straight,
     /// The counts are shown, and a yes is needed.
     Ask,
+    /// A plan is all that is wanted.
+    Plan {
+        /// What it is for: apply or destroy.
+        purpose: Action,
+        /// Whether it is kept in the store.
+        save: bool,
+    },
+    /// Exactly what these runs have planned and kept is done, and nobody is asked again.
+    Exact(&'a [RunId]),
 }
 
-/// One invocation of plan, apply or destroy.
+/// One invocation of plan, apply, destroy or drift.
 pub struct Deploy<'a> {
     /// Which deployments.
     pub selection: &'a SelectionArgs,
@@ -39,12 +53,14 @@ pub struct Deploy<'a> {
     pub run: &'a RunArgs,
     /// What is done.
     pub action: Action,
-    /// Whether a person is asked.
-    pub way: Way,
+    /// What comes before it.
+    pub way: Way<'a>,
     /// What to do after a failed apply.
     pub rollback: Option<Rollback>,
     /// Whether differences have an exit code of their own.
     pub detailed_exitcode: bool,
+    /// How its end is shown; only drift has a document for programs.
+    pub format: Format,
 }
 
 /// What is run, and where it was found.
@@ -54,6 +70,10 @@ struct Chosen<'a> {
     graph: &'a Graph,
     deployments: Vec<Arc<Deployment>>,
     revived: Option<&'a Revived>,
+    /// The kept plans that are applied, by deployment.
+    exact: BTreeMap<String, KeptPlan>,
+    /// None for what is no apply of a file: accounts are minted by rules of their own.
+    rules: Option<Arc<Rules>>,
 }
 
 impl Deploy<'_> {
@@ -64,10 +84,18 @@ impl Deploy<'_> {
                 .next("leave it out: what is written to a file or a pipe stays redacted")
                 .into());
         }
-        if self.run.migrate_state && self.action == Action::Plan {
-            return Err(CliError::usage("plan moves no state")
-                .next("move it first: tfleet state move FROM TO (plan without --migrate-state names both keys)")
+        if self.run.migrate_state && !self.action.changes_state() {
+            return Err(CliError::usage(format!("{} moves no state", self.action))
+                .next(format!(
+                    "move it first: tfleet state move FROM TO ({} without --migrate-state names both keys)",
+                    self.action
+                ))
                 .next("or let apply do it: tfleet apply --migrate-state")
+                .into());
+        }
+        if self.run.migrate_state && matches!(self.way, Way::Exact(_)) {
+            return Err(CliError::usage("what was planned at one key is not applied at another")
+                .next("move the states first: tfleet state move FROM TO; then plan again")
                 .into());
         }
         let mut fleet = self.fleet()?;
@@ -75,13 +103,16 @@ impl Deploy<'_> {
             terminal.note(&notice);
         }
         // A change that brings an account brings its cluster too, and is looked at before either is there.
-        let unminted = if self.action == Action::Plan { fleet.leave_out_unminted() } else { Vec::new() };
+        let looks = !self.action.changes_state() || matches!(self.way, Way::Exact(_));
+        let unminted = if looks { fleet.leave_out_unminted() } else { Vec::new() };
+        let done = if self.action == Action::Drift { "compared" } else { "planned" };
         for problem in &unminted {
             let hint = problem.hint.as_deref().unwrap_or_default();
-            terminal.note(&format!("{} is not planned: {}; {hint}", problem.path, problem.message));
+            terminal.note(&format!("{} is not {done}: {}; {hint}", problem.path, problem.message));
         }
         fleet.check()?;
         self.outputs().check()?;
+        let exact = self.kept_plans(&mut fleet).await?;
         let deployments: Vec<Arc<Deployment>> = fleet.selection.deployments.iter().cloned().map(Arc::new).collect();
         if deployments.is_empty() {
             let found = !fleet.discovery.deployments.is_empty() || !unminted.is_empty();
@@ -97,7 +128,14 @@ impl Deploy<'_> {
             terminal.note(&notice);
         }
         let Fleet { settings, discovery, graph, .. } = &fleet;
-        let chosen = Chosen { settings, discovery, graph, deployments, revived: None };
+        // What only looks at each deployment by itself waits for no other one.
+        let untied = Graph::default();
+        let graph = if self.action == Action::Drift { &untied } else { graph };
+        let rules = fleet::rules(settings)?;
+        for notice in rules.iter().flat_map(|rules| rules.unmatched(&discovery.deployments)) {
+            terminal.note(&notice);
+        }
+        let chosen = Chosen { settings, discovery, graph, deployments, revived: None, exact, rules };
         Box::pin(self.go(&chosen, terminal)).await
     }
 
@@ -111,6 +149,8 @@ impl Deploy<'_> {
             graph: &Graph::default(),
             deployments: vec![Arc::clone(&revived.deployment)],
             revived: Some(revived),
+            exact: BTreeMap::new(),
+            rules: fleet::rules(&revived.settings)?,
         };
         Box::pin(self.go(&chosen, terminal)).await
     }
@@ -123,6 +163,8 @@ impl Deploy<'_> {
             graph: &Graph::default(),
             deployments: vec![Arc::clone(&made.deployment)],
             revived: None,
+            exact: BTreeMap::new(),
+            rules: None,
         };
         Box::pin(self.perform(&chosen, terminal)).await
     }
@@ -134,6 +176,7 @@ impl Deploy<'_> {
         }
         let report = Box::pin(self.perform(chosen, terminal)).await?;
         let exit = Exit::of(&report, self.detailed_exitcode);
+        actions::tell(&report, self.selection.shard, chosen.settings, terminal);
         self.outputs().write(&report, exit)?;
         Ok(exit)
     }
@@ -145,25 +188,60 @@ impl Deploy<'_> {
         for notice in &ready.notices {
             terminal.note(notice);
         }
+        let context = Arc::clone(&ready.context);
+        let judged = self.way == Way::Straight
+            && context.rules.as_ref().is_some_and(|rules| {
+                self.action.changes_state() && deployments.iter().any(|deployment| rules.look_at_plan_of(deployment))
+            });
         let report = match self.way {
-            Way::Straight => {
-                let task = if self.action == Action::Plan { Task::Plan } else { Task::Direct(self.action) };
-                self.execute(ready, chosen, task, terminal).await?
+            Way::Straight | Way::Plan { .. } | Way::Exact(_) if !judged => {
+                let report = self.execute(ready, chosen, self.task(), terminal).await?;
+                self.written_down(&context, report).await
             }
-            Way::Ask => match self.ask(ready, chosen.graph, deployments, terminal).await? {
+            _ => match self.in_two_halves(ready, chosen.graph, deployments, terminal).await? {
                 Asked::Done(report) => report,
                 Asked::Withdrawn(report) => return Ok(report),
             },
         };
-        terminal.out(&final_report(&report, terminal.colours));
+        self.show(&report, terminal)?;
+        self.tell_of_plans(&report, terminal);
         Ok(report)
+    }
+
+    /// Shows how it ended.
+    fn show(&self, report: &RunReport, terminal: &mut Terminal) -> Result<(), CliError> {
+        match self.format {
+            Format::Table => terminal.out(&final_report(report, terminal.colours)),
+            Format::Json => {
+                let document = drift_document(report, self.selection.shard)
+                    .map_err(|error| CliError::caused_by("what was found cannot be written as JSON", &error))?;
+                terminal.out(&document);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is done with each deployment, where nobody is asked.
+    const fn task(&self) -> Task {
+        match (self.way, self.action) {
+            (Way::Plan { purpose, save: true }, _) => Task::Keep(purpose),
+            (Way::Plan { purpose, .. }, _) => Task::Plan(purpose),
+            (Way::Exact(_), action) => Task::Exact(action),
+            (Way::Straight | Way::Ask, Action::Plan) => Task::Plan(Action::Apply),
+            (Way::Straight | Way::Ask, Action::Drift) => Task::Drift,
+            (Way::Straight | Way::Ask, action) => Task::Direct(action),
+        }
     }
 
     fn fleet(&self) -> Result<Fleet, CliError> {
         let mut overrides = self.selection.overrides();
         self.run.add_to(&mut overrides);
         overrides.rollback = self.rollback;
-        fleet::load(self.selection, &overrides)
+        match self.way {
+            // Which part it is can be told only of what is in the plans.
+            Way::Exact(_) => fleet::load_whole(self.selection, &overrides),
+            _ => fleet::load(self.selection, &overrides),
+        }
     }
 
     async fn preflight(&self, chosen: &Chosen<'_>) -> Result<Ready, CliError> {
@@ -178,15 +256,19 @@ impl Deploy<'_> {
             recover: self.run.recover,
             redact_screen: !self.run.no_redact,
             migrate_state: self.run.migrate_state,
+            exact: &chosen.exact,
+            rules: chosen.rules.clone(),
         };
-        Box::pin(preflight(&request)).await.map_err(|mut failure| {
-            if !self.run.no_redact {
-                // What AWS answers names users, roles and accounts.
-                let redactor = Redactor::new();
-                failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
-            }
-            CliError::of(Exit::Usage, failure)
-        })
+        Box::pin(preflight(&request)).await.map_err(|failure| self.refused(failure))
+    }
+
+    /// Nothing is done, because of a failure that names users, roles and accounts.
+    pub(super) fn refused(&self, mut failure: Failure) -> CliError {
+        if !self.run.no_redact {
+            let redactor = Redactor::new();
+            failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
+        }
+        CliError::of(Exit::Usage, failure)
     }
 
     /// Runs one task over the deployments, showing what happens.
@@ -204,20 +286,24 @@ impl Deploy<'_> {
     }
 
     /// The files that are written at the end.
-    const fn outputs(&self) -> Outputs<'_> {
-        Outputs { run: self.run, shard: self.selection.shard }
+    fn outputs(&self) -> Outputs<'_> {
+        Outputs { run: self.run, working_dir: &self.selection.working_dir, shard: self.selection.shard }
     }
 
     /// Nothing is selected by the changes: not a mistake, and said so.
     fn nothing(&self, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-        terminal.out("No deployments are selected; there is nothing to do.\n");
         let report = RunReport {
             run_id: RunId::new(),
             action: self.action,
             started: jiff::Timestamp::now(),
             duration: std::time::Duration::ZERO,
+            terraform: None,
             results: Vec::new(),
         };
+        match self.format {
+            Format::Table => terminal.out("No deployments are selected; there is nothing to do.\n"),
+            Format::Json => self.show(&report, terminal)?,
+        }
         self.outputs().write(&report, Exit::Success)?;
         Ok(Exit::Success)
     }
@@ -225,7 +311,8 @@ impl Deploy<'_> {
     /// Lists what would run, in the order in which one worker would take it.
     fn dry_run(&self, chosen: &Chosen<'_>, terminal: &mut Terminal) {
         let Chosen { graph, deployments, .. } = chosen;
-        terminal.out(&format!("Would {} {}:\n", self.action, count_of(deployments.len())));
+        let what = if self.action == Action::Drift { "compare" } else { self.action.as_str() };
+        terminal.out(&format!("Would {what} {}:\n", count_of(deployments.len())));
         let order = graph.among(&deployments.iter().map(|d| d.name.as_str()).collect::<Vec<_>>());
         let mut queue = Queue::new(if self.action == Action::Destroy { order.reversed() } else { order });
         while let Some(at) = queue.next_ready() {

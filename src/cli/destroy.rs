@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 
 use super::Exit;
-use super::args::DestroyArgs;
+use super::args::{DestroyArgs, Format};
 use super::deploy::{Deploy, Way};
 use super::error::CliError;
 use super::fleet;
@@ -22,7 +22,8 @@ pub async fn run(args: &DestroyArgs, terminal: &mut Terminal) -> anyhow::Result<
             .next("leave out one of them")
             .into());
     }
-    if !args.selection.narrows() && !args.all && args.key.is_none() {
+    let exact = !args.plan.is_empty();
+    if !args.selection.narrows() && !args.all && args.key.is_none() && !exact {
         return Err(CliError::usage("destroy needs a selection")
             .next("name what is to go (--account, --region, --project, …), or say --all")
             .into());
@@ -33,6 +34,8 @@ pub async fn run(args: &DestroyArgs, terminal: &mut Terminal) -> anyhow::Result<
             .into());
     }
     let way = match (args.auto_approve || args.run.dry_run, terminal.interactive) {
+        // What is destroyed by a plan was looked at before.
+        _ if exact => Way::Exact(&args.plan),
         (true, _) => Way::Straight,
         (false, true) => Way::Ask,
         (false, false) => {
@@ -48,6 +51,7 @@ pub async fn run(args: &DestroyArgs, terminal: &mut Terminal) -> anyhow::Result<
         way,
         rollback: None,
         detailed_exitcode: false,
+        format: Format::Table,
     };
     match &args.key {
         None => deploy.run(terminal).await,

@@ -72,7 +72,7 @@ pub fn run(args: &DiscoverArgs, terminal: &mut Terminal) -> Result<Exit, CliErro
         }
     }
     if !selection.problems.is_empty() {
-        return Err(fleet::problems(&selection.problems));
+        return Err(fleet::problems(&fleet.settings, &selection.problems));
     }
     let duplicates = duplicate_keys(&selection.deployments);
     for duplicate in &duplicates {

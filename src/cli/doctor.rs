@@ -33,7 +33,7 @@ pub async fn run(args: &DoctorArgs, terminal: &mut Terminal) -> anyhow::Result<E
     let mut doctor = Doctor { terminal, worst: Verdict::Pass };
     let settings = &fleet.settings;
     doctor.terraform(settings).await;
-    doctor.discovery(&fleet.discovery);
+    doctor.discovery(settings, &fleet.discovery);
     let needs_aws = settings.uses_s3() || fleet.discovery.roots.values().any(|root| root.may_use_aws());
     let credentials = if needs_aws { doctor.credentials(settings).await } else { None };
     match (&settings.state, &credentials) {
@@ -94,13 +94,13 @@ impl Doctor<'_> {
         }
     }
 
-    fn discovery(&mut self, discovery: &Discovery) {
+    fn discovery(&mut self, settings: &Settings, discovery: &Discovery) {
         let found = discovery.deployments.len();
         if found > 0 || discovery.problems.is_empty() {
             self.pass(&format!("{} found", deployments(found)));
         }
         if !discovery.problems.is_empty() {
-            let failure = problems(&discovery.problems).failure;
+            let failure = problems(settings, &discovery.problems).failure;
             let first = failure.causes.first().and_then(|cause| cause.lines().next()).unwrap_or_default();
             let mut text = format!("{}: {first}", failure.what);
             if found == 0 {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::Exit;
 use crate::event::Failure;
 use crate::hcl::SourceError;
+use crate::report::Annotation;
 
 /// An error that a person gets.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct CliError {
     pub failure: Failure,
     /// The line of a file that is wrong, drawn with its place.
     pub excerpt: Option<String>,
+    /// What it says of single files, for a display that can show it there.
+    pub places: Box<[Annotation]>,
 }
 
 impl CliError {
@@ -32,8 +35,8 @@ impl CliError {
 
     /// A failure with its exit code.
     #[must_use]
-    pub const fn of(exit: Exit, failure: Failure) -> Self {
-        Self { exit, failure, excerpt: None }
+    pub fn of(exit: Exit, failure: Failure) -> Self {
+        Self { exit, failure, excerpt: None, places: Box::default() }
     }
 
     /// A file that is not what it should be.

@@ -7,14 +7,16 @@ use camino::Utf8PathBuf;
 
 use super::args::SelectionArgs;
 use super::error::CliError;
-use crate::config::{ConfigError, Overrides, Settings, StateSettings, variables};
+use crate::approvals::{Rules, RulesError};
+use crate::config::{ConfigError, Overrides, Settings, StateSettings, in_repository, variables};
 use crate::discover::{
     Changes, ChangesError, DiscoverError, Discovery, Filters, Options, Problem, Selection, ServiceTable, changed_files,
     changes_since, discover, duplicate_keys, select,
 };
 use crate::graph::Graph;
+use crate::model::Severity;
 use crate::model::{Action, Deployment, Shard};
-use crate::report::deployments;
+use crate::report::{Annotation, deployments};
 
 /// What was found and what was asked for.
 pub struct Fleet {
@@ -30,6 +32,15 @@ pub struct Fleet {
 
 /// Reads settings, discovers and selects. Problems of single files are left in the selection.
 pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliError> {
+    let mut fleet = load_whole(args, overrides)?;
+    if let Some(shard) = args.shard {
+        fleet.take_shard(shard);
+    }
+    Ok(fleet)
+}
+
+/// The same, and not yet the part of it that `--shard` says.
+pub fn load_whole(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliError> {
     let settings = settings(overrides)?;
     let discovery = discover(&options(&settings, args)).map_err(|error| refused(&error))?;
     let graph = Graph::of(&discovery.deployments).map_err(|error| {
@@ -58,9 +69,6 @@ pub fn load(args: &SelectionArgs, overrides: &Overrides) -> Result<Fleet, CliErr
         }
     })?;
     widen(&mut selection, &discovery, &graph, args);
-    if let Some(shard) = args.shard {
-        take_shard(&mut selection, &graph, shard);
-    }
     Ok(Fleet { settings: Arc::new(settings), discovery, selection, graph })
 }
 
@@ -141,8 +149,22 @@ fn refused(error: &DiscoverError) -> CliError {
 /// Reads the settings.
 pub fn settings(overrides: &Overrides) -> Result<Settings, CliError> {
     Settings::load(overrides, &|name| std::env::var(name).ok()).map_err(|error| match &error {
-        ConfigError::File(source) => CliError::source(source).next("docs/settings.md lists every setting"),
+        ConfigError::File(source) => {
+            let mut cli = CliError::source(source).next("docs/settings.md lists every setting");
+            let file = in_repository(&source.path);
+            cli.places = [annotation(file, Some(source.line), &source.message, source.hint.as_deref())].into();
+            cli
+        }
         other => CliError::caused_by("the settings cannot be used", other),
+    })
+}
+
+/// Reads the rules of approvals, where there are any.
+pub fn rules(settings: &Settings) -> Result<Option<Arc<Rules>>, CliError> {
+    let Some(path) = &settings.deployment_rules else { return Ok(None) };
+    Rules::read(path).map(Arc::new).map(Some).map_err(|error| match &error {
+        RulesError::File(source) => CliError::source(source).next("docs/review.md says what may stand there"),
+        RulesError::Read { .. } => CliError::caused_by("the rules of approvals cannot be used", &error),
     })
 }
 
@@ -185,10 +207,21 @@ fn changes(settings: &Settings, args: &SelectionArgs) -> Result<Option<Changes>,
 }
 
 impl Fleet {
+    /// Selects these, by name.
+    pub fn select(&mut self, names: &BTreeSet<&str>) {
+        let all = self.discovery.deployments.iter();
+        self.selection.deployments = all.filter(|one| names.contains(one.name.as_str())).cloned().collect();
+    }
+
+    /// Leaves one part of what is selected.
+    pub fn take_shard(&mut self, shard: Shard) {
+        take_shard(&mut self.selection, &self.graph, shard);
+    }
+
     /// The selection, if all of it can be run: no file with a problem among it, no state with two owners.
     pub fn check(&self) -> Result<(), CliError> {
         if !self.selection.problems.is_empty() {
-            return Err(problems(&self.selection.problems));
+            return Err(problems(&self.settings, &self.selection.problems));
         }
         let duplicates = duplicate_keys(&self.selection.deployments);
         let Some(first) = duplicates.first() else { return Ok(()) };
@@ -220,6 +253,9 @@ impl Fleet {
                 )
             });
         }
+        if action == Action::Drift {
+            return None;
+        }
         match self.graph.dependencies(&selected).len() {
             0 => None,
             1 => Some(
@@ -248,7 +284,7 @@ impl Fleet {
 
 /// Files with problems, as one error. What only follows from another of them is counted, and told no further.
 #[must_use]
-pub fn problems(problems: &[Problem]) -> CliError {
+pub fn problems(settings: &Settings, problems: &[Problem]) -> CliError {
     /// How many of those that follow are named.
     const NAMED: usize = 3;
     let roots: BTreeSet<&Utf8PathBuf> =
@@ -268,6 +304,7 @@ pub fn problems(problems: &[Problem]) -> CliError {
     } else {
         error.failure.causes.extend(shown.iter().map(ToString::to_string));
     }
+    error.places = shown.iter().map(|problem| place(settings, problem)).collect();
     let waiting: BTreeSet<&str> = later.iter().map(|problem| problem.path.as_str()).collect();
     if !waiting.is_empty() {
         let named: Vec<&str> = waiting.iter().take(NAMED).copied().collect();
@@ -277,4 +314,15 @@ pub fn problems(problems: &[Problem]) -> CliError {
     error.next(
         "mend the files, or leave them out of the selection (--changed-files, --changed-since, `discover.exclude`)",
     )
+}
+
+/// A problem at its line of its file.
+fn place(settings: &Settings, problem: &Problem) -> Annotation {
+    annotation(settings.in_repository(&problem.path), problem.line, &problem.message, problem.hint.as_deref())
+}
+
+fn annotation(file: Utf8PathBuf, line: Option<usize>, message: &str, hint: Option<&str>) -> Annotation {
+    let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    let (title, message) = (format!("{file} cannot be used"), format!("{message}{hint}"));
+    Annotation { severity: Severity::Error, file: Some(file), line, title, message }
 }

@@ -1,4 +1,5 @@
-//! Where tfleet's own log goes: standard error, redacted like everything else that people read.
+//! Where tfleet's own log goes: standard error, redacted like everything else that people read, and no command for the
+//! runner of a pipeline.
 
 use std::io::{self, Write};
 
@@ -18,7 +19,7 @@ pub struct Redacted<W> {
 impl<W: Write> Write for Redacted<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = self.redactor.text(&String::from_utf8_lossy(bytes));
-        self.inner.write_all(text.as_bytes())?;
+        self.inner.write_all(crate::text::no_command(&text).as_bytes())?;
         Ok(bytes.len())
     }
 

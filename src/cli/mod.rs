@@ -1,16 +1,23 @@
 //! The command line: one file per verb, the flags, the exit codes, and the one place that prints.
 
+mod actions;
 mod apply;
+mod approve;
 mod args;
 mod ask;
+mod audit;
+mod comment;
 mod credential_process;
 mod deploy;
 mod destroy;
 mod discover;
 mod doctor;
+mod drift;
 mod error;
+mod exact;
 mod exit;
 mod fleet;
+mod judge_policies;
 mod layouts;
 mod log;
 mod mint_accounts;
@@ -57,6 +64,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
                 CliError::caused_by("tfleet cannot go on", causes)
             });
             terminal.error(&shown);
+            actions::tell_error(&shown, &mut terminal);
             if cli.debug {
                 terminal.err(&Redactor::new().text(&format!("{error:?}\n")));
             }
@@ -72,17 +80,22 @@ fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
         Verb::Plan(args) => block_on(plan::run(&args, terminal)),
         Verb::Apply(args) => block_on(apply::run(&args, terminal)),
         Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),
+        Verb::Drift(args) => block_on(drift::run(&args, terminal)),
+        Verb::Approve(args) => block_on(approve::run(&args, terminal)),
         Verb::MintAccounts(args) => block_on(mint_accounts::run(&args, terminal)),
         Verb::Runs(args) => block_on(runs::run(&args, terminal)),
         Verb::Doctor(args) => block_on(doctor::run(&args, terminal)),
         Verb::Report { verb: ReportVerb::Merge(args) } => Ok(report::run(&args, terminal)?),
+        Verb::Comment(args) => block_on(comment::run(&args, terminal)),
         Verb::State { verb } => block_on(state::run(&verb, terminal)),
+        Verb::Audit { verb } => block_on(audit::run(&verb, terminal)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tfleet", &mut script);
             terminal.out(&String::from_utf8_lossy(&script));
             Ok(Exit::Success)
         }
+        Verb::JudgePolicies { memory, seconds } => Ok(judge_policies::run(memory, seconds, terminal)),
         Verb::CredentialProcess { socket, token_file } => Ok(credential_process::run(&socket, &token_file, terminal)),
     }
 }

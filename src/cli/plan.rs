@@ -1,7 +1,7 @@
 //! `tfleet plan`: what would change.
 
 use super::Exit;
-use super::args::PlanArgs;
+use super::args::{Format, PlanArgs};
 use super::deploy::{Deploy, Way};
 use super::terminal::Terminal;
 use crate::model::Action;
@@ -12,9 +12,10 @@ pub async fn run(args: &PlanArgs, terminal: &mut Terminal) -> anyhow::Result<Exi
         selection: &args.selection,
         run: &args.run,
         action: Action::Plan,
-        way: Way::Straight,
+        way: Way::Plan { purpose: if args.destroy { Action::Destroy } else { Action::Apply }, save: args.save },
         rollback: None,
         detailed_exitcode: args.detailed_exitcode,
+        format: Format::Table,
     };
     deploy.run(terminal).await
 }

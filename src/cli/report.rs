@@ -3,9 +3,10 @@
 use super::Exit;
 use super::args::MergeArgs;
 use super::error::CliError;
+use super::outputs::{check_paths, what};
 use super::terminal::Terminal;
 use crate::event::Failure;
-use crate::report::{MergeError, Merged, ReadSummary, final_report, merge};
+use crate::report::{MergeError, Merged, ReadSummary, final_report, merge, write_report};
 
 /// Joins the summaries, shows the table, and ends as one run over everything would have ended.
 pub fn run(args: &MergeArgs, terminal: &mut Terminal) -> Result<Exit, CliError> {
@@ -16,8 +17,9 @@ pub fn run(args: &MergeArgs, terminal: &mut Terminal) -> Result<Exit, CliError> 
         return Err(unusable(&bad));
     }
     let summaries = summaries.into_iter().filter_map(Result::ok).collect();
+    check_paths(&[("summary", &args.output_summary)], &args.report)?;
     let merged = merge(summaries, args.expect.map(Into::into)).map_err(|error| unusable(&[error]))?;
-    let Some(merged) = merged else { return Err(CliError::usage("there is no summary to merge")) };
+    let Some(mut merged) = merged else { return Err(CliError::usage("there is no summary to merge")) };
     for notice in &merged.notices {
         terminal.note(notice);
     }
@@ -32,11 +34,18 @@ pub fn run(args: &MergeArgs, terminal: &mut Terminal) -> Result<Exit, CliError> 
                 .next("name a file in a directory that exists and that you may write to")
         })?;
     }
+    merged.find_plans(args.out_dir.as_deref());
+    for file in &args.report {
+        write_report(file.format, &file.path, &merged.report).map_err(|error| {
+            CliError::caused_by(format!("the {} {} cannot be written", what(file), file.path), &error)
+                .next("name a file in a directory that exists and that you may write to")
+        })?;
+    }
     Ok(exit)
 }
 
 /// Files that are no summaries, or not of one run.
-fn unusable(errors: &[MergeError]) -> CliError {
+pub(super) fn unusable(errors: &[MergeError]) -> CliError {
     let mut cli = CliError::usage("the summaries cannot be merged");
     for error in errors {
         cli.failure.causes.push(Failure::caused_by("", error).causes.join(": "));

@@ -53,10 +53,17 @@ impl Terminal {
         self.err(&format!("{}\n", error.render()));
     }
 
-    /// Prints to standard error as it is.
+    /// Prints to standard error; what it quotes gives no commands to a runner of GitHub Actions.
     #[expect(clippy::unused_self, reason = "whoever prints has the terminal in hand")]
     pub fn err(&mut self, text: &str) {
         // There is nowhere left to say that standard error cannot be written to.
+        let _ = io::stderr().write_all(crate::text::no_command(text).as_bytes());
+    }
+
+    /// Prints lines that a runner of GitHub Actions is to take for commands.
+    #[expect(clippy::unused_self, reason = "whoever prints has the terminal in hand")]
+    pub fn commands(&mut self, text: &str) {
+        // Not to standard output, which may be a file that a program reads.
         let _ = io::stderr().write_all(text.as_bytes());
     }
 

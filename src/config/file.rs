@@ -7,8 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, OnError, Rollback};
-use crate::hcl::SourceError;
-use crate::model::{AccountListSpec, RuleSpec};
+use crate::hcl::parse_yaml;
+use crate::model::{AccountListSpec, CheckLevel, CheckRule, RuleSpec};
 
 /// A duration as it stands in the file: `30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +75,15 @@ pub struct FileSettings {
     pub(super) provider_credentials: BTreeMap<Utf8PathBuf, CredentialsChoice>,
     pub(super) credentials: Credentials,
     pub(super) backup: Backup,
+    pub(super) plans: Plans,
     pub(super) run: Run,
     pub(super) layouts: Vec<RuleSpec>,
     pub(super) accounts: Vec<AccountListSpec>,
     pub(super) mint: Mint,
+    pub(super) checks: Checks,
+    pub(super) policy: Policy,
     pub(super) accounts_file: Option<Utf8PathBuf>,
+    pub(super) deployment_rules: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -138,6 +142,12 @@ pub(super) struct Backup {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Plans {
+    pub max_age: Option<Span>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Run {
     pub workers: Option<usize>,
     pub on_error: Option<OnError>,
@@ -157,6 +167,20 @@ pub(super) struct Mint {
     pub regions_dir: Option<Utf8PathBuf>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Checks {
+    pub rules: BTreeMap<CheckRule, CheckLevel>,
+    pub exclude: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Policy {
+    pub dirs: Vec<Utf8PathBuf>,
+    pub timeout: Option<Span>,
+}
+
 impl FileSettings {
     /// Reads the file.
     pub fn read(path: &Utf8Path) -> Result<Self, ConfigError> {
@@ -167,38 +191,11 @@ impl FileSettings {
 
     /// Reads the text of the file; `path` is for errors.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, ConfigError> {
-        // An empty document, or one of comments alone, sets nothing.
-        if text.lines().all(|line| matches!(line.trim_start().chars().next(), None | Some('#'))) {
-            return Ok(Self::default());
-        }
-        serde_yaml::from_str(text).map_err(|error| {
-            let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-            let line = usize::try_from(line).unwrap_or(1);
-            let message = error.without_snippet().to_string();
-            // The place stands in front already.
-            let message = message.lines().next().unwrap_or_default();
-            let message = message.rsplit_once(" at line ").map_or(message, |(what, _)| what);
-            ConfigError::File(SourceError {
-                path: path.to_owned(),
-                line,
-                column: usize::try_from(column).unwrap_or(1),
-                message: message.to_owned(),
-                source_line: text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned(),
-                hint: shape(message).map(str::to_owned),
-            })
-        })
-    }
-}
-
-/// What the parser's words mean for a wrong shape, or a name of old.
-fn shape(message: &str) -> Option<&'static str> {
-    if message.contains("unknown field `rules`") {
-        Some("the list of rules is called `layouts`")
-    } else if message.contains("expected mapping start") {
-        Some("`name: value` pairs belong here, as in `{rule: regional-cluster}`, not a single value")
-    } else if message.contains("expected sequence start") {
-        Some("a list belongs here: `[one, another]`, or lines that begin with `- `")
-    } else {
-        None
+        Ok(parse_yaml(path, text).map_err(|mut error| {
+            if error.message.contains("unknown field `rules`") {
+                error.hint = Some("the list of rules is called `layouts`".to_owned());
+            }
+            error
+        })?)
     }
 }

@@ -15,7 +15,9 @@ pub use file::{BackendKind, CredentialsChoice, FileSettings, MintEngine};
 
 use crate::files;
 use crate::hcl::SourceError;
-use crate::model::{AccountListSpec, BackendKey, IdError, KeyError, KeyTemplate, Region, RuleSpec};
+use crate::model::{
+    AccountListSpec, BackendKey, CheckLevel, CheckRule, IdError, KeyError, KeyTemplate, Region, RuleSpec,
+};
 
 pub use crate::model::parse_duration;
 
@@ -108,6 +110,8 @@ pub struct Overrides {
     pub on_error: Option<OnError>,
     /// `--rollback`.
     pub rollback: Option<Rollback>,
+    /// `--policy`, relative to the current directory.
+    pub policy: Vec<Utf8PathBuf>,
 }
 
 /// Where states are.
@@ -152,6 +156,13 @@ pub struct RoleSettings {
     pub duration: Option<Duration>,
 }
 
+/// How plans are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanSettings {
+    /// How old a kept plan may be when it is applied.
+    pub max_age: Duration,
+}
+
 /// How deployments are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSettings {
@@ -186,6 +197,24 @@ pub struct MintSettings {
     pub regions_dir: Option<Utf8PathBuf>,
 }
 
+/// What the static checks make of what they find.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CheckSettings {
+    /// What becomes of the findings of a rule, where the file says it.
+    pub rules: BTreeMap<CheckRule, CheckLevel>,
+    /// Globs of files that are not checked, relative to the working directory.
+    pub exclude: Vec<String>,
+}
+
+/// The Rego policies that judge plans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// The directories that hold them, absolute: those of the file, then those of `--policy`.
+    pub dirs: Vec<Utf8PathBuf>,
+    /// How long the judgement of one plan may take.
+    pub timeout: Duration,
+}
+
 /// Everything that decides how tfleet behaves. Made once, never changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -209,6 +238,8 @@ pub struct Settings {
     pub exclude: Vec<String>,
     /// The accounts that minting made: what it writes, and what discovery reads. Absolute.
     pub accounts_file: Utf8PathBuf,
+    /// The file that says who may change what, and what has to be approved; absolute. `None` where there is none.
+    pub deployment_rules: Option<Utf8PathBuf>,
     /// Which files are deployments, and how these are run.
     pub layouts: Vec<RuleSpec>,
     /// Lists of accounts in forms of their own.
@@ -225,19 +256,33 @@ pub struct Settings {
     pub max_served_lifetime: Option<Duration>,
     /// Whether a deployment whose state cannot be backed up is refused.
     pub backup_required: bool,
+    /// How plans are kept.
+    pub plans: PlanSettings,
     /// How deployments are run.
     pub run: RunSettings,
     /// How accounts are made.
     pub mint: MintSettings,
+    /// What the static checks make of what they find.
+    pub checks: CheckSettings,
+    /// The Rego policies that judge plans.
+    pub policy: PolicySettings,
 }
 
 /// Where minted accounts are written down and read from.
 const ACCOUNTS_FILE: &str = "accounts.json";
+/// The rules of approvals, beside `tfleet.yaml` or in the working directory.
+const DEPLOYMENT_RULES: &str = "deployment-rules.yaml";
 /// The root module that makes accounts, and the key of its state.
 const MINT_MODULE: (&str, &str) = ("terraform/region-deploy", "region-deploy/terraform.tfstate");
 
+/// How long all policies together may take for one plan: much more than they need, also on a busy machine.
+const POLICY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The default region of the state bucket, as the `TF_BACKEND_REGION` of the source documents has it.
 const DEFAULT_BACKEND_REGION: &str = "us-east-1";
+
+/// How old a kept plan may be when it is applied, where nothing else is said.
+const PLAN_AGE: Duration = Duration::from_secs(72 * 60 * 60);
 
 impl Settings {
     /// Reads the file, if there is one, and merges everything. `variable` reads the environment.
@@ -271,6 +316,13 @@ impl Settings {
         let path = files::normalize(&path).unwrap_or(path);
         files::relative(&self.base_dir, &path)
     }
+}
+
+/// A file as it is relative to the top of its git repository; as it is where it lies in none.
+#[must_use]
+pub fn in_repository(file: &Utf8Path) -> Utf8PathBuf {
+    let top = file.parent().filter(|_| file.is_absolute()).and_then(repository_top);
+    top.map_or_else(|| file.to_owned(), |top| files::relative(&top, file))
 }
 
 /// The folder that holds `.git`, at or above `dir`.
@@ -315,6 +367,7 @@ impl Merge<'_> {
                 Some(path) => folder.join(path),
                 None => self.working_dir.join(ACCOUNTS_FILE),
             },
+            deployment_rules: self.deployment_rules(&folder)?,
             layouts: self.file.layouts.clone(),
             accounts: self.file.accounts.clone(),
             services: self.file.services.clone(),
@@ -323,8 +376,11 @@ impl Merge<'_> {
             provider_credentials: self.file.provider_credentials.clone(),
             max_served_lifetime: self.file.credentials.max_served_lifetime.map(|d| d.0),
             backup_required: self.file.backup.required.unwrap_or(true),
+            plans: PlanSettings { max_age: self.file.plans.max_age.map_or(PLAN_AGE, |age| age.0) },
             run: self.run()?,
             mint: self.mint()?,
+            checks: CheckSettings { rules: self.file.checks.rules.clone(), exclude: self.file.checks.exclude.clone() },
+            policy: self.policy(&folder),
             working_dir: self.working_dir,
             base_dir: self.base_dir,
             config_file: self.config_file,
@@ -383,6 +439,33 @@ impl Merge<'_> {
         real.map(Some).ok_or_else(|| ConfigError::Value { place, why: format!("there is no folder {path}") })
     }
 
+    /// The one file of rules. Which of two would hold must not be guessed, and one that is named must be there: without it
+    /// nothing would have to be approved.
+    fn deployment_rules(&self, folder: &Utf8Path) -> Result<Option<Utf8PathBuf>, ConfigError> {
+        let setting = "deployment_rules";
+        if let Some(path) = &self.file.deployment_rules {
+            let path = folder.join(path);
+            let why = format!("there is no file {path}");
+            return path.is_file().then_some(Some(path)).ok_or(ConfigError::Value { place: self.place(setting), why });
+        }
+        for dir in [folder, &self.working_dir] {
+            let misnamed = dir.join(DEPLOYMENT_RULES).with_extension("yml");
+            if misnamed.exists() {
+                let why = format!("it is called {DEPLOYMENT_RULES}, or named by the setting `{setting}`");
+                return Err(ConfigError::Value { place: misnamed.into_string(), why });
+            }
+        }
+        let beside = Some(folder.join(DEPLOYMENT_RULES)).filter(|path| path.exists());
+        let within = Some(self.working_dir.join(DEPLOYMENT_RULES)).filter(|path| path.exists());
+        match (beside, within) {
+            (Some(beside), Some(within)) if beside != within => {
+                let why = format!("there are two, {beside} and {within}; name the one that holds, or remove the other");
+                Err(ConfigError::Value { place: self.place(setting), why })
+            }
+            (beside, within) => Ok(beside.or(within)),
+        }
+    }
+
     fn cache_dir(&self) -> Result<Utf8PathBuf, ConfigError> {
         let below = |name: &str, rest: &str| {
             (self.variable)(name).filter(|v| !v.is_empty()).map(|v| Utf8PathBuf::from(v).join(rest))
@@ -405,6 +488,14 @@ impl Merge<'_> {
             session_name: file.session_name.clone().unwrap_or_else(|| "tfleet".to_owned()),
             duration: file.duration.map(|d| d.0),
         }
+    }
+
+    /// A flag adds to the file: what a repository is held to is not lifted by one more directory.
+    fn policy(&self, folder: &Utf8Path) -> PolicySettings {
+        let of_flag =
+            self.overrides.policy.iter().map(|dir| camino::absolute_utf8(dir).unwrap_or_else(|_| dir.clone()));
+        let dirs = self.file.policy.dirs.iter().map(|dir| folder.join(dir)).chain(of_flag).collect();
+        PolicySettings { dirs, timeout: self.file.policy.timeout.map_or(POLICY_TIMEOUT, |span| span.0) }
     }
 
     fn mint(&self) -> Result<MintSettings, ConfigError> {

@@ -135,3 +135,30 @@ fn the_old_name_of_the_list_of_rules_says_the_new_one() {
     assert_eq!(error.line, 1);
     assert_eq!(error.hint.as_deref(), Some("the list of rules is called `layouts`"));
 }
+
+/// Which rules hold must not be guessed, and rules that are not read would protect nothing.
+#[test]
+fn there_is_one_file_of_rules_at_most() {
+    let (_temp, dir) = temp();
+    let of = |settings: &str| load(&dir, settings, &[], Overrides::default());
+    let failed = |settings: &str| of(settings).unwrap_err().to_string();
+    assert_eq!(of("").unwrap().deployment_rules, None);
+    let why = failed("deployment_rules: none.yaml");
+    assert!(why.contains("`deployment_rules`: there is no file") && why.contains("none.yaml"), "{why}");
+    let beside = dir.join("deployment-rules.yaml");
+    std::fs::write(&beside, "").unwrap();
+    assert_eq!(of("").unwrap().deployment_rules, Some(beside));
+    let inner = dir.join("fleet");
+    std::fs::create_dir_all(dir.join(".git")).unwrap();
+    std::fs::create_dir_all(&inner).unwrap();
+    std::fs::write(inner.join("deployment-rules.yaml"), "").unwrap();
+    let home = |name: &str| (name == "HOME").then(|| "/home/x".to_owned());
+    let within = |settings: &str| {
+        std::fs::write(dir.join("tfleet.yaml"), settings).unwrap();
+        Settings::load(&Overrides { working_dir: Some(inner.clone()), ..Overrides::default() }, &home)
+    };
+    let why = within("").unwrap_err().to_string();
+    assert!(why.contains("there are two") && why.contains("name the one that holds"), "{why}");
+    let named = within("deployment_rules: fleet/deployment-rules.yaml").unwrap().deployment_rules;
+    assert_eq!(named, Some(dir.join("fleet/deployment-rules.yaml")));
+}

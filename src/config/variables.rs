@@ -29,5 +29,6 @@ variables! {
     CACHE_DIR = "TFLEET_CACHE_DIR", "Where workspaces, providers and logs are kept (~/.cache/tfleet)";
     CONFIG = "TFLEET_CONFIG", "The settings file (tfleet.yaml in the working directory or above, up to the top of the repository)";
     DEPLOYMENTS = "TFLEET_DEPLOYMENTS", "The deployments to take, by name, separated by spaces, where no --deployment does; set by pipelines";
+    GITHUB_TOKEN = "GITHUB_TOKEN", "The token with which `tfleet comment` posts (permission pull-requests: write)";
     LOG = "TFLEET_LOG", "What tfleet logs of itself to standard error, as a tracing filter (`debug`, `tfleet::lease=trace`)";
 }

@@ -1,17 +1,17 @@
 //! What is known of each account, by its id: from `accounts.yaml`, and from lists in forms of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::{fmt, fs, io};
+use std::{fs, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_yaml::Spanned;
 
 use super::account_list;
 use super::layout::Field;
 use super::problem::Problem;
 use crate::files::relative;
+use crate::hcl::Entries;
 use crate::model::{AccountId, AccountListSpec};
 
 const NAMES: [&str; 2] = ["accounts.yaml", "accounts.yml"];
@@ -70,36 +70,8 @@ pub(super) struct Listed {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct File {
-    accounts: Option<Items>,
+    accounts: Option<Entries<Option<Entry>>>,
     default_tags: Option<BTreeMap<String, Option<String>>>,
-}
-
-/// The accounts in the order of the file, with the places of their ids.
-#[derive(Debug, Default)]
-struct Items(Vec<(Spanned<String>, Option<Entry>)>);
-
-impl<'de> Deserialize<'de> for Items {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ItemsVisitor;
-
-        impl<'de> Visitor<'de> for ItemsVisitor {
-            type Value = Items;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map from account id to what is known of the account")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Items, M::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = map.next_entry()? {
-                    items.push(item);
-                }
-                Ok(Items(items))
-            }
-        }
-
-        deserializer.deserialize_map(ItemsVisitor)
-    }
 }
 
 /// What it says of one account.

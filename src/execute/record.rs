@@ -10,6 +10,8 @@ use super::UiMessage;
 use super::follow::read_lines;
 use super::output::Change;
 use crate::event::{ChangeCounts, Progress};
+use crate::model::{ChangeKind, ResourceChange};
+use crate::tfstate::resource_type;
 
 /// More than this of all errors together is not kept; the log has the rest. In bytes.
 const LONGEST_ERRORS: usize = 1024 * 1024;
@@ -27,6 +29,8 @@ pub struct ApplyRecord {
     pub planned: ChangeCounts,
     /// Whether there was a difference at all: resources, outputs, imports, moves.
     pub has_changes: bool,
+    /// The resources that the plan inside the apply changes, in its order.
+    pub resources: Vec<ResourceChange>,
     /// Addresses that Terraform began with and has not ended yet. Reading data is not counted.
     pub open: BTreeSet<String>,
     /// Every address whose change was begun, with what was begun there in Terraform's words (`create`, `update`,
@@ -94,6 +98,14 @@ impl ApplyRecord {
         let (imports, moves) = (change.importing.is_some(), change.previous_resource.is_some());
         self.has_changes |= imports || moves || !matches!(change.action.as_str(), "noop" | "read");
         let Some(address) = change.resource.as_ref().map(|resource| resource.addr.as_str()) else { return };
+        if let Some(action) = kind(change) {
+            self.resources.push(ResourceChange {
+                address: address.to_owned(),
+                resource_type: resource_type(address).to_owned(),
+                action,
+                attributes: Vec::new(),
+            });
+        }
         let sets = [
             (imports || change.action == "import", &mut self.imports),
             (moves || change.action == "move", &mut self.moves),
@@ -159,6 +171,22 @@ impl ApplyRecord {
     }
 }
 
+/// What becomes of a resource; `None` where nothing does.
+fn kind(change: &Change) -> Option<ChangeKind> {
+    match change.action.as_str() {
+        "create" => Some(ChangeKind::Create),
+        "update" => Some(ChangeKind::Update),
+        "delete" => Some(ChangeKind::Delete),
+        "replace" => Some(ChangeKind::Replace),
+        "remove" => Some(ChangeKind::Forget),
+        "import" => Some(ChangeKind::Import),
+        "move" => Some(ChangeKind::Move),
+        "read" => None,
+        _ if change.importing.is_some() => Some(ChangeKind::Import),
+        _ => change.previous_resource.is_some().then_some(ChangeKind::Move),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -197,6 +225,14 @@ mod tests {
         assert_eq!(names(&record.forgets), ["forgotten"]);
         assert_eq!(names(&record.replaces), ["first_created", "replaced"]);
         assert_eq!(names(&record.deletes), ["gone"]);
+        let of = |kind: ChangeKind| -> Vec<&str> {
+            let all = record.resources.iter().filter(|resource| resource.action == kind);
+            all.map(|resource| resource.address.trim_start_matches("terraform_data.")).collect()
+        };
+        let kinds = ChangeKind::ALL.map(|kind| of(kind).join(" "));
+        let expected =
+            ["gone", "replaced first_created", "forgotten", "kept imported_changed", "", "imported", "new_name"];
+        assert_eq!(kinds, expected, "what takes most away first");
         let began: Vec<(&str, Vec<&str>)> = record
             .began
             .iter()

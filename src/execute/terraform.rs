@@ -222,6 +222,16 @@ pub mod args {
         args
     }
 
+    /// Compares the state with what is there, and keeps what it finds as a plan. It writes nothing, so it needs no lock.
+    #[must_use]
+    pub fn refresh_only(out: &Utf8Path, files: &[impl AsRef<Utf8Path>]) -> Vec<String> {
+        let mut args =
+            strings(&["plan", "-refresh-only", "-lock=false", "-input=false", "-no-color", "-detailed-exitcode"]);
+        args.push(format!("-out={out}"));
+        var_files(&mut args, files);
+        args
+    }
+
     /// Applies without a plan of its own making: for `apply` and, with `-destroy`, for `destroy`.
     #[must_use]
     pub fn apply(action: Action, files: &[impl AsRef<Utf8Path>], lock: Duration) -> Vec<String> {

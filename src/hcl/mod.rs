@@ -1,7 +1,9 @@
-//! Reading HCL: what tfvars files and Terraform modules say, always through a parser, never by patterns over text.
+//! Reading HCL: what tfvars files and Terraform modules say, always through a parser, never by patterns over text. YAML files are
+//! read with the same errors.
 
 mod lock_file;
 mod module;
+mod yaml;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use hcl_edit::Span;
@@ -13,6 +15,7 @@ pub use module::{
     AssumesRole, BackendBlock, ModuleDir, ModuleError, ModuleReader, ProviderBlock, RootModule, Setting,
     VersionConstraint, is_module_file, object_key,
 };
+pub use yaml::{Entries, parse_yaml, yaml_error};
 
 /// A file that is not what it should be, with the place and the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

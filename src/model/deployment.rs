@@ -22,23 +22,26 @@ pub enum Action {
     Apply,
     /// Remove what the state records.
     Destroy,
+    /// Show what was changed outside of Terraform.
+    Drift,
 }
 
 impl Action {
-    /// The word of it: `plan`, `apply`, `destroy`.
+    /// The word of it: `plan`, `apply`, `destroy`, `drift`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Plan => "plan",
             Self::Apply => "apply",
             Self::Destroy => "destroy",
+            Self::Drift => "drift",
         }
     }
 
     /// Whether it may change resources or the state.
     #[must_use]
     pub const fn changes_state(self) -> bool {
-        !matches!(self, Self::Plan)
+        matches!(self, Self::Apply | Self::Destroy)
     }
 }
 

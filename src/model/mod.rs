@@ -1,8 +1,10 @@
 //! The words of tfleet as types: validated when they are made, free of I/O.
 
 mod account_list;
+mod approval;
 mod backend;
 mod change;
+mod check_rule;
 mod deployment;
 mod duration;
 mod finding;
@@ -21,8 +23,10 @@ mod snapshot;
 mod template;
 
 pub use account_list::AccountListSpec;
+pub use approval::{Approval, FoundApproval};
 pub use backend::{CliWorkspace, PartialBackend};
 pub use change::{ChangeCounts, ChangeKind, ResourceChange};
+pub use check_rule::{CheckLevel, CheckRule};
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};
 pub use duration::parse_duration;
 pub use finding::{Finding, FoundBy, Severity};

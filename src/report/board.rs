@@ -86,7 +86,7 @@ impl Board {
 /// How a deployment ended, in one line: `succeeded in 12s (+1 ~0 -0)`, `failed after 3.1s: …`.
 pub(super) fn ending(result: &DeploymentResult) -> String {
     let took = text::duration(result.duration);
-    let outcome = text::outcome(result.outcome);
+    let outcome = text::ended(result);
     let reason = result.error.as_ref().map(|error| format!(": {}", text::line(&error.one_line()))).unwrap_or_default();
     match result.outcome {
         Outcome::Succeeded => format!("{outcome} in {took} ({})", text::counts(result.changes)),

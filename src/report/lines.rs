@@ -33,7 +33,7 @@ impl Lines {
     }
 
     fn print(&mut self, at: Timestamp, line: &str) {
-        self.output.write(&format!("{} {}\n", text::time(at), text::line(line)));
+        self.output.write(&format!("{} {}\n", text::time(at), crate::text::no_command(&text::line(line))));
     }
 
     fn heartbeat(&self, at: Timestamp) -> String {

@@ -104,6 +104,7 @@ pub(super) fn report() -> Arc<RunReport> {
         action: Action::Apply,
         started: at(0),
         duration: Duration::from_millis(123_400),
+        terraform: Some("Terraform 1.11.4".to_owned()),
         results: vec![
             succeeded(),
             failed(),

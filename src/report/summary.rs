@@ -222,7 +222,8 @@ fn output(text: &str) -> String {
     text::block(&text[start..])
 }
 
-fn clean(error: &Failure) -> Failure {
+/// The error, cleaned: somebody will print it.
+pub(super) fn clean(error: &Failure) -> Failure {
     let all = |texts: &[String]| texts.iter().map(|text| text::block(text)).collect();
     Failure { what: text::block(&error.what), causes: all(&error.causes), next: all(&error.next) }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::columns::align;
+use super::drift::drifted;
 use super::text::{self, Paint};
 use crate::event::{DeploymentResult, Failure, Outcome, ResourceFate, RunReport};
 use crate::model::Action;
@@ -18,6 +19,7 @@ pub fn final_report(report: &RunReport, colours: bool) -> String {
         return format!("{}\n", totals(report));
     }
     let mut text = table(report, paint);
+    text.push_str(&drifted(report, paint));
     for result in &report.results {
         let in_full = matches!(result.outcome, Outcome::Failed | Outcome::RolledBack | Outcome::NeedsOperator);
         if in_full || result.outcome == Outcome::Cancelled && (result.error.is_some() || !result.touched.is_empty()) {
@@ -37,16 +39,21 @@ pub fn totals(report: &RunReport) -> String {
         Action::Plan => "Plan",
         Action::Apply => "Apply",
         Action::Destroy => "Destroy",
+        Action::Drift => "Drift",
     };
     if report.results.is_empty() {
         return format!("{action}: no deployments were selected, nothing was done");
     }
     let count = |outcome| report.results.iter().filter(|result| result.outcome == outcome).count();
-    // A plan has done nothing that could have succeeded or not.
-    let succeeded = if report.action == Action::Plan { "with changes" } else { "succeeded" };
+    // What only looks has done nothing that could have succeeded or not.
+    let (succeeded, unchanged) = match report.action {
+        Action::Plan => ("with changes", "without changes"),
+        Action::Drift => ("drifted", "without drift"),
+        Action::Apply | Action::Destroy => ("succeeded", "without changes"),
+    };
     let all = [
         (Outcome::Succeeded, succeeded),
-        (Outcome::NoChanges, "without changes"),
+        (Outcome::NoChanges, unchanged),
         (Outcome::Failed, "failed"),
         (Outcome::RolledBack, "rolled back"),
         (Outcome::NeedsOperator, "in need of an operator"),
@@ -69,7 +76,10 @@ fn table(report: &RunReport, paint: Paint) -> String {
     let mut lines = align(&HEADER, &rows).into_iter();
     let mut text = lines.next().map(|header| format!("{}\n", paint.dim(&header.join("  ")))).unwrap_or_default();
     for (result, [name, outcome, changes, duration]) in report.results.iter().zip(lines) {
-        let outcome = paint.outcome(result.outcome, &outcome);
+        let outcome = match text::drifts(result) {
+            Some(true) => paint.attention(&outcome),
+            _ => paint.outcome(result.outcome, &outcome),
+        };
         let _ = writeln!(text, "{name}  {outcome}  {changes}  {duration}");
     }
     text
@@ -86,7 +96,7 @@ fn row(result: &DeploymentResult) -> [String; 4] {
         _ => text::duration(result.duration),
     };
     let name = text::line(&result.deployment.name).into_owned();
-    [name, text::outcome(result.outcome).to_owned(), changes, duration]
+    [name, text::ended(result).to_owned(), changes, duration]
 }
 
 /// One failure: what and where, why, what was touched all the same, where to read on, what to do.
@@ -138,16 +148,11 @@ fn touched(text: &mut String, result: &DeploymentResult) {
     }
 }
 
-/// A label and its text, whose further lines stand below its first one.
-///
-/// GitHub's runner obeys lines that begin with `::` or `##[`, whatever blanks stand before them: Terraform's text must
-/// not give it commands.
+/// A label and its text, whose further lines stand below its first one. Terraform's text gives no commands to a runner.
 fn field(text: &mut String, label: &str, value: &str) {
     let mut label = label;
     for line in crate::text::lines(value).filter(|line| !line.trim().is_empty()) {
-        let command = label.is_empty() && ["::", "##["].iter().any(|sign| line.trim_start().starts_with(sign));
-        let guard = if command { "| " } else { "" };
-        let _ = writeln!(text, "  {label:8} {guard}{}", line.trim_end());
+        let _ = writeln!(text, "  {label:8} {}", crate::text::no_command(&line).trim_end());
         label = "";
     }
 }
@@ -197,7 +202,8 @@ mod tests {
         result.error = Some(Failure::new("it failed\n  ::stop-commands::x\n##[group]y"));
         let report = RunReport { results: vec![Arc::new(result)], ..samples::empty_report() };
         let text = final_report(&report, false);
-        assert!(text.contains("| ") && !text.lines().any(|line| line.trim_start().starts_with(['#', ':'])), "{text}");
+        assert!(text.contains("| ") && !text.lines().any(|line| line.trim_start().starts_with("::")), "{text}");
+        assert!(text.contains("# #[group]y") && !text.contains("##["), "{text}");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::event::{ChangeCounts, Outcome};
+use crate::event::{ChangeCounts, DeploymentResult, Outcome};
+use crate::model::Action;
 pub(super) use crate::text::{block, line};
 
 /// The text in at most `width` characters, its middle left out: both ends of a name tell it from others.
@@ -43,7 +44,8 @@ pub(super) fn time(at: Timestamp) -> String {
 }
 
 /// `+1 ~2 -3`.
-pub(super) fn counts(changes: ChangeCounts) -> String {
+#[must_use]
+pub fn counts(changes: ChangeCounts) -> String {
     format!("+{} ~{} -{}", changes.add, changes.change, changes.destroy)
 }
 
@@ -54,6 +56,20 @@ pub(super) const fn outcome(outcome: Outcome) -> &'static str {
         Outcome::RolledBack => "rolled back",
         Outcome::NeedsOperator => "needs an operator",
         other => other.as_str(),
+    }
+}
+
+/// Whether a deployment that was compared has drifted; `None` where that is not what was asked, or not known.
+pub(super) fn drifts(result: &DeploymentResult) -> Option<bool> {
+    (result.action == Action::Drift && result.outcome.is_success()).then_some(result.has_changes)
+}
+
+/// How a deployment ended, as a person says it.
+pub(super) fn ended(result: &DeploymentResult) -> &'static str {
+    match drifts(result) {
+        Some(true) => "drifted",
+        Some(false) => "no drift",
+        None => outcome(result.outcome),
     }
 }
 

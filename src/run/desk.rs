@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::preflight::{local_user, open_credentials, open_store, open_table, region_of_states};
-use crate::config::{Settings, StateSettings};
+use super::preflight::{identity_of, local_user, open_credentials, open_store, open_table, region_of_states};
+use crate::config::{S3Settings, Settings, StateSettings};
 use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::hcl::Setting;
 use crate::lease::{Caller, Leases};
-use crate::model::{AccountName, BackendKey, Deployment, Project, Region, RunId};
+use crate::model::{AccountName, BackendKey, Deployment, Identity, Project, Region, RunId};
 use crate::saga::Credentials;
 use crate::store::{
     AuditName, Guarding, LocalStore, LockOwner, LockTable, LongestLease, Outbox, ReadStore, SnapshotError, StateStore,
@@ -81,6 +81,12 @@ impl<'a> Desk<'a> {
         self.caller.as_ref().map_or_else(local_user, |caller| caller.arn.clone())
     }
 
+    /// The same, with where it is known from.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        identity_of(self.caller.as_ref())
+    }
+
     /// For whom locks are taken.
     #[must_use]
     pub fn owner(&self, action: &'static str) -> LockOwner {
@@ -109,13 +115,9 @@ impl<'a> Desk<'a> {
         };
         let deployment = key.and_then(|key| self.deployment(key, bucket));
         let own = deployment.and_then(|deployment| deployment.state.bucket.as_deref());
-        let bucket = bucket
-            .or(own)
-            .or(s3.bucket.as_deref())
-            .ok_or_else(|| Failure::new("no state bucket is named").next("set TF_STATE_BUCKET, or give --bucket"))?;
+        let bucket = bucket.or(own).or(s3.bucket.as_deref()).ok_or_else(unnamed_bucket)?;
         let leases = self.leases.as_ref().ok_or_else(|| Failure::new("there are no AWS credentials"))?;
-        let region = self.declared(deployment, bucket, "region").into_iter().next();
-        let region = region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone());
+        let region = self.region(deployment, bucket, s3);
         let store = open_store(s3, bucket, &region, leases).await?;
         let table = self.lock_table(deployment, bucket, s3.dynamodb_table.as_deref())?;
         let table = match (table, key, deployment) {
@@ -128,6 +130,33 @@ impl<'a> Desk<'a> {
             None => None,
         };
         Ok(Home::new(Arc::new(store), Some(bucket.to_owned()), true, table))
+    }
+
+    /// Every store of the fleet: that of `bucket`, else those of the buckets that the settings and the deployments name.
+    pub async fn stores(&self, bucket: Option<&str>) -> Result<Vec<Arc<dyn StateStore>>, Failure> {
+        let StateSettings::S3(s3) = &self.settings.state else {
+            return Ok(vec![self.home(None, None).await?.store]);
+        };
+        let discovered = self.discovery.into_iter().flat_map(|discovery| &discovery.deployments);
+        let buckets: BTreeSet<&str> = match bucket {
+            Some(bucket) => BTreeSet::from([bucket]),
+            None => discovered.filter_map(|one| one.state.bucket.as_deref()).chain(s3.bucket.as_deref()).collect(),
+        };
+        if buckets.is_empty() {
+            return Err(unnamed_bucket());
+        }
+        let leases = self.leases.as_ref().ok_or_else(|| Failure::new("there are no AWS credentials"))?;
+        let mut stores: Vec<Arc<dyn StateStore>> = Vec::new();
+        for bucket in buckets {
+            stores.push(Arc::new(open_store(s3, bucket, &self.region(None, bucket, s3), leases).await?));
+        }
+        Ok(stores)
+    }
+
+    /// The region of a bucket.
+    fn region(&self, deployment: Option<&Deployment>, bucket: &str, s3: &S3Settings) -> Region {
+        let declared = self.declared(deployment, bucket, "region").into_iter().next();
+        declared.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone())
     }
 
     /// The table in which Terraform locks and keeps digests: that of the deployment's root module, else of the settings. A
@@ -321,6 +350,10 @@ async fn recorded_table(store: &dyn ReadStore, key: &BackendKey) -> Result<Optio
             Ok(None)
         }
     }
+}
+
+fn unnamed_bucket() -> Failure {
+    Failure::new("no state bucket is named").next("set TF_STATE_BUCKET, or give --bucket")
 }
 
 #[cfg(test)]

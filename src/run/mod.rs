@@ -6,7 +6,10 @@
 //! A deployment begins as soon as all that it needs has done what was asked (for a destroy: all that needs it). Where
 //! one of those has not, it is skipped, and so is what waits for it in turn.
 
+pub mod approve;
 pub mod desk;
+pub mod exact;
+pub mod gate;
 pub mod mint;
 pub mod moving;
 pub mod preflight;
@@ -55,7 +58,7 @@ pub async fn run(
 ) -> Arc<RunReport> {
     let names: Vec<&str> = deployments.iter().map(|deployment| deployment.name.as_str()).collect();
     let order = graph.among(&names);
-    let order = if task.purpose() == Action::Destroy { order.reversed() } else { order };
+    let order = if task.deed() == Action::Destroy { order.reversed() } else { order };
     let mut dispatcher = Dispatcher {
         began: Instant::now(),
         started: Timestamp::now(),
@@ -163,7 +166,7 @@ impl Dispatcher<'_> {
         for blocked in self.queue.failed(index) {
             let name = |at: usize| self.all[at].name.as_str();
             let by = (blocked.by != index).then(|| name(blocked.by));
-            let why = skipped::because(self.task.purpose(), name(index), outcome, by);
+            let why = skipped::because(self.task.deed(), name(index), outcome, by);
             self.give_up(blocked.at, Outcome::Skipped, why);
         }
     }
@@ -235,6 +238,7 @@ impl Dispatcher<'_> {
             action: self.task.action(),
             started: self.started,
             duration: self.began.elapsed(),
+            terraform: Some(self.context.terraform.label()),
             results: std::mem::take(&mut self.results).into_iter().flatten().collect(),
         });
         self.emit(&RunEvent::Finished { report: Arc::clone(&report) });

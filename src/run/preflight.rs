@@ -6,29 +6,32 @@ mod memory;
 mod migrate;
 mod modules;
 mod ownership;
+mod policy;
 mod prune;
 mod recipes;
 mod recovery;
 mod stores;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::sync::{mpsc, watch};
 
-use super::Channels;
 use super::revive::{REVIVED_DIR, Revived};
+use super::{Channels, gate};
+use crate::approvals::Rules;
 use crate::config::Settings;
 use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::execute::{Environment, Stop, Terraform, TerraformError};
 use crate::files;
+use crate::lease::Caller;
 use crate::model::{Action, Deployment, GithubActor, Identity, RunId, SnapshotReason};
 use crate::redact::Redactor;
 use crate::saga::{Context, OwnedToolchain, check_space};
 use crate::store::LockOwner;
-use crate::store::{KnownFiles, LongestLease, Outbox};
+use crate::store::{KeptPlan, KnownFiles, LongestLease, Outbox};
 use crate::workspace::CacheDirs;
 
 pub(super) use credentials::region as region_of_states;
@@ -60,6 +63,10 @@ pub struct Request<'a> {
     pub redact_screen: bool,
     /// Whether states whose key has changed are moved to their new keys first.
     pub migrate_state: bool,
+    /// The plans that are applied exactly as they are kept, by deployment; none where something else is done.
+    pub exact: &'a BTreeMap<String, KeptPlan>,
+    /// Who may change what, and what has to be approved.
+    pub rules: Option<Arc<Rules>>,
     /// Where the deployment was made from, if it is none of the files that are there.
     pub revived: Option<&'a Revived>,
 }
@@ -98,11 +105,16 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let backend = backend_settings(settings, &terraform);
     modules::check_backends(request, &backend)?;
     deliveries::check(request)?;
+    let checks = policy::checks(request)?;
+    let policies = policy::policies(request).await?;
+    notices.extend(policies.as_ref().map(policy::notice));
     let delivers = request.action == Action::Apply && request.deployments.iter().any(|one| !one.deliver.is_empty());
     let needs_aws = settings.uses_s3() || delivers || roots.values().any(|root| root.module.may_use_aws());
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
     let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    let identity = identity_of(credentials.as_ref().map(|credentials| &credentials.caller));
+    let decisions = gate::pass(request, &identity, &stores, request.exact).await?;
     // Before anything looks at the states: one of them may be saved only now.
     let attended = Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await;
     notices.extend(attended.notices);
@@ -113,20 +125,17 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
     let outbox = Outbox::new(cache.root().join("outbox"));
-    notices.extend(stores::flush(&outbox, &stores).await);
+    if request.action != Action::Drift {
+        notices.extend(stores::flush(&outbox, &stores).await);
+    }
     notices.extend(dropped_notice());
     let folders = folders(&cache, run_id, request.out_dir)?;
     let (events, receiver) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::No);
     let who = credentials.as_ref().map_or_else(local_user, |credentials| credentials.caller.arn.clone());
     let handed_out = credentials.as_ref().map(|credentials| credentials.server.handed_out()).unwrap_or_default();
-    let identity = Identity {
-        arn: credentials.as_ref().map(|credentials| credentials.caller.arn.clone()),
-        github: GithubActor::from_environment(&|name| std::env::var(name).ok()),
-        local_user: credentials.is_none().then(local_user),
-    };
     let longest_lease = LongestLease::new(credentials::longest_lease(credentials.as_ref()).await, handed_out);
-    let stores = if request.action.changes_state() { stores } else { stores::read_only(stores) };
+    let stores = stores::as_far_as_needed(stores, request.action);
     let redactor = Redactor::new().with_secrets(environment.secrets());
     let context = Context {
         run_id,
@@ -140,10 +149,13 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         stores,
         tables,
         credentials,
+        checks,
+        policies,
         roots,
         included,
         cache,
         artefacts: request.artefacts,
+        keep_binary: request.out_dir.is_some(),
         out_dir: folders.out,
         private_dir: folders.private,
         journals_dir: folders.journals,
@@ -153,11 +165,15 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         owners: ownership.known,
         repository: ownership.repository,
         identity,
+        rules: request.rules.clone(),
+        decisions: Mutex::new(decisions),
         lock_owner: LockOwner { run: run_id, who, action: request.action.as_str(), longest_lease },
         events,
         stop: stopped,
         kept: Mutex::new(HashMap::new()),
         planned_inputs: Mutex::default(),
+        exact: request.exact.clone(),
+        commit: if request.action == Action::Plan { ownership::commit(request.repository_dir()) } else { None },
         said: Mutex::default(),
         blocked: attended.blocked,
         uploaded: KnownFiles::default(),
@@ -241,6 +257,15 @@ fn dropped_notice() -> Option<String> {
     (!names.is_empty()).then(|| {
         format!("not passed on to Terraform, which gets its credentials and place from tfleet: {}", names.join(", "))
     })
+}
+
+/// Who runs tfleet, as far as AWS, the environment of a job and this machine say it.
+pub(in crate::run) fn identity_of(caller: Option<&Caller>) -> Identity {
+    Identity {
+        arn: caller.map(|caller| caller.arn.clone()),
+        github: GithubActor::from_environment(&|name| std::env::var(name).ok()),
+        local_user: caller.is_none().then(local_user),
+    }
 }
 
 /// The user of this machine, where no AWS caller is known.

@@ -12,7 +12,7 @@ use crate::event::Failure;
 use crate::files;
 use crate::hcl::RootModule;
 use crate::model::{BackendKey, Deployment, FileKind, Secret, SnapshotEntry, StateAddress};
-use crate::store::{SnapshotError, StateStore, find_snapshot, materialize, read_index, read_manifest};
+use crate::store::{Contents, SnapshotError, StateStore, find_snapshot, materialize, read_index, read_manifest};
 
 /// Where, in the cache, the files of revived deployments are.
 pub(super) const REVIVED_DIR: &str = "revived";
@@ -66,7 +66,8 @@ pub async fn revive(
     let folder = tempfile::Builder::new().tempdir_in(&place).map_err(|error| made(&error))?;
     let top = Utf8Path::from_path(folder.path()).ok_or_else(|| Failure::new("the cache directory is not UTF-8"))?;
     let top = top.canonicalize_utf8().map_err(|error| made(&error))?.join("repository");
-    materialize(store, &manifest, &top, &[FileKind::Source, FileKind::LockFile]).await.map_err(|error| made(&error))?;
+    let kinds = [FileKind::Source, FileKind::LockFile];
+    materialize(store, &Contents::of_snapshots(), &manifest, &top, &kinds).await.map_err(|error| made(&error))?;
     let working_dir = top.join(&manifest.working_dir);
     // What the inputs were is in the variable file: whatever they came from may be gone, or different.
     let var_files = manifest.var_files.iter().map(|file| files::relative(&working_dir, &top.join(file))).collect();

@@ -20,7 +20,7 @@ pub(super) fn because(purpose: Action, first: &str, outcome: Outcome, by: Option
     };
     match purpose {
         Action::Destroy => format!("not started: {other}, which needs it, {end}"),
-        Action::Plan | Action::Apply => format!("not started: it needs {other}, which {end}"),
+        Action::Plan | Action::Apply | Action::Drift => format!("not started: it needs {other}, which {end}"),
     }
 }
 

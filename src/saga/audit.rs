@@ -43,7 +43,8 @@ impl Saga<'_> {
         (self.audit_key, self.output_key) = (audit_key, output_key);
     }
 
-    fn close_log(&mut self) -> Option<RawOutput> {
+    /// Ends the log of all commands, and gives what is unredacted of it.
+    pub(super) fn close_log(&mut self) -> Option<RawOutput> {
         let recorder = self.recorder.take()?;
         self.tail = recorder.tail();
         self.log = Some(recorder.log_path().to_owned());
@@ -124,6 +125,8 @@ impl Saga<'_> {
     }
 
     fn audit_record(&self, ended: &Ended, output: &str, output_key: Option<&str>) -> serde_json::Value {
+        let decisions = self.ctx.decisions.lock();
+        let decision = decisions.ok().and_then(|all| all.get(&self.deployment.name).cloned());
         let caller = self.ctx.credentials.as_ref().map(|credentials| credentials.caller.arn.as_str());
         let timed = self.timed_steps().into_iter();
         let steps: Vec<_> = timed.map(|(step, took)| json!({"step": step, "seconds": took.as_secs_f64()})).collect();
@@ -143,6 +146,8 @@ impl Saga<'_> {
             "error": ended.failure,
             "touched": ended.touched,
             "findings": self.findings,
+            "plan": self.plan_in_audit(),
+            "decision": decision,
             "deliveries": self.deliveries,
             "bucket": self.deployment.state.bucket,
             "backend_key": self.deployment.state.key,

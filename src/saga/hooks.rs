@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::failure::ended_how;
 use super::program::{Ran, found};
-use super::{Ended, Saga};
+use super::{Ended, Saga, Task};
 use crate::event::{Failure, Outcome, Step};
 use crate::execute::{Exit, Output as _, ProcessError, Stop};
 use crate::journal::Event;
@@ -78,7 +78,8 @@ impl Saga<'_> {
 
     /// After a failure that was put right as far as that goes. What fails here is a notice.
     pub(super) async fn after_failure(&mut self, ended: &Ended) {
-        let has_hooks = !self.deployment.recipe.hooks.on_failure.is_empty();
+        // A drift that failed has left nothing that a hook could put right.
+        let has_hooks = self.task != Task::Drift && !self.deployment.recipe.hooks.on_failure.is_empty();
         let failed = matches!(ended.outcome, Outcome::Failed | Outcome::RolledBack | Outcome::NeedsOperator);
         if !(has_hooks && failed) {
             return;

@@ -35,9 +35,10 @@ impl Saga<'_> {
             .install(workspace)
             .and_then(|()| workspace.write_overrides(&Overrides::new(&root.module, &backend, &guard)))
             .map_err(|error| workspace_failure("the workspace could not be completed", &error))?;
-        if self.task.purpose() == Action::Apply {
+        if self.task.purpose() == Action::Apply || self.task.compares_inputs() {
             self.take_inventory(&backend.init_args)?;
         }
+        self.become_exact().await?;
         let spec = self.reading_spec("init", args::init(&module.providers, &backend.init_args))?;
         self.text_command("init", &spec).await?;
         self.choose_workspace();

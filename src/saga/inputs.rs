@@ -10,7 +10,7 @@ use super::{Ended, Saga, Task};
 use crate::event::{Failure, Outcome};
 use crate::model::{Action, Input, StateAddress};
 use crate::redact::sensitive;
-use crate::store::{SnapshotError, read_index, read_manifest, read_snapshot_file};
+use crate::store::{Contents, SnapshotError, read_index, read_manifest};
 use crate::tfstate::{OutputValue, outputs};
 use crate::workspace::VARIABLES_FILE;
 
@@ -48,7 +48,7 @@ impl Saga<'_> {
             }
             self.inputs.insert(input.variable.clone(), output.value);
         }
-        self.check_against_plan()?;
+        self.check_against_plan().await?;
         if let Some(recorder) = &mut self.recorder {
             recorder.redact_with(&self.redactor);
         }
@@ -57,12 +57,13 @@ impl Saga<'_> {
 
     /// What was planned and approved is applied with the inputs of its plan, or not at all: a dependency that was applied in
     /// between may have other outputs now.
-    fn check_against_plan(&self) -> Result<(), Ended> {
-        if !matches!(self.task, Task::Saved(_)) {
-            return Ok(());
-        }
+    async fn check_against_plan(&self) -> Result<(), Ended> {
         let name = &self.deployment.name;
-        let planned = self.ctx.planned_inputs.lock().ok().and_then(|mut all| all.remove(name));
+        let planned = match self.task {
+            Task::Saved(_) => self.ctx.planned_inputs.lock().ok().and_then(|mut all| all.remove(name)),
+            Task::Exact(_) => Some(self.exact_inputs().await?),
+            _ => None,
+        };
         let Some(planned) = planned else { return Ok(()) };
         let changed = changed(&self.deployment.inputs, &planned, &self.inputs);
         if changed.is_empty() {
@@ -73,7 +74,10 @@ impl Saga<'_> {
         let mut failure = Failure::new(what);
         failure.causes.extend(changed);
         let action = self.task.action();
-        Err(Ended::failed(failure.next(format!("run `tfleet {action}` again: it plans with what is there now"))))
+        Err(Ended::failed(failure.next(match self.task {
+            Task::Exact(_) => self.plan_anew(),
+            _ => format!("run `tfleet {action}` again: it plans with what is there now"),
+        })))
     }
 
     async fn outputs_of(&mut self, input: &Input) -> Result<Outputs, Ended> {
@@ -92,15 +96,15 @@ impl Saga<'_> {
         Ok(Some(found))
     }
 
-    /// The value that the last apply had, for a destroy: what it came from may be destroyed already, and nothing else is
-    /// needed to remove what was made with it. `last` is read once.
+    /// The value that the last apply had, for a destroy and for drift: what it came from may be destroyed already, and
+    /// nothing else is needed to remove what was made with it, or to look at it. `last` is read once.
     async fn as_last_applied(
         &self,
         input: &Input,
         missing: &Missing,
         last: &mut Option<Map<String, Value>>,
     ) -> Result<OutputValue, Ended> {
-        if self.task.purpose() != Action::Destroy {
+        if !matches!(self.task.deed(), Action::Destroy | Action::Drift) {
             return Err(self.without_input(input, missing));
         }
         if last.is_none() {
@@ -123,7 +127,7 @@ impl Saga<'_> {
             let entries = read_index(&*self.store, key).await?;
             let Some(newest) = entries.first() else { return Ok(None) };
             let manifest = read_manifest(&*self.store, &newest.manifest).await?;
-            read_snapshot_file(&*self.store, &manifest, Utf8Path::new(VARIABLES_FILE)).await
+            Contents::of_snapshots().file(&*self.store, &manifest, Utf8Path::new(VARIABLES_FILE)).await
         };
         let what = format!("the variables of the last apply cannot be read from the snapshot of {key}");
         let found = read.await.map_err(|error: SnapshotError| Ended::failed(Failure::caused_by(&*what, &error)))?;
@@ -136,7 +140,7 @@ impl Saga<'_> {
         let Input { variable, deployment, output, .. } = input;
         let (outcome, what, next) = match missing {
             Missing::NotApplied(why) => (
-                if self.task.changes() { Outcome::Failed } else { Outcome::Skipped },
+                if self.task.changes() || self.task == Task::Drift { Outcome::Failed } else { Outcome::Skipped },
                 format!("its input `{variable}` comes from {deployment}, {why}: apply that first"),
                 format!("tfleet apply, with {deployment} in the selection"),
             ),

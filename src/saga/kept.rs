@@ -7,7 +7,7 @@ use super::{Context, Ended, Saga};
 use crate::event::Failure;
 use crate::execute::Environment;
 use crate::lease::{ChildConfig, ProfileGrant};
-use crate::model::{Action, Manifest};
+use crate::model::{Action, Finding, Manifest, ResourceChange};
 use crate::redact::Redactor;
 use crate::workspace::{PreparedModule, Workspace};
 
@@ -23,6 +23,8 @@ pub struct Kept {
     module: Option<Arc<PreparedModule>>,
     manifest: Option<Manifest>,
     redactor: Redactor,
+    resources: Vec<ResourceChange>,
+    findings: Vec<Finding>,
 }
 
 impl Context {
@@ -73,6 +75,8 @@ impl Saga<'_> {
             module: self.module.clone(),
             manifest: self.manifest.take(),
             redactor: self.redactor.clone(),
+            resources: self.resources.clone(),
+            findings: self.findings.clone(),
         };
         if let Ok(mut all) = self.ctx.kept.lock() {
             all.insert(self.deployment.name.clone(), kept);
@@ -89,6 +93,9 @@ impl Saga<'_> {
         self.lock_table = kept.lock_table;
         self.module = kept.module;
         self.manifest = kept.manifest;
+        // What was found then is true of what is applied now.
+        self.resources = kept.resources;
+        self.findings = kept.findings;
         // What was read for the plan is in it.
         self.redactor = kept.redactor;
         let redactor = self.redactor.clone();

@@ -4,7 +4,7 @@ use super::{Ended, Saga};
 use crate::event::Failure;
 use crate::hcl::AssumesRole;
 use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleName, RoleSettings, TARGET_PROFILE};
-use crate::model::{AccountId, Action, Secret};
+use crate::model::{AccountId, Secret};
 use crate::workspace::{CredentialsFor, own_profiles};
 
 impl Saga<'_> {
@@ -78,8 +78,12 @@ impl Saga<'_> {
     /// The role in the deployment's account: for plans the one that the settings name for them, else the deployment's own
     /// one, else that of the settings.
     pub(super) fn role(&self) -> RoleSettings {
+        self.role_for(!self.task.purpose().changes_state())
+    }
+
+    /// The role of something that does no more than plan, or of something that applies.
+    pub(super) fn role_for(&self, plans_only: bool) -> RoleSettings {
         let Some(credentials) = &self.ctx.credentials else { return RoleSettings::default() };
-        let plans_only = self.task.purpose() == Action::Plan;
         match &self.deployment.role_arn {
             _ if plans_only && self.ctx.settings.role.plan_name.is_some() => credentials.plan_role.clone(),
             Some(arn) => RoleSettings { role_name: RoleName::Arn(arn.clone()), ..credentials.role.clone() },

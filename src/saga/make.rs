@@ -54,7 +54,7 @@ impl Saga<'_> {
 
     /// Runs the target that plans. Where there is none, an apply that is asked about goes unplanned.
     pub(super) async fn make_plan(&mut self, make: &Make) -> Result<Ended, Ended> {
-        if self.task.purpose() == Action::Destroy {
+        if self.task.deed() == Action::Destroy {
             return Ok(self.make_destroy_unplanned());
         }
         let Some(target) = &make.plan else {

@@ -6,12 +6,17 @@
 mod apply;
 mod audit;
 mod backup;
+mod check;
 mod damaged;
 mod deliver;
+mod drift;
+mod exact;
 mod failure;
 mod hooks;
 mod init;
 mod inputs;
+mod judge;
+mod keep;
 mod kept;
 mod lease;
 mod lock;
@@ -45,6 +50,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OnceCell, watch};
 
+use crate::approvals::{Decision, Rules};
+use crate::check::Checks;
 use crate::config::Settings;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunEvent, Step, TouchedResource};
 use crate::execute::{Environment, Interrupted, Spec, Stop, Terraform};
@@ -54,10 +61,11 @@ use crate::lease::{Caller, ChildConfig, CredentialServer, Leases, ProfileGrant, 
 use crate::model::{
     Action, Deployment, Finding, Identity, Manifest, ResourceChange, RunId, Secret, SnapshotReason, StateAddress,
 };
+use crate::policy::Policies;
 use crate::processes::{self, ProcessId};
 use crate::redact::Redactor;
 use crate::store::Known;
-use crate::store::{HeldLock, LockOwner};
+use crate::store::{HeldLock, KeptPlan, LockOwner};
 use crate::store::{KnownFiles, LockTable, Object, Outbox, StateStore, States, TerraformLocks};
 use crate::tfstate::StateFile;
 use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, Included, PreparedModule, SourceTree, Workspace};
@@ -97,6 +105,10 @@ pub struct Context {
     pub tables: HashMap<(String, String), LockTable>,
     /// Credentials; `None` where nothing of this run needs any.
     pub credentials: Option<Credentials>,
+    /// The checks of files, before anything runs.
+    pub checks: Checks,
+    /// What judges plans, where anything does.
+    pub policies: Option<Policies>,
     /// The root modules by their folder, as [`Deployment::root_module`] has it.
     pub roots: BTreeMap<Utf8PathBuf, Arc<Root>>,
     /// The files that workspaces get besides those of their modules, by the name of the rule that says so.
@@ -111,6 +123,8 @@ pub struct Context {
     pub journals_dir: Utf8PathBuf,
     /// Whether plans are kept as JSON and markdown too.
     pub artefacts: bool,
+    /// Whether the binary plan is kept with them. It holds secrets in clear: only where somebody named the folder.
+    pub keep_binary: bool,
     /// What hides secrets.
     pub redactor: Redactor,
     /// Whether it hides them from the screen too.
@@ -123,6 +137,10 @@ pub struct Context {
     pub repository: String,
     /// Who runs it, as far as it is known.
     pub identity: Identity,
+    /// Who may change what, and what has to be approved; `None` where there are no such rules.
+    pub rules: Option<Arc<Rules>>,
+    /// What was decided by them, by deployment.
+    pub decisions: Mutex<BTreeMap<String, Decision>>,
     /// Who holds the locks of this run.
     pub lock_owner: LockOwner,
     /// Where events go.
@@ -133,11 +151,15 @@ pub struct Context {
     pub kept: Mutex<HashMap<String, Kept>>,
     /// The inputs with which plans were made that wait for an answer, by deployment.
     pub planned_inputs: Mutex<HashMap<String, Map<String, Value>>>,
+    /// The plans that are applied exactly as they are kept, by deployment.
+    pub exact: BTreeMap<String, KeptPlan>,
+    /// The commit of the working copy, where it is one.
+    pub commit: Option<String>,
     /// The notices that were given once already.
     pub said: Mutex<HashSet<String>>,
     /// The states on which nothing is to be run, and why.
     pub blocked: HashMap<StateAddress, Failure>,
-    /// The contents of snapshots that this run has written.
+    /// The contents of snapshots and kept plans that this run has written.
     pub uploaded: KnownFiles,
     /// What the snapshots of this run say of themselves.
     pub snapshot_reason: SnapshotReason,
@@ -187,14 +209,20 @@ pub struct Credentials {
 /// What is done with one deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// Show what would change.
-    Plan,
+    /// Show what would change by an apply or a destroy.
+    Plan(Action),
+    /// The same, and keep the plan in the store for [`Task::Exact`].
+    Keep(Action),
+    /// Show what was changed outside of Terraform, and write nothing anywhere.
+    Drift,
     /// Do it without asking.
     Direct(Action),
     /// Plan it, and keep the plan and its workspace for [`Task::Saved`].
     Ask(Action),
     /// Do exactly what was planned by [`Task::Ask`].
     Saved(Action),
+    /// Do exactly what was planned by a [`Task::Keep`], of another run and perhaps on another machine.
+    Exact(Action),
 }
 
 impl Task {
@@ -202,8 +230,9 @@ impl Task {
     #[must_use]
     pub const fn action(self) -> Action {
         match self {
-            Self::Plan | Self::Ask(_) => Action::Plan,
-            Self::Direct(action) | Self::Saved(action) => action,
+            Self::Plan(_) | Self::Keep(_) | Self::Ask(_) => Action::Plan,
+            Self::Drift => Action::Drift,
+            Self::Direct(action) | Self::Saved(action) | Self::Exact(action) => action,
         }
     }
 
@@ -211,15 +240,41 @@ impl Task {
     #[must_use]
     pub const fn purpose(self) -> Action {
         match self {
-            Self::Plan => Action::Plan,
-            Self::Direct(action) | Self::Ask(action) | Self::Saved(action) => action,
+            Self::Plan(_) | Self::Keep(_) => Action::Plan,
+            Self::Drift => Action::Drift,
+            Self::Direct(action) | Self::Ask(action) | Self::Saved(action) | Self::Exact(action) => action,
         }
+    }
+
+    /// What it is all about: a plan is one of an apply or of a destroy.
+    #[must_use]
+    pub const fn deed(self) -> Action {
+        match self {
+            Self::Drift => Action::Drift,
+            Self::Plan(action)
+            | Self::Keep(action)
+            | Self::Direct(action)
+            | Self::Ask(action)
+            | Self::Saved(action)
+            | Self::Exact(action) => action,
+        }
+    }
+
+    /// Whether a plan is all that is wanted now.
+    #[must_use]
+    pub const fn is_plan(self) -> bool {
+        matches!(self, Self::Plan(_) | Self::Keep(_))
+    }
+
+    /// Whether what the checkout makes of the workspace is a part of what is planned here and applied elsewhere.
+    const fn compares_inputs(self) -> bool {
+        matches!(self, Self::Keep(_) | Self::Exact(_))
     }
 
     /// Whether it changes anything itself.
     #[must_use]
     pub const fn changes(self) -> bool {
-        matches!(self, Self::Direct(_) | Self::Saved(_))
+        matches!(self, Self::Direct(_) | Self::Saved(_) | Self::Exact(_))
     }
 }
 
@@ -282,6 +337,8 @@ struct Saga<'c> {
     module: Option<Arc<PreparedModule>>,
     /// What the workspace was made of, before anything ran in it.
     manifest: Option<Manifest>,
+    /// The same for a plan that is kept, or compared with one that was: never with what hooks have made.
+    checkout: Option<Manifest>,
     /// The values of its inputs, and what of them is secret.
     inputs: Map<String, Value>,
     input_secrets: Vec<Secret<String>>,
@@ -300,6 +357,12 @@ struct Saga<'c> {
     backup_key: Option<String>,
     recovered_key: Option<String>,
     saved_plan: Option<SavedPlan>,
+    /// What the plan counts, and whether it changes anything.
+    planned: Option<(ChangeCounts, bool)>,
+    /// The workspace's path, if the plan holds it.
+    bound_to: Option<Utf8PathBuf>,
+    /// The digest of the record of the plan, once it is kept.
+    kept_plan: Option<String>,
     /// What the plan does, where something looked at it.
     resources: Vec<ResourceChange>,
     /// What checks and policies have found.
@@ -335,6 +398,12 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         result.error = Some(Failure::new(format!("no state store was opened for {}", deployment.state)));
         return result;
     };
+    if task == Task::Drift && deployment.recipe.make().is_some() {
+        let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::Skipped);
+        result.error =
+            Some(Failure::new("not compared: it is run by make, which cannot tell what was changed outside"));
+        return result;
+    }
     if let Some(failure) = ctx.blocked.get(&deployment.state) {
         let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::NeedsOperator);
         let mut shown = failure.clone();
@@ -365,6 +434,7 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         workspace: None,
         module: None,
         manifest: None,
+        checkout: None,
         inputs: Map::new(),
         input_secrets: Vec::new(),
         secret_inputs: Vec::new(),
@@ -377,6 +447,9 @@ pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> D
         backup_key: None,
         recovered_key: None,
         saved_plan: None,
+        planned: None,
+        bound_to: None,
+        kept_plan: None,
         resources: Vec::new(),
         findings: Vec::new(),
         plan_text: None,

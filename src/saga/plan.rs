@@ -16,7 +16,7 @@ use crate::redact::sensitive;
 use crate::tfplan;
 
 /// The binary plan. It holds secrets in clear.
-const BINARY: &str = "plan.tfplan";
+pub(super) const BINARY: &str = "plan.tfplan";
 
 /// The plan for programs.
 const JSON: &str = "plan.json";
@@ -38,8 +38,9 @@ pub(super) struct SavedPlan {
 impl Saga<'_> {
     /// Plans; the binary plan stays where [`Saga::saved_plan`] says.
     pub(super) async fn plan(&mut self, destroy: bool) -> Result<Ended, Ended> {
-        let artefacts = self.ctx.artefacts && self.task == Task::Plan;
-        let binary = if artefacts { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
+        let artefacts = self.ctx.artefacts && self.task.is_plan();
+        let keep_binary = artefacts && self.ctx.keep_binary;
+        let binary = if keep_binary { self.artefact(BINARY) } else { self.workspace()?.top.join(BINARY) };
         if artefacts {
             self.remove_old_artefacts()?;
         }
@@ -60,29 +61,43 @@ impl Saga<'_> {
                 return Err(ended);
             }
         };
-        let looked_at = artefacts || (has_changes && !self.deployment.recipe.keep.is_empty());
+        let keeps = matches!(self.task, Task::Keep(_));
+        let by_rules = matches!(self.task, Task::Ask(_))
+            && self.ctx.rules.as_ref().is_some_and(|rules| rules.look_at_plan_of(&self.deployment));
+        let kept_types = !self.deployment.recipe.keep.is_empty();
+        // A policy may look at what stays as it is, too.
+        let looked_at = artefacts || keeps || self.ctx.policies.is_some() || (has_changes && (by_rules || kept_types));
         let json = if looked_at { Some(self.plan_as_json(&binary).await?) } else { None };
         if let Some(json) = &json {
             self.resources = tfplan::changes(json);
+            let top = &self.workspace()?.top;
+            self.bound_to = tfplan::holds(json, top.as_str()).then(|| top.clone());
         }
-        let refusal = json.as_ref().map_or(Ok(()), |json| self.refuse_deletions(json));
+        let refusal = match &json {
+            Some(json) => self.judge(json).await.and(self.refuse_deletions(json)),
+            None => Ok(()),
+        };
         if let (Some(kept), Some(json)) = (kept, json) {
             self.write_artefacts(json, &kept, (counts, has_changes))?;
         }
-        let unused = self.task == Task::Plan && self.deployment.recipe.hooks.after_plan.is_empty();
-        if unused && !artefacts {
+        let unused = self.task.is_plan() && !keeps && self.deployment.recipe.hooks.after_plan.is_empty();
+        if unused && !keep_binary {
             let _ = fs::remove_file(&binary);
         } else {
             // Where it is no artefact, it goes with the workspace.
             self.saved_plan = Some(SavedPlan { path: binary, has_changes });
         }
         let outcome = if has_changes { Outcome::Succeeded } else { Outcome::NoChanges };
-        let ended = Ended { changes: counts, has_changes, ..Ended::new(outcome, None) };
-        refusal.map(|()| ended)
+        match refusal {
+            Ok(()) => Ok(Ended { changes: counts, has_changes, ..Ended::new(outcome, None) }),
+            // What would change is known all the same; of a failed apply the counts are what it did.
+            Err(refused) if self.task.is_plan() => Err(Ended { changes: counts, has_changes, ..refused }),
+            Err(refused) => Err(refused),
+        }
     }
 
     /// Runs the plan, again after a failure that may pass: how it ended, its errors, what it counts, and its text.
-    async fn planned(
+    pub(super) async fn planned(
         &mut self,
         spec: &Spec,
         artefacts: bool,
@@ -111,7 +126,7 @@ impl Saga<'_> {
     }
 
     /// What an earlier run left in the same place must not be taken for the result of this one.
-    fn remove_old_artefacts(&self) -> Result<(), Ended> {
+    pub(super) fn remove_old_artefacts(&self) -> Result<(), Ended> {
         for name in [BINARY, JSON, TEXT, MARKDOWN] {
             let path = self.artefact(name);
             match fs::remove_file(&path) {
@@ -134,7 +149,7 @@ impl Saga<'_> {
     }
 
     /// The plan as JSON, with its secrets in clear; what it marks as sensitive is hidden from here on.
-    async fn plan_as_json(&mut self, binary: &Utf8Path) -> Result<serde_json::Value, Ended> {
+    pub(super) async fn plan_as_json(&mut self, binary: &Utf8Path) -> Result<serde_json::Value, Ended> {
         let raw = self.workspace()?.top.join("plan.raw.json");
         let shown = self.show_plan(binary, &raw).await;
         let json = shown.and_then(|()| read_plan(&raw));
@@ -148,7 +163,7 @@ impl Saga<'_> {
     }
 
     /// `plan.json` with its sensitive values masked, `plan.txt` and `plan.md`.
-    fn write_artefacts(
+    pub(super) fn write_artefacts(
         &mut self,
         mut json: serde_json::Value,
         text: &str,
@@ -212,7 +227,8 @@ fn read_plan(path: &Utf8Path) -> Result<serde_json::Value, Ended> {
         .map_err(|error| Ended::failed(Failure::caused_by("terraform show gave no JSON", &error)))
 }
 
-fn cannot_read(path: &Utf8Path, error: &std::io::Error) -> Ended {
+/// A file of ours that cannot be read.
+pub(super) fn cannot_read(path: &Utf8Path, error: &std::io::Error) -> Ended {
     Ended::failed(Failure::caused_by(format!("cannot read {path}"), error))
 }
 

@@ -12,6 +12,10 @@ impl Saga<'_> {
         result.changes = ended.changes;
         result.has_changes = ended.has_changes;
         result.resources = std::mem::take(&mut self.resources);
+        // Where nothing looked at a plan before, the apply has said what it was about to change.
+        if let (true, Some(applied)) = (result.resources.is_empty(), &self.applied) {
+            result.resources.clone_from(&applied.record.resources);
+        }
         for resource in &mut result.resources {
             resource.address = self.redactor.text(&resource.address);
         }
@@ -32,6 +36,7 @@ impl Saga<'_> {
         result.output = self.redactor.text(&self.tail);
         result.log = self.log.take();
         result.plan = self.plan_text.take();
+        result.kept_plan = self.kept_plan.take().filter(|_| ended.outcome.is_success());
         result.backup_key = self.backup_key.take();
         result.audit_key = self.audit_key.take();
         result.output_key = self.output_key.take();

@@ -43,7 +43,11 @@ impl Saga<'_> {
             deployment: (*self.deployment).clone(),
             files: workspace.inventory().map_err(unusable)?,
         };
-        self.manifest = Some(manifest);
+        if self.task.compares_inputs() {
+            self.checkout = Some(manifest);
+        } else {
+            self.manifest = Some(manifest);
+        }
         Ok(())
     }
 

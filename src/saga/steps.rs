@@ -2,20 +2,22 @@
 //!
 //! | step | what it does | its undo |
 //! |---|---|---|
+//! | check | looks at the files that its variables name | |
 //! | lock | takes tfleet's lock of the key | releases it |
 //! | credentials | leases and serves them | serves them no more |
 //! | state | reads the state | |
 //! | inputs | reads outputs of other deployments | |
 //! | workspace | builds the private copy | removes it, unless it holds the only copy of something |
 //! | providers, init | complete the workspace | go with it |
-//! | plan | plans; before an apply only where something looks at its plan | |
+//! | plan | plans; before an apply only where something looks at its plan; for drift, only refreshes; a kept plan is judged again | |
+//! | keep | keeps the plan in the store, to be applied exactly as it is | goes when kept plans are pruned |
 //! | backup | keeps the state aside | stays, for whoever puts things back by hand |
 //! | apply, destroy | runs Terraform, or make | recovers the state, and rolls back |
 //! | snapshot, record | write down what a success was made of, and whose it is | |
 //! | deliver | keeps outputs as secrets elsewhere | stays: what was applied stays too |
 //! | `before_plan`, `after_plan`, `before_apply`, `after_apply` | run the hooks of these names | |
 //! | `on_failure` | runs the hooks of this name, once what failed was put right | |
-//! | audit | writes the record, always | |
+//! | audit | writes the record, always; drift alone leaves none | |
 //!
 //! Each executor has a list of its own ([`steps_of`]); what a deployment does not ask for is left out of it. Only planning,
 //! applying and completing the workspace differ between them.
@@ -34,25 +36,31 @@ use crate::journal::{Event, JournalError};
 use crate::model::{Action, Deployment, Executor};
 
 /// The steps of a task, in order, less those that the deployment does not ask for. The audit follows always.
-fn steps_of(task: Task, deployment: &Deployment) -> Vec<Step> {
+fn steps_of(task: Task, deployment: &Deployment, judged: bool) -> Vec<Step> {
     let all = match deployment.recipe.executor {
         Executor::Terraform => steps_of_terraform(task),
         Executor::Make(_) => steps_of_make(task),
     };
-    all.iter().copied().filter(|step| asked_for(*step, task, deployment)).collect()
+    all.iter().copied().filter(|step| asked_for(*step, task, deployment, judged)).collect()
 }
 
 const fn steps_of_terraform(task: Task) -> &'static [Step] {
     use Step::{
-        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Init, Inputs, Lease, Lock,
-        Plan, Prepare, Record, Snapshot, State, Workspace,
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Check, Deliver, Destroy, Init, Inputs, Keep,
+        Lease, Lock, Plan, Prepare, Record, Snapshot, State, Workspace,
     };
     match task {
-        Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan],
-        Task::Direct(Action::Destroy) => {
+        Task::Plan(_) | Task::Ask(_) => {
+            &[Check, Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan]
+        }
+        Task::Keep(_) => &[Check, Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan, AfterPlan, Keep],
+        // What looks at a plan before it is applied has nothing to look at here.
+        Task::Drift => &[Lease, State, Inputs, Workspace, Prepare, Init, BeforePlan, Plan],
+        Task::Direct(Action::Destroy) | Task::Exact(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Prepare, Init, Plan, Backup, Destroy, Record]
         }
-        Task::Direct(_) => &[
+        Task::Direct(_) | Task::Exact(_) => &[
+            Check,
             Lock,
             Lease,
             State,
@@ -80,34 +88,43 @@ const fn steps_of_terraform(task: Task) -> &'static [Step] {
 
 const fn steps_of_make(task: Task) -> &'static [Step] {
     use Step::{
-        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Deliver, Destroy, Inputs, Lease, Lock, Plan,
-        Record, State, Workspace,
+        AfterApply, AfterPlan, Apply, Backup, BeforeApply, BeforePlan, Check, Deliver, Destroy, Inputs, Keep, Lease,
+        Lock, Plan, Record, State, Workspace,
     };
     match task {
-        Task::Plan | Task::Ask(_) => &[Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
-        Task::Direct(Action::Destroy) | Task::Saved(Action::Destroy) => {
+        Task::Plan(_) | Task::Ask(_) => &[Check, Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan],
+        Task::Keep(_) => &[Check, Lease, State, Inputs, Workspace, BeforePlan, Plan, AfterPlan, Keep],
+        // No target tells what was changed outside: it is skipped before any step.
+        Task::Drift => &[],
+        Task::Direct(Action::Destroy) | Task::Saved(Action::Destroy) | Task::Exact(Action::Destroy) => {
             &[Lock, Lease, State, Inputs, Workspace, Backup, Destroy, Record]
         }
-        Task::Direct(_) | Task::Saved(_) => {
-            &[Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Record, Deliver, AfterApply]
+        Task::Direct(_) | Task::Saved(_) | Task::Exact(_) => {
+            &[Check, Lock, Lease, State, Inputs, Workspace, Backup, BeforeApply, Apply, Record, Deliver, AfterApply]
         }
     }
 }
 
-/// Whether a deployment has anything for a step to do.
-fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
+/// Whether a deployment has anything for a step to do. `judged`: policies look at its plan.
+fn asked_for(step: Step, task: Task, deployment: &Deployment, judged: bool) -> bool {
     let recipe = &deployment.recipe;
     // What make has no target to plan with is not planned, and what is destroyed by make never is.
-    let is_planned = recipe.make().is_none_or(|make| make.plan.is_some() && task.purpose() != Action::Destroy);
+    let is_planned = recipe.make().is_none_or(|make| make.plan.is_some() && task.deed() != Action::Destroy);
+    let exact = matches!(task, Task::Exact(_));
     match step {
+        // What is to go needs no sound files.
+        Step::Check => task.deed() != Action::Destroy,
         Step::Deliver => !deployment.deliver.is_empty(),
-        // Without a plan there is nothing that they could be needed for before the apply.
-        Step::Inputs => !deployment.inputs.is_empty() && (is_planned || task.changes()),
-        Step::Plan => !task.changes() || recipe.plans_first(task.action()),
+        // Without a plan there is nothing that they could be needed for before the apply, unless they are kept for it.
+        Step::Inputs => !deployment.inputs.is_empty() && (is_planned || task.changes() || task.compares_inputs()),
+        // What was planned elsewhere is not planned again, only judged; what hooks made for the plan comes with it.
+        Step::Plan if exact => judged && recipe.make().is_none(),
+        Step::BeforePlan | Step::AfterPlan if exact => false,
+        Step::Plan => !task.changes() || judged || recipe.plans_first(task.action()),
         Step::BeforePlan | Step::AfterPlan | Step::BeforeApply | Step::AfterApply => {
             // What is not planned has nothing around its plan either.
             (is_planned || task.changes())
-                && task.purpose() != Action::Destroy
+                && task.deed() != Action::Destroy
                 && !hooks_of(&recipe.hooks, step).is_empty()
         }
         _ => true,
@@ -116,7 +133,7 @@ fn asked_for(step: Step, task: Task, deployment: &Deployment) -> bool {
 
 /// Whether a step follows from a deed that went well.
 const fn follows(step: Step) -> bool {
-    matches!(step, Step::Deliver | Step::AfterApply)
+    matches!(step, Step::Keep | Step::Deliver | Step::AfterApply)
 }
 
 /// Whether a step only writes down what was done.
@@ -140,7 +157,11 @@ impl Saga<'_> {
             }
         };
         self.after_failure(&ended).await;
-        self.write_audit_record(&mut ended).await;
+        if self.task == Task::Drift {
+            self.leave_no_record();
+        } else {
+            self.write_audit_record(&mut ended).await;
+        }
         // A journal that does not end says that something is left.
         if self.undo_all(&mut ended, is_held).await {
             self.scribe.note(Event::Ended { outcome: ended.outcome });
@@ -152,7 +173,7 @@ impl Saga<'_> {
         self.open_log()?;
         self.open_journal()?;
         let mut ended: Option<Ended> = None;
-        for step in steps_of(self.task, &self.deployment) {
+        for step in steps_of(self.task, &self.deployment, self.ctx.policies.is_some()) {
             // Nothing is handed on, and nothing follows, where something went wrong.
             if follows(step) && !ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
                 continue;
@@ -171,6 +192,10 @@ impl Saga<'_> {
                 // The deed is done and stays; what was to follow from it is not.
                 (Err(failed), Some(done)) => Some(Ended { outcome: failed.outcome, failure: failed.failure, ..done }),
             };
+            // Without a state there is nothing more to look at.
+            if step == Step::State && ended.is_some() {
+                break;
+            }
         }
         if matches!(self.task, Task::Ask(_)) && ended.as_ref().is_some_and(|ended| ended.outcome.is_success()) {
             self.keep_for_the_answer(ended.as_ref().is_some_and(|ended| ended.has_changes));
@@ -206,16 +231,25 @@ impl Saga<'_> {
             self.show(step);
         }
         match step {
+            Step::Check => self.check_files()?,
             Step::Lock => self.take_lock().await?,
             Step::Lease if self.takes_kept() => self.take_kept()?,
             Step::Lease => self.lease().await?,
-            Step::State => self.read_state().await?,
+            Step::State => {
+                self.read_state().await?;
+                self.check_exact_state().await?;
+                if self.task == Task::Drift {
+                    return self.nothing_to_compare();
+                }
+            }
             Step::Inputs => self.read_inputs().await?,
             // A kept one is taken as it is.
             Step::Workspace if self.workspace.is_some() => {}
             Step::Workspace => self.build_workspace().await?,
             Step::Prepare => self.prepare_module().await?,
             Step::Init => self.init().await?,
+            Step::Keep => self.keep_plan().await?,
+            Step::Backup if self.nothing_planned() => {}
             Step::Backup => self.back_up().await?,
             Step::Plan => return self.plan_by_executor().await,
             Step::Apply | Step::Destroy => return self.change_by_executor().await.map(Some),
@@ -261,13 +295,15 @@ impl Saga<'_> {
                 self.end_lease();
             }
             Step::Lock => return self.release_lock().await,
-            Step::State
+            Step::Check
+            | Step::State
             | Step::Inputs
             | Step::Prepare
             | Step::Init
             | Step::BeforePlan
             | Step::Plan
             | Step::AfterPlan
+            | Step::Keep
             | Step::Backup
             | Step::BeforeApply
             | Step::Recover
@@ -286,13 +322,21 @@ impl Saga<'_> {
     async fn plan_by_executor(&mut self) -> Result<Option<Ended>, Ended> {
         let recipe = Arc::clone(&self.deployment.recipe);
         let ended = match &recipe.executor {
-            Executor::Terraform => self.plan(self.task.purpose() == Action::Destroy).await?,
+            Executor::Terraform if self.task == Task::Drift => self.look_for_drift().await?,
+            Executor::Terraform if matches!(self.task, Task::Exact(_)) => {
+                return self.judge_exact().await.map(|()| None);
+            }
+            Executor::Terraform => self.plan(self.task.deed() == Action::Destroy).await?,
             Executor::Make(make) => self.make_plan(make).await?,
         };
+        self.planned = Some((ended.changes, ended.has_changes));
         Ok((!self.task.changes()).then_some(ended))
     }
 
     async fn change_by_executor(&mut self) -> Result<Ended, Ended> {
+        if self.nothing_planned() {
+            return Ok(Ended::new(Outcome::NoChanges, None));
+        }
         self.still_room()?;
         let (recipe, action) = (Arc::clone(&self.deployment.recipe), self.task.action());
         match &recipe.executor {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ended, Saga};
+use super::{Ended, Saga, Task};
 use crate::event::{Failure, Outcome};
 use crate::execute::Stop;
 use crate::journal::Fact;
@@ -37,7 +37,13 @@ impl Saga<'_> {
         match self.deployment.recipe.executor {
             // Its init comes in a step of its own.
             Executor::Terraform => Ok(()),
-            Executor::Make(_) => self.equip_for_make(),
+            Executor::Make(_) => {
+                self.equip_for_make()?;
+                if self.task.compares_inputs() {
+                    self.take_inventory(&[])?;
+                }
+                self.become_exact().await
+            }
         }
     }
 
@@ -57,7 +63,8 @@ impl Saga<'_> {
     /// Values of variables that tfleet knows and the module asks for; a variable file that sets one wins.
     fn supply_variables(&mut self) -> Result<(), Ended> {
         let root = Arc::clone(self.root()?);
-        let role = self.role();
+        // What a kept plan holds is what its apply gets.
+        let role = self.role_for(!self.task.purpose().changes_state() && !matches!(self.task, Task::Keep(_)));
         for variable in supplied_variables(&root.module) {
             let value = match variable {
                 SuppliedVariable::AssumeRoleName => role.role_name.name().to_owned(),

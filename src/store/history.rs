@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::audit::{audit_folder, key_hash};
 use super::snapshots::{SnapshotError, find_snapshot, read_index};
-use super::{Entry, Object, ObjectVersion, ReadStore, StoreError};
+use super::{Entry, Object, ObjectVersion, ReadStore, StoreError, read_stamp};
 use crate::model::{AccountName, BackendKey, Project, SnapshotEntry};
 use crate::tfstate::StateFile;
 
@@ -329,10 +329,9 @@ pub(super) fn copy_name<'a>(kind: MomentKind, key: &BackendKey, place: &'a str) 
 pub(super) fn split_name(name: &str) -> Option<(Timestamp, &str)> {
     const STAMP: usize = "20250131-235959".len();
     let (time, run) = (name.get(..STAMP)?, name.get(STAMP..)?.strip_prefix('-')?);
-    let time = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", time).ok()?;
+    let time = read_stamp(time)?;
     let run_is_id = uuid::Uuid::try_parse(run).is_ok();
-    run_is_id.then_some(())?;
-    Some((time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp(), run))
+    run_is_id.then_some((time, run))
 }
 
 /// The folder and the suffix of copies of this kind.

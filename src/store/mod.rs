@@ -8,12 +8,14 @@
 //! | `owners/{key}.json` | which source a key belongs to | `owners` |
 //! | `audit-logs/{account}/{project}/…` | who did what, with which result | `audit` |
 //! | `recovered/{key}.{time}-{run}.tfstate` | a state that Terraform could not write itself | `recovered` |
-//! | `plans/{run}/…` | plans that are kept to be applied exactly as they are | `plans` |
+//! | `plans/{run}.json`, `plans/{run}/…` | plans that are kept to be applied exactly as they are | `plans` |
+//! | `approvals/{run}/{deployment}/{id}.json` | who has agreed to a kept plan | `approvals` |
 //! | `snapshots/{key}.json`, `snapshots/files/{sha256}` | the inputs of the last applies of a key | `snapshots` |
 //!
 //! Reading and writing are two traits, so that what only reads can say so; [`ReadOnlyState`] turns every store into one that
 //! refuses to change state, for plan and dry runs.
 
+mod approvals;
 mod audit;
 mod backup;
 #[cfg(test)]
@@ -31,6 +33,7 @@ mod owners;
 mod plans;
 mod prune;
 mod readonly;
+mod records;
 mod recovered;
 mod restore;
 mod s3;
@@ -51,6 +54,7 @@ use async_trait::async_trait;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 
+pub use approvals::{ApprovalError, read_approvals, write_approval};
 pub use audit::{AuditName, Written, write_audit, write_output};
 pub use backup::{backup, keep_abandoned};
 pub use error::StoreError;
@@ -68,16 +72,21 @@ pub use owners::{
     replace_record, repository_id,
 };
 pub use plans::{
-    KeptPlan, PlanStoreError, plan_record_key, read_plan_index, read_plan_record, write_plan_index, write_plan_record,
+    KeptPlan, PlanStoreError, plan_record_key, plans_of, read_plan_index, read_plan_record, write_plan_index,
+    write_plan_record,
 };
-pub use prune::{Prunable, old_backups, old_contents, remove_copy};
+pub use prune::{Prunable, old_backups, old_contents, old_plans, remove_copy};
 pub use readonly::ReadOnlyState;
+pub use records::{
+    AuditObject, Headline, RecordError, RecordFilter, RecordName, Records, Seen, find_records, key_hashes, read_audit,
+    read_headline, read_output,
+};
 pub use recovered::keep_recovered;
 pub use restore::{Restoration, RestoreError, prepare_restore};
 pub use s3::{BucketCheck, Encryption, S3Store};
 pub use snapshots::{
-    KnownFiles, NewSnapshot, Recorded, SnapshotError, find_snapshot, materialize, read_index, read_manifest,
-    read_snapshot_file, record_snapshot, snapshot_index_key, unreferenced,
+    Contents, KnownFiles, NewSnapshot, Recorded, SnapshotError, find_snapshot, materialize, read_index, read_manifest,
+    record_snapshot, snapshot_index_key, unreferenced,
 };
 pub use states::{States, StatesError};
 pub use table::LockTable;
@@ -270,6 +279,12 @@ fn check_key(key: &str) -> Result<(), StoreError> {
 /// The time in a key, in UTC: `20250131-235959`.
 fn stamp(time: Timestamp) -> String {
     time.strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+/// The same, read back.
+fn read_stamp(text: &str) -> Option<Timestamp> {
+    let time = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", text).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
 }
 
 #[cfg(test)]

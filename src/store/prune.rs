@@ -1,4 +1,5 @@
-//! What may go: backups beyond the newest few of each key, and contents that no snapshot needs any more.
+//! What may go: backups beyond the newest few of each key, contents that no snapshot needs any more, and plans that are too
+//! old to be applied.
 //!
 //! Never anything else: no version of a state, no recovered state, no audit record, and of each key not its newest backup.
 
@@ -8,9 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::history::{MomentKind, copies_prefix, copy_name, split_name};
+use super::plans::{PLANS_PREFIX, run_of};
 use super::snapshots::{SnapshotError, unreferenced};
 use super::{Entry, ReadStore, StateStore, StoreError};
-use crate::model::BackendKey;
+use crate::model::{BackendKey, RunId};
 
 /// How old a content without a snapshot must be: an apply that ends just now has written its contents and not yet its
 /// snapshot (see [`unreferenced`]).
@@ -67,6 +69,20 @@ pub async fn old_contents(store: &dyn ReadStore, now: Timestamp) -> Result<Vec<E
     let mut found = unreferenced(store).await?;
     found.retain(|entry| age_of(now, entry.modified) > CONTENT_AGE);
     Ok(found)
+}
+
+/// Finds what the runs have kept that planned longer ago than `max_age` (and a day at least: a run may still plan). The
+/// index of a run comes first, so that what is removed in part is not applied.
+pub async fn old_plans(store: &dyn ReadStore, max_age: Duration, now: Timestamp) -> Result<Vec<Entry>, StoreError> {
+    let mut runs: BTreeMap<RunId, Vec<Entry>> = BTreeMap::new();
+    for entry in store.list(PLANS_PREFIX).await? {
+        if let Some(run) = run_of(&entry.key) {
+            runs.entry(run).or_default().push(entry);
+        }
+    }
+    let limit = max_age.max(CONTENT_AGE);
+    runs.retain(|_, entries| entries.iter().all(|entry| age_of(now, entry.modified) > limit));
+    Ok(runs.into_values().flatten().collect())
 }
 
 /// Removes an object that is still as it was listed. Whether it was: what was written anew since then stays.
@@ -143,6 +159,26 @@ mod tests {
         let found = old_backups(&store, Some(&a), 1, age, at(30)).await.unwrap();
         assert_eq!(days(&found)[0].1, ["01", "02"]);
         assert!(old_backups(&store, None, 10, None, at(30)).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn plans_go_with_their_run_once_all_of_it_is_old() {
+        let (store, old, other) = (MemoryStore::default(), RunId::new(), RunId::new());
+        let keys = [format!("plans/{old}.json"), format!("plans/{old}/a/b.json"), format!("plans/{old}/files/0")];
+        for key in keys.iter().chain(&["plans/notes.txt".to_owned(), "plans/no-run/x.json".to_owned()]) {
+            store.put(key, vec![1].into(), Precondition::Always).await.unwrap();
+        }
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let in_days = |days: u64| Timestamp::now() + hours(24 * days);
+        let found = |max_age, now| {
+            let store = &store;
+            async move { old_plans(store, max_age, now).await.unwrap().into_iter().map(|one| one.key).collect::<Vec<_>>() }
+        };
+        assert_eq!(found(hours(72), in_days(4)).await, keys, "the index first");
+        assert!(found(hours(72), in_days(2)).await.is_empty());
+        assert!(found(hours(0), Timestamp::now() + hours(23)).await.is_empty(), "it may still plan");
+        store.put(&format!("plans/{other}.json"), vec![1].into(), Precondition::Always).await.unwrap();
+        assert_eq!(found(hours(0), in_days(2)).await.len(), 4);
     }
 
     #[tokio::test]

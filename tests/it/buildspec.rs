@@ -1,4 +1,4 @@
-//! `buildspec.yml`: its own commands, run as CodeBuild runs them, without the downloads of its install phase.
+//! `buildspec.yml`, and that of `examples/drift`: their own commands, run as CodeBuild runs them, without the downloads of the install phase.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,9 +8,13 @@ use serde_json::Value;
 
 use crate::bed::{Deploy, Example, Fleet, files_below, search_path};
 
+/// The one at the top of this repository.
+const BUILDSPEC: &str = "buildspec.yml";
+
 /// A job of CodeBuild over a repository.
 struct Job<'a> {
     fleet: &'a Fleet,
+    buildspec: &'static str,
     variables: Vec<(&'static str, String)>,
     log: PathBuf,
 }
@@ -23,7 +27,7 @@ impl<'a> Job<'a> {
             ("CODEBUILD_WEBHOOK_HEAD_REF", "refs/heads/main".to_owned()),
             ("CODEBUILD_WEBHOOK_PREV_COMMIT", before.to_owned()),
         ];
-        Self { fleet, variables, log: fleet.dir("codebuild.log") }
+        Self { fleet, buildspec: BUILDSPEC, variables, log: fleet.dir("codebuild.log") }
     }
 
     /// For a pull request onto main, which is at `base`.
@@ -33,12 +37,17 @@ impl<'a> Job<'a> {
             ("CODEBUILD_WEBHOOK_EVENT", "PULL_REQUEST_UPDATED".to_owned()),
             ("CODEBUILD_WEBHOOK_BASE_REF", "refs/heads/main".to_owned()),
         ];
-        Self { fleet, variables, log: fleet.dir("codebuild.log") }
+        Self { fleet, buildspec: BUILDSPEC, variables, log: fleet.dir("codebuild.log") }
+    }
+
+    /// Started by a schedule.
+    fn scheduled(fleet: &'a Fleet, buildspec: &'static str) -> Self {
+        Self { fleet, buildspec, variables: Vec::new(), log: fleet.dir("codebuild.log") }
     }
 
     /// Runs the phases; the code of the first command that failed, or 0.
     fn run(&self) -> i32 {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("buildspec.yml")).unwrap();
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(self.buildspec)).unwrap();
         let spec: Value = serde_yaml::from_str(&text).unwrap();
         assert_eq!((&spec["version"], &spec["env"]["shell"]), (&Value::from(0.2), &Value::from("bash")));
         let log = File::create(&self.log).unwrap();
@@ -187,6 +196,21 @@ fn a_deployment_that_fails_fails_the_build() {
     );
     fleet.commit("a module that fails");
     Job::push(&fleet, &before).assert_code(1);
+}
+
+/// Issue, "Drift": "made for a schedule, with an example for Actions and for `EventBridge` + `CodeBuild`".
+#[test]
+fn a_scheduled_build_fails_where_something_drifted() {
+    let fleet = Fleet::s3();
+    fleet.root(&format!("output \"outside\" {{\n  value = file(\"{}\")\n}}\n", fleet.dir("outside").display()));
+    fs::write(fleet.dir("outside"), "as it was").unwrap();
+    fleet.deploy(&Deploy::new("a")).apply().run().assert_code(0);
+    let job = Job::scheduled(&fleet, "examples/drift/buildspec-drift.yml");
+    job.assert_code(0);
+    fs::write(fleet.dir("outside"), "another").unwrap();
+    job.assert_code(2);
+    let found: Value = serde_json::from_slice(&fs::read(fleet.repo("drift-out/drift.json")).unwrap()).unwrap();
+    assert_eq!(found["summary"]["drifted"], 1);
 }
 
 #[test]

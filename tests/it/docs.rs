@@ -36,9 +36,20 @@ fn assert_settings(place: &str, text: &str) {
     // The root modules that are named in the documents.
     fs::create_dir_all(fleet.repo("modules/network")).unwrap();
     fs::write(fleet.repo("modules/network/main.tf"), fleet.read("main.tf")).unwrap();
-    fleet.write("config/accounts.json", "{\"accounts\": []}");
+    // And files that the settings may name.
+    fleet.write("config/accounts.json", "{\"accounts\": []}").write("deployment-rules.yaml", "");
     fleet.write("tfleet.yaml", text);
     assert_discovered(place, &fleet);
+}
+
+/// Rules that a run begins with.
+#[track_caller]
+#[expect(clippy::print_stderr, reason = "seen where it fails: which of the blocks it is")]
+fn assert_rules(place: &str, text: &str) {
+    eprintln!("{place}");
+    let fleet = Fleet::local();
+    fleet.deploy(&Deploy::new("a")).write("deployment-rules.yaml", text);
+    fleet.apply().arg("--dry-run").run().assert_code(0);
 }
 
 #[track_caller]
@@ -51,7 +62,16 @@ fn assert_discovered(place: &str, fleet: &Fleet) {
 #[test]
 fn settings_in_the_documents_are_settings() {
     let mut seen = Vec::new();
-    for file in ["README.md", "docs/settings.md", "docs/deploy-tree.md", "docs/accounts.md", "docs/layouts.md"] {
+    let files = [
+        "README.md",
+        "docs/settings.md",
+        "docs/deploy-tree.md",
+        "docs/accounts.md",
+        "docs/layouts.md",
+        "docs/review.md",
+        "docs/policy.md",
+    ];
+    for file in files {
         let text = fs::read_to_string(project().join(file)).unwrap();
         for (line, block) in blocks(&text) {
             let place = format!("{file}:{line}");
@@ -60,6 +80,8 @@ fn settings_in_the_documents_are_settings() {
                 let fleet = Fleet::local();
                 fleet.deploy(&Deploy::new("a").account(("111111111111", "shop-dev"))).write("accounts.yaml", &block);
                 assert_discovered(&place, &fleet);
+            } else if block.starts_with("# deployment-rules.yaml") {
+                assert_rules(&place, &block);
             } else {
                 assert_settings(&place, &block);
             }

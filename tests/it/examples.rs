@@ -28,6 +28,16 @@ fn every_module_is_valid_with_the_oldest_provider_that_it_allows() {
     }
 }
 
+/// The schedule is a root module by itself, and none of a fleet.
+#[test]
+fn the_drift_schedule_is_valid() {
+    let example = Example::new("drift");
+    let folder = example.fleet.repo("");
+    terraform(&example, &folder, &["init", "-backend=false", "-input=false", "-no-color"]);
+    terraform(&example, &folder, &["validate", "-no-color"]);
+    terraform(&example, &example_folder("drift"), &["fmt", "-check", "-diff"]);
+}
+
 #[test]
 fn their_terraform_is_formatted() {
     for name in WITH_MODULES {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::bed::{Deploy, Done, Fleet, Tfleet, assert_nowhere, files_below, tree};
 
 /// Two rules over one root module: what is below `apps` gets the output `text` of what is below `nets`.
-fn two_layers(fleet: &Fleet) -> (Deploy, Deploy) {
+pub fn two_layers(fleet: &Fleet) -> (Deploy, Deploy) {
     fleet.settings(
         "layouts:\n  - name: net\n    path: nets/{layer}.tfvars\n  - name: app\n    path: apps/{layer}.tfvars\n    inputs:\n      \
          text: {rule: net, same: [account_id, region]}",

@@ -34,7 +34,7 @@ include more.mk
 "#;
 
 /// A fleet whose tfvars files are made: `targets` in YAML, and more targets in HCL.
-fn made(targets: &str, more: &str) -> Fleet {
+pub fn made(targets: &str, more: &str) -> Fleet {
     let fleet = Fleet::s3();
     lay_out(&fleet, targets, more);
     fleet

@@ -5,7 +5,7 @@ use std::fs;
 use crate::bed::{DEV, Deploy, Done, Fleet, assert_nowhere, files_below};
 
 /// Things that must not be shown, and what stands for some of them. Split, so that this file can be searched for leaks.
-const LEAKS: &[&str] = &[
+pub const LEAKS: &[&str] = &[
     "arn:aws:s3:::a-bucket-of-ours",
     "arn:aws:iam::444455556666:role/Administrator",
     "777788889999",
@@ -19,7 +19,7 @@ const LEAKS: &[&str] = &[
 ];
 
 /// A root module that prints them all.
-fn leaky() -> Fleet {
+pub fn leaky() -> Fleet {
     let fleet = Fleet::s3();
     fleet.write(
         "say.sh",
@@ -43,6 +43,14 @@ fn leaky() -> Fleet {
     fleet
 }
 
+/// Both reports, beside the artefacts.
+fn reports(fleet: &Fleet) -> Vec<String> {
+    let out = fleet.dir("out");
+    fs::create_dir_all(&out).unwrap();
+    let file = |format: &str| format!("{format}={}", out.join(format!("report.{format}")).display());
+    vec!["--report".to_owned(), file("html"), "--report".to_owned(), file("junit")]
+}
+
 #[track_caller]
 fn assert_clean(fleet: &Fleet, done: &Done) {
     assert_nowhere("the output", done.output().as_bytes(), LEAKS);
@@ -60,8 +68,13 @@ fn what_terraform_printed_is_redacted_everywhere_but_in_the_audit_record() {
         let fleet = leaky();
         let deploy = Deploy::new("a").more(&format!("text = \"{text}\""));
         fleet.deploy(&deploy);
-        let done = fleet.apply().summary().arg("--out-dir").arg(fleet.dir("out")).run().assert_code(code);
+        let apply = fleet.apply().summary().args(reports(&fleet));
+        let done = apply.arg("--out-dir").arg(fleet.dir("out")).run().assert_code(code);
         assert_clean(&fleet, &done);
+        for report in ["report.html", "report.junit"] {
+            let text = fs::read_to_string(fleet.dir("out").join(report)).unwrap();
+            assert!(text.contains("arn:aws:s3:::***REDACTED***") && text.contains("1234567890123"), "{report}");
+        }
         let entry = done.entry(&deploy.key());
         let output = entry["output"].as_str().unwrap();
         assert!(output.contains("arn:aws:s3:::***REDACTED***"), "{output}");
@@ -106,13 +119,14 @@ fn sensitive_values_are_masked_in_plans() {
         }
     };
     let planned = |summary: &str| {
-        let done = fleet.plan().summary().arg("--out-dir").arg(&out).run().assert_code(0);
+        let done = fleet.plan().summary().args(reports(&fleet)).arg("--out-dir").arg(&out).run().assert_code(0);
         check(&done);
         let json = files_below(&out).into_iter().find(|path| path.ends_with("plan.json")).unwrap();
         assert!(fs::read_to_string(json).unwrap().contains(summary));
+        assert!(fs::read_to_string(out.join("report.html")).unwrap().contains(summary));
     };
     planned("visible-user");
-    check(&fleet.apply().summary().arg("--out-dir").arg(&out).run().assert_code(0));
+    check(&fleet.apply().summary().args(reports(&fleet)).arg("--out-dir").arg(&out).run().assert_code(0));
     fleet.deploy(&Deploy::new("a").more("password = \"another-long-password\""));
     planned("visible-user");
 }

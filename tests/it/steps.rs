@@ -7,6 +7,7 @@ use crate::bed::{Deploy, Done, Fleet};
 
 /// The steps in order, by the names of their failpoints; `DEED` stands for apply or destroy.
 pub const STEPS: &[&str] = &[
+    "check",
     "lock",
     "lease",
     "state",
@@ -26,6 +27,8 @@ pub const STEPS: &[&str] = &[
 ];
 /// Those of a deployment with hooks alone.
 pub const HOOKED: &[&str] = &["before_plan", "plan", "after_plan", "before_apply", "after_apply"];
+/// Those of an apply alone: what is to go is not checked, and has no snapshot.
+pub const OF_APPLY: &[&str] = &["check", "snapshot"];
 /// The place of apply or destroy among [`STEPS`].
 pub const DEED: &str = "deed";
 
@@ -52,7 +55,7 @@ struct Case {
 
 impl Case {
     fn all(verb: &str, hooked: bool) -> Vec<Self> {
-        let steps = STEPS.iter().filter(|step| verb == "apply" || **step != "snapshot");
+        let steps = STEPS.iter().filter(|step| verb == "apply" || !OF_APPLY.contains(step));
         let steps = steps.filter(|step| hooked || !HOOKED.contains(step));
         steps.flat_map(|&step| ["before", "after"].map(|moment| Self { step, moment })).collect()
     }

@@ -74,18 +74,18 @@ fn a_folder_with_its_own_module_uses_it() {
 #[test]
 fn referenced_and_included_files_are_there() {
     let fleet = with_modules();
-    fleet.write("policies/by-name.json", "{\"from\": \"a reference\"}");
+    fleet.write("settings/by-name.json", "{\"from\": \"a reference\"}");
     fleet.write("files/deep/by-glob.txt", "from a glob");
     fleet.write("files/other/not-wanted.txt", "x");
     fleet.settings("workspace:\n  include: [\"files/deep/**\"]\nterraform:\n  dir: roots/app");
     fleet.write(
         "roots/app/read.tf",
-        "variable \"policy_file\" { type = string }\nresource \"terraform_data\" \"read\" {\n  input = [\n    \
-         file(\"${path.root}/../../${var.policy_file}\"), file(\"${path.root}/../../files/deep/by-glob.txt\"),\n    \
+        "variable \"settings_file\" { type = string }\nresource \"terraform_data\" \"read\" {\n  input = [\n    \
+         file(\"${path.root}/../../${var.settings_file}\"), file(\"${path.root}/../../files/deep/by-glob.txt\"),\n    \
          fileexists(\"${path.root}/../../files/other/not-wanted.txt\"),\n  ]\n}\noutput \"read\" {\n  \
          value = terraform_data.read.output\n}\n",
     );
-    let deploy = Deploy::new("a").more("policy_file = \"policies/by-name.json\"");
+    let deploy = Deploy::new("a").more("settings_file = \"settings/by-name.json\"");
     fleet.deploy(&deploy);
     fleet.apply().run().assert_code(0);
     let read = fleet.store().json(&deploy.key())["outputs"]["read"]["value"].clone();

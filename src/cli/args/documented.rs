@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 
 use super::Cli;
+use crate::model::RunId;
 
 /// The Markdown and YAML files that people read and copy from.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = [".", "docs", "examples", "examples/deploy-tree", "examples/quickstart", "examples/regions"];
-    let folders = folders.into_iter().chain(["examples/tfvars-fleet", ".github/workflows"]);
+    let folders =
+        [".", "docs", "examples", "examples/deploy-tree", "examples/drift", "examples/quickstart", "examples/regions"];
+    let folders = folders.into_iter().chain(["examples/policies", "examples/tfvars-fleet", ".github/workflows"]);
     let entries = folders.flat_map(|folder| fs::read_dir(root.join(folder)).unwrap());
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut all: Vec<PathBuf> = paths
@@ -53,6 +55,7 @@ fn words(command: &str) -> Option<Vec<String>> {
         "K/N" => "1/2".to_owned(),
         "DURATION" => "5m".to_owned(),
         "N" | "$expected" => "3".to_owned(),
+        "RUN" | "$run" => RunId::new().to_string(),
         _ => word,
     };
     Some(words.into_iter().map(value).collect())

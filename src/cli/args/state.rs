@@ -21,7 +21,7 @@ pub enum StateVerb {
     Move(MoveArgs),
     /// Record which file each state belongs to, where nothing is recorded yet
     Adopt(AdoptArgs),
-    /// Remove old backups, and contents that no snapshot needs
+    /// Remove old backups, contents that no snapshot needs, and kept plans that are too old
     Prune(PruneArgs),
     /// Show the locks of a state, or remove the one whose id is given
     Unlock(UnlockArgs),
@@ -182,7 +182,7 @@ pub struct PruneArgs {
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub key: Option<String>,
 
-    /// The old backups of every key
+    /// The old backups of every key, what no snapshot needs, and kept plans that are too old to be applied
     #[arg(long)]
     pub all: bool,
 

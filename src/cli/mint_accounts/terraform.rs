@@ -1,6 +1,6 @@
 //! The engine terraform: an ordinary run of one deployment, then the check of what it made.
 
-use super::super::args::{RunArgs, SelectionArgs};
+use super::super::args::{Format, RunArgs, SelectionArgs};
 use super::super::deploy::{Deploy, Way};
 use super::super::error::CliError;
 use super::super::terminal::Terminal;
@@ -29,6 +29,7 @@ impl Session<'_> {
             way: if ask { Way::Ask } else { Way::Straight },
             rollback: None,
             detailed_exitcode: false,
+            format: Format::Table,
         };
         if self.args.dry_run {
             let report = deploy.run_hand_made(&made, terminal).await?;

@@ -9,7 +9,7 @@ use super::super::Exit;
 use super::super::args::{Format, HistoryArgs};
 use super::super::error::CliError;
 use super::super::terminal::Terminal;
-use super::{Place, count, failed, key_of, redactor, usage};
+use super::{Place, caller_name, count, failed, key_of, redactor, usage};
 use crate::model::BackendKey;
 use crate::redact::Redactor;
 use crate::report::columns;
@@ -44,7 +44,7 @@ pub(super) async fn run(args: &HistoryArgs, terminal: &mut Terminal) -> Result<E
         .map_err(|error| failed(Exit::Failed, format!("it is not known whose {key} is"), &error, error.hint()))?;
     name_callers(&desk, &home, &key, &mut found, terminal).await;
     for moment in &mut found.moments {
-        moment.who = moment.who.take().map(|who| shown(&who, &redactor));
+        moment.who = moment.who.take().map(|who| caller_name(&who, &redactor));
     }
     let owner = owner.map(|known| known.record);
     match args.format {
@@ -76,15 +76,6 @@ async fn name_callers(desk: &Desk<'_>, home: &Home, key: &BackendKey, found: &mu
             let why = Redactor::new().text(&error.to_string());
             terminal.note(&format!("who ran what is not known: the audit records cannot be read: {why}"));
         }
-    }
-}
-
-/// A caller as the screen may have it: of an ARN, the name without the account.
-fn shown(who: &str, redactor: &Redactor) -> String {
-    let name = who.strip_prefix("arn:").and_then(|rest| rest.splitn(5, ':').nth(4));
-    match name {
-        Some(name) if redactor.is_on() => redactor.text(name),
-        _ => redactor.text(who),
     }
 }
 
@@ -132,18 +123,4 @@ fn row(moment: &Moment) -> [String; 8] {
         moment.run.clone().unwrap_or_else(none),
         who,
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_caller_is_named_without_the_account() {
-        let on = |who: &str| shown(who, &Redactor::new());
-        assert_eq!(on("arn:aws:sts::123456789012:assumed-role/deployer/ann"), "assumed-role/deployer/ann");
-        assert_eq!(on("ann"), "ann");
-        let arn = "arn:aws:iam::123456789012:user/ann";
-        assert_eq!(shown(arn, &Redactor::off()), arn);
-    }
 }

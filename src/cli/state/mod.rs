@@ -37,14 +37,14 @@ pub async fn run(verb: &StateVerb, terminal: &mut Terminal) -> anyhow::Result<Ex
 }
 
 /// The settings, and what the repository describes: it says where states are, and whose.
-struct Place {
-    settings: Settings,
-    discovery: Option<Discovery>,
+pub(super) struct Place {
+    pub(in crate::cli) settings: Settings,
+    pub(in crate::cli) discovery: Option<Discovery>,
 }
 
 impl Place {
     /// Reads both. A repository that cannot be read, or that is not there, does not keep anybody from looking after states.
-    fn read(args: &PlaceArgs, lock_timeout: Option<Duration>) -> Result<Self, CliError> {
+    pub(in crate::cli) fn read(args: &PlaceArgs, lock_timeout: Option<Duration>) -> Result<Self, CliError> {
         let mut overrides = args.overrides();
         overrides.lock_timeout = lock_timeout;
         let settings = fleet::settings(&overrides)?;
@@ -52,12 +52,17 @@ impl Place {
         Ok(Self { settings, discovery })
     }
 
-    async fn desk(&self) -> Result<Desk<'_>, CliError> {
+    pub(in crate::cli) async fn desk(&self) -> Result<Desk<'_>, CliError> {
         Desk::open(&self.settings, self.discovery.as_ref()).await.map_err(usage)
+    }
+
+    /// What the repository describes, where that could be read.
+    pub(super) const fn discovery(&self) -> Option<&Discovery> {
+        self.discovery.as_ref()
     }
 }
 
-fn usage(failure: Failure) -> CliError {
+pub(super) fn usage(failure: Failure) -> CliError {
     CliError::of(Exit::Usage, hidden(failure))
 }
 
@@ -67,7 +72,7 @@ fn key_of(text: &str) -> Result<BackendKey, CliError> {
 }
 
 /// An error with its hints, and without what nobody else should see: who holds a lock is an ARN.
-fn failed(
+pub(super) fn failed(
     exit: Exit,
     what: impl Into<String>,
     error: &(dyn std::error::Error + 'static),
@@ -85,7 +90,7 @@ fn hidden(mut failure: Failure) -> Failure {
 }
 
 /// What hides ARNs, account ids and addresses from the screen.
-fn redactor(no_redact: bool, terminal: &Terminal) -> Result<Redactor, CliError> {
+pub(super) fn redactor(no_redact: bool, terminal: &Terminal) -> Result<Redactor, CliError> {
     match (no_redact, terminal.moves) {
         (false, _) => Ok(Redactor::new()),
         (true, true) => Ok(Redactor::off()),
@@ -95,12 +100,12 @@ fn redactor(no_redact: bool, terminal: &Terminal) -> Result<Redactor, CliError> 
 }
 
 /// Cancelled by the first signal, which no longer ends the process.
-fn stop_on_signal() -> Result<CancellationToken, CliError> {
+pub(super) fn stop_on_signal() -> Result<CancellationToken, CliError> {
     crate::run::stop_on_signal().map_err(|error| CliError::caused_by("signals cannot be listened to", &error))
 }
 
 /// Asks, on a terminal; everything but a yes is no, and so is a signal.
-async fn approved(question: &str, stop: &CancellationToken, terminal: &mut Terminal) -> bool {
+pub(super) async fn approved(question: &str, stop: &CancellationToken, terminal: &mut Terminal) -> bool {
     let answer = terminal.ask(question);
     tokio::select! {
         yes = answer => yes.unwrap_or(false),
@@ -111,4 +116,27 @@ async fn approved(question: &str, stop: &CancellationToken, terminal: &mut Termi
 /// `1 resource`, `2 resources`.
 fn count(n: usize, word: &str) -> String {
     if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
+}
+
+/// A caller as the screen may have it: of an ARN, the name without the account.
+pub(super) fn caller_name(who: &str, redactor: &Redactor) -> String {
+    let name = who.strip_prefix("arn:").and_then(|rest| rest.splitn(5, ':').nth(4));
+    match name {
+        Some(name) if redactor.is_on() => redactor.text(name),
+        _ => redactor.text(who),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_named_without_the_account() {
+        let on = |who: &str| caller_name(who, &Redactor::new());
+        assert_eq!(on("arn:aws:sts::123456789012:assumed-role/deployer/ann"), "assumed-role/deployer/ann");
+        assert_eq!(on("ann"), "ann");
+        let arn = "arn:aws:iam::123456789012:user/ann";
+        assert_eq!(caller_name(arn, &Redactor::off()), arn);
+    }
 }

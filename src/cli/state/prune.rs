@@ -1,4 +1,6 @@
-//! `tfleet state prune`: old backups go, and what no snapshot needs any more.
+//! `tfleet state prune`: old backups go, what no snapshot needs any more, and plans that are too old to be applied.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -11,13 +13,15 @@ use super::{Place, approved, count, failed, key_of, stop_on_signal, usage};
 use crate::model::BackendKey;
 use crate::redact::Redactor;
 use crate::run::desk::{Desk, Home, seat};
-use crate::store::{Entry, Guard, GuardError, Guarding, Prunable, old_backups, old_contents, remove_copy};
+use crate::store::{Entry, Guard, GuardError, Guarding, Prunable, old_backups, old_contents, old_plans, remove_copy};
 
 /// One pruning.
 struct Prune<'a> {
     args: &'a PruneArgs,
     key: Option<BackendKey>,
     desk: &'a Desk<'a>,
+    /// How old kept plans must be.
+    plan_age: Duration,
     home: Home,
     stop: CancellationToken,
     now: Timestamp,
@@ -33,7 +37,15 @@ pub(super) async fn run(args: &PruneArgs, terminal: &mut Terminal) -> Result<Exi
     let place = Place::read(&args.place, args.lock_timeout)?;
     let desk = place.desk().await?;
     let home = desk.home(key.as_ref(), args.place.bucket.as_deref()).await.map_err(usage)?;
-    let prune = Prune { args, key, desk: &desk, home, stop: stop_on_signal()?, now: Timestamp::now() };
+    let prune = Prune {
+        args,
+        key,
+        desk: &desk,
+        plan_age: place.settings.plans.max_age.max(args.older_than.unwrap_or_default()),
+        home,
+        stop: stop_on_signal()?,
+        now: Timestamp::now(),
+    };
     prune.run(terminal).await
 }
 
@@ -102,14 +114,19 @@ impl Prune<'_> {
             .map_err(|error| failed(Exit::Failed, "the backups cannot be listed", &error, error.hint()))
     }
 
-    /// What snapshots share belongs to no key.
+    /// What snapshots share belongs to no key, and what runs have planned to many.
     async fn contents(&self) -> Result<Vec<Entry>, CliError> {
         if !self.args.all {
             return Ok(Vec::new());
         }
-        old_contents(&*self.home.store, self.now).await.map_err(|error| {
+        let mut found = old_contents(&*self.home.store, self.now).await.map_err(|error| {
             failed(Exit::Failed, "it is not known which contents the snapshots need", &error, error.hint())
-        })
+        })?;
+        let plans = old_plans(&*self.home.store, self.plan_age, self.now).await;
+        found.extend(
+            plans.map_err(|error| failed(Exit::Failed, "the kept plans cannot be listed", &error, error.hint()))?,
+        );
+        Ok(found)
     }
 
     async fn remove<'e>(

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::super::args::{RestoreArgs, RunArgs, SelectionArgs};
+use super::super::args::{Format, RestoreArgs, RunArgs, SelectionArgs};
 use super::super::deploy::{Deploy, Way};
 use super::super::error::CliError;
 use super::super::terminal::Terminal;
@@ -89,6 +89,7 @@ async fn apply(args: &RestoreArgs, revived: &Revived, terminal: &mut Terminal) -
         way: if args.auto_approve { Way::Straight } else { Way::Ask },
         rollback: None,
         detailed_exitcode: false,
+        format: Format::Table,
     };
     deploy.run_revived(revived, terminal).await
 }

@@ -1,21 +1,19 @@
 //! `tfleet state show`: which resources are in a state. Never a value of theirs: values are secrets.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 
-use camino::Utf8Path;
 use serde::Serialize;
 
 use super::super::Exit;
 use super::super::args::{Format, ShowArgs};
 use super::super::error::CliError;
+use super::super::outputs::write_new;
 use super::super::terminal::Terminal;
 use super::{Place, count, failed, key_of, redactor, usage};
 use crate::model::BackendKey;
 use crate::redact::{Redactor, sensitive};
 use crate::report::columns;
-use crate::store::{MomentKind, Object, read_moment};
+use crate::store::{MomentKind, read_moment};
 use crate::text;
 use crate::tfstate::StateFile;
 
@@ -51,7 +49,7 @@ pub(super) async fn run(args: &ShowArgs, terminal: &mut Terminal) -> Result<Exit
         .await
         .map_err(|error| failed(Exit::Usage, format!("the state {key} cannot be shown"), &error, error.hint()))?;
     if let Some(path) = &args.output {
-        write_new(path, &object)?;
+        write_new("the state", path, &object.bytes)?;
         terminal.out(&format!("{key} at {} is in {path}: keep it private, states hold secrets\n", args.at));
         return Ok(Exit::Success);
     }
@@ -124,13 +122,4 @@ fn table(key: &BackendKey, at: &str, state: &StateFile, resources: &[Resource]) 
     }
     let _ = writeln!(out, "{}", count(rows.len(), "resource"));
     out
-}
-
-/// Writes a file that only the owner may read, where none is.
-fn write_new(path: &Utf8Path, object: &Object) -> Result<(), CliError> {
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(&object.bytes).and_then(|()| file.sync_all())).map_err(|error| {
-        CliError::caused_by(format!("the state cannot be written to {path}"), &error)
-            .next("name a file that is not there yet, in a directory that you may write to")
-    })
 }

@@ -4,6 +4,7 @@
 //! that it does is said. A summary that is missing, because its job died, is never taken for a success: shards know how
 //! many they are, and a number of summaries can be expected.
 
+mod plans;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,7 +169,7 @@ pub fn merge(mut summaries: Vec<ReadSummary>, expect: Option<usize>) -> Result<O
     let run_ids: BTreeSet<RunId> = summaries.iter().flat_map(|summary| summary.run_ids.iter().copied()).collect();
     let entries = newest_of_each(summaries, &mut notices);
     let results = entries.iter().map(|entry| Arc::clone(&entry.result)).collect();
-    let report = RunReport { run_id, action, started, duration, results };
+    let report = RunReport { run_id, action, started, duration, terraform: None, results };
     Ok(Some(Merged { report, notices, missing, run_ids: run_ids.into_iter().collect(), entries }))
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) result: Arc<DeploymentResult>,
     /// As it stands in the file.
     pub(super) json: Value,
+    /// The folder of that file.
+    pub(super) folder: Utf8PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -139,7 +141,8 @@ impl ReadSummary {
                 if List::of(result.outcome) != list || json["success"] != result.outcome.is_success() {
                     return Err(untrue(format!("{name} stands in the wrong list: {}", result.outcome.as_str())));
                 }
-                entries.push(Entry { result: Arc::new(result), json });
+                let folder = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
+                entries.push(Entry { result: Arc::new(result), json, folder });
             }
         }
         if entries.len() != written.summary.total {

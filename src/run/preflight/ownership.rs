@@ -78,6 +78,13 @@ pub fn services(settings: &Settings) -> BTreeSet<String> {
     table.services().map(str::to_owned).chain(["combined".to_owned(), "general".to_owned()]).collect()
 }
 
+/// The commit that is checked out, where the folder is a working copy.
+pub(super) fn commit(base_dir: &Utf8Path) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(base_dir).args(["rev-parse", "--verify", "HEAD"]).output().ok()?;
+    let commit = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !commit.is_empty()).then_some(commit)
+}
+
 /// The repository's remote, or the name of its folder where it has none.
 #[must_use]
 pub fn repository(base_dir: &Utf8Path) -> String {

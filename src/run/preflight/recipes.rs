@@ -61,7 +61,8 @@ fn check_targets(action: Action, recipe: &Recipe, failure: &mut Failure) {
     let missing = match action {
         Action::Plan => targets.plan.is_none(),
         Action::Destroy => targets.destroy.is_none(),
-        Action::Apply => false,
+        // Drift leaves them out by itself: the fleet beside them can still be looked at.
+        Action::Apply | Action::Drift => false,
     };
     if missing {
         failure.causes.push(format!("the rule `{rule}` has no target for {word}"));

@@ -13,7 +13,7 @@ use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::hcl::Setting;
 use crate::lease::{LeaseKey, Leases, retry_partition, sdk_config};
-use crate::model::{Deployment, Region, StateAddress};
+use crate::model::{Action, Deployment, Region, StateAddress};
 use crate::redact::Redactor;
 use crate::saga::Credentials;
 use crate::store::{
@@ -170,9 +170,13 @@ impl ProvideCredentials for Central {
     }
 }
 
-/// The same stores for a run that must not change any state.
-pub(super) fn read_only(stores: Stores) -> Stores {
-    let wrap = |store| Arc::new(ReadOnlyState::new(store)) as Arc<dyn StateStore>;
+/// The same stores with no more rights than the action needs.
+pub(super) fn as_far_as_needed(stores: Stores, action: Action) -> Stores {
+    let wrap = |store: Arc<dyn StateStore>| match action {
+        Action::Apply | Action::Destroy => store,
+        Action::Plan => Arc::new(ReadOnlyState::new(store)) as Arc<dyn StateStore>,
+        Action::Drift => Arc::new(ReadOnlyState::sealed(store)),
+    };
     stores.into_iter().map(|(bucket, store)| (bucket, wrap(store))).collect()
 }
 

@@ -16,7 +16,7 @@ use crate::saga::recover::{ERRORED, failure_of};
 use crate::saga::refuse::kept_by_rule;
 use crate::saga::retry::Tries;
 use crate::saga::{Ended, Saga};
-use crate::store::{materialize, read_index, read_manifest};
+use crate::store::{Contents, materialize, read_index, read_manifest};
 use crate::tfstate::{ResourceFate, StateFile, TouchedResource, touched};
 
 /// The plan of a rollback.
@@ -140,7 +140,9 @@ impl Saga<'_> {
         let workspace = self.workspace.as_mut().ok_or_else(|| failed(&"there is no workspace"))?;
         let files = workspace.snapshot_dir().map_err(|error| failed(&error))?;
         let kinds = [FileKind::Source, FileKind::LockFile, FileKind::Prepared];
-        materialize(&*self.store, manifest, &files, &kinds).await.map_err(|error| failed(&error))?;
+        materialize(&*self.store, &Contents::of_snapshots(), manifest, &files, &kinds)
+            .await
+            .map_err(|error| failed(&error))?;
         workspace.replace_with(&files, &manifest.root, &manifest.var_files).map_err(|error| failed(&error))?;
         let variables = manifest.environment.iter().map(|(name, value)| (name.as_str(), value.expose().as_str()));
         self.environment = self.environment.clone().with_variables(variables);

@@ -12,7 +12,8 @@ use super::may_apply;
 use crate::hcl::RootModule;
 use crate::model::{Deployment, FileKind, Manifest, RunId, Secret, SnapshotReason, samples};
 use crate::store::{
-    KnownFiles, NewSnapshot, StateStore, materialize, memory::MemoryStore, read_index, read_manifest, record_snapshot,
+    Contents, KnownFiles, NewSnapshot, StateStore, materialize, memory::MemoryStore, read_index, read_manifest,
+    record_snapshot,
 };
 use crate::tfstate::{StateFile, touched};
 use crate::workspace::{
@@ -175,7 +176,7 @@ async fn the_old_configuration_sees_what_it_made_and_nothing_else() {
     std::fs::remove_dir_all(fleet.dir.join("repo/modules")).unwrap();
     let (mut workspace, module, tree) = fleet.workspace(&fleet.dir.join("repo"), "fleet", "fleet/tf");
     let files = workspace.snapshot_dir().unwrap();
-    materialize(&store, &manifest, &files, &ALL).await.unwrap();
+    materialize(&store, &Contents::of_snapshots(), &manifest, &files, &ALL).await.unwrap();
     workspace.replace_with(&files, &manifest.root, &manifest.var_files).unwrap();
     assert_eq!(workspace.inventory().unwrap(), manifest.files);
     init(&workspace, &fleet.prepare(&module, &tree));
@@ -192,7 +193,9 @@ async fn a_snapshot_serves_as_the_repository_of_a_destroy() {
     let manifest = fleet.apply(&store).await;
     std::fs::remove_dir_all(fleet.dir.join("repo")).unwrap();
     let repository = fleet.dir.join("from-snapshot");
-    materialize(&store, &manifest, &repository, &[FileKind::Source, FileKind::LockFile]).await.unwrap();
+    materialize(&store, &Contents::of_snapshots(), &manifest, &repository, &[FileKind::Source, FileKind::LockFile])
+        .await
+        .unwrap();
     let (workspace, ..) = fleet.workspace(&repository, manifest.working_dir.as_str(), manifest.root.as_str());
     let mut wanted = manifest.files.clone();
     wanted.retain(|file| file.kind != FileKind::Prepared);

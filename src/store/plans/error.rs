@@ -8,7 +8,7 @@ pub enum PlanStoreError {
     /// The store failed.
     #[error("cannot {operation} a kept plan")]
     Store {
-        /// `read` or `write`.
+        /// `read`, `write` or `list`.
         operation: &'static str,
         /// Why.
         #[source]
@@ -41,6 +41,16 @@ pub enum PlanStoreError {
 }
 
 impl PlanStoreError {
+    /// What the user can do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store { source, .. } => source.hint(),
+            Self::Newer { .. } => Some("use the newer tfleet".to_owned()),
+            Self::Unwritable { .. } | Self::Unreadable { .. } => None,
+        }
+    }
+
     /// Wraps an error of the store.
     pub(super) fn store(operation: &'static str) -> impl FnOnce(StoreError) -> Self {
         move |source| Self::Store { operation, source }

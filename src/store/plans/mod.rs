@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `plans/{run}.json` | the index of a run: every deployment of this store with the digest of its record |
 //! | `plans/{run}/{deployment}.json` | the [`PlanRecord`] of one deployment |
+//! | `plans/{run}/files/{sha256}` | a content: a binary plan, a manifest, a file of a workspace ([`Contents`](super::Contents)) |
 //!
 //! The digest of a record is the SHA-256 of its bytes, and what it names is named by digest: whoever knows the digest of a
 //! record knows when anything of the plan was changed.
@@ -74,6 +75,18 @@ pub async fn read_plan_index(store: &dyn ReadStore, run: RunId) -> Result<Option
     let key = index_key(run);
     let Some(object) = store.get(&key).await.map_err(PlanStoreError::store("read"))? else { return Ok(None) };
     parse(store, &key, &object.bytes, PlanIndex::SCHEMA).map(Some)
+}
+
+/// The run that an object below [`PLANS_PREFIX`] is of.
+pub(super) fn run_of(key: &str) -> Option<RunId> {
+    let rest = key.strip_prefix(PLANS_PREFIX)?;
+    rest.split_once('/').map_or_else(|| rest.strip_suffix(".json"), |(run, _)| Some(run))?.parse().ok()
+}
+
+/// Whether anything of a run is kept here, with or without an index.
+pub async fn plans_of(store: &dyn ReadStore, run: RunId) -> Result<bool, PlanStoreError> {
+    let all = store.list(&format!("{PLANS_PREFIX}{run}/")).await.map_err(PlanStoreError::store("list"))?;
+    Ok(!all.is_empty())
 }
 
 fn digest_of(bytes: &[u8]) -> String {

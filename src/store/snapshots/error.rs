@@ -1,4 +1,4 @@
-//! What can go wrong with snapshots.
+//! What can go wrong with snapshots, and with the contents of kept plans.
 
 use std::io;
 
@@ -6,11 +6,11 @@ use camino::Utf8PathBuf;
 
 use super::super::StoreError;
 
-/// Why a snapshot could not be written or read.
+/// Why a snapshot, or a content of a kept plan, could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The store failed.
-    #[error("cannot {operation} a snapshot")]
+    #[error("cannot {operation} what is kept of a workspace")]
     Store {
         /// `read`, `write` or `list`.
         operation: &'static str,
@@ -19,7 +19,7 @@ pub enum SnapshotError {
         source: StoreError,
     },
     /// A file of the workspace cannot be read.
-    #[error("cannot read {path} for the snapshot")]
+    #[error("cannot read {path}, which is to be kept")]
     Read {
         /// The file, relative to the top of the workspace.
         path: Utf8PathBuf,
@@ -28,13 +28,13 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// A file is not any more what Terraform got.
-    #[error("{path} was changed during the apply, so that there is no snapshot of what was applied")]
+    #[error("{path} was changed meanwhile, so that what Terraform got cannot be kept")]
     Changed {
         /// The file, relative to the top of the workspace.
         path: Utf8PathBuf,
     },
-    /// A snapshot cannot be put into words.
-    #[error("the snapshot cannot be written as JSON")]
+    /// A manifest or an index cannot be put into words.
+    #[error("what is kept of a workspace cannot be written as JSON")]
     Unwritable {
         /// Why.
         #[source]
@@ -57,8 +57,8 @@ pub enum SnapshotError {
         /// Its format.
         schema_version: u32,
     },
-    /// Something that a snapshot consists of is not there.
-    #[error("{place} is missing, which a snapshot consists of")]
+    /// Something that a manifest names is not there.
+    #[error("{place} is missing")]
     Missing {
         /// The object.
         place: String,
@@ -70,18 +70,18 @@ pub enum SnapshotError {
         place: String,
     },
     /// A manifest names a path that leads out of its folder.
-    #[error("the snapshot has a file `{path}`, which is no path inside a folder")]
+    #[error("a manifest has a file `{path}`, which is no path inside a folder")]
     Leaves {
         /// The path.
         path: Utf8PathBuf,
     },
-    /// The folder for a snapshot's files has files of its own.
-    #[error("{path} is not empty, and a snapshot is only written to a new folder")]
+    /// The folder for the files has files of its own.
+    #[error("{path} is not empty, and what was kept is only written to a new folder")]
     NotEmpty {
         /// The folder.
         path: Utf8PathBuf,
     },
-    /// A file of a snapshot cannot be written.
+    /// A file that was kept cannot be written.
     #[error("cannot write {path}")]
     Write {
         /// The file or folder.

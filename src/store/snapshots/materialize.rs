@@ -1,4 +1,4 @@
-//! Writing the files of a snapshot to a folder.
+//! Writing the files of a manifest to a folder.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, Permissions};
@@ -8,7 +8,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use camino::{Utf8Component, Utf8Path};
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{AT_ONCE, SnapshotError, read_file};
+use super::{AT_ONCE, Contents, SnapshotError};
 use crate::files::private_dir;
 use crate::model::{FileKind, Manifest, SnapshotFile};
 use crate::store::ReadStore;
@@ -19,6 +19,7 @@ use crate::store::ReadStore;
 /// Only the owner can enter the folders. Each content is verified. If anything fails, nothing is left.
 pub async fn materialize(
     store: &dyn ReadStore,
+    contents: &Contents,
     manifest: &Manifest,
     into: &Utf8Path,
     kinds: &[FileKind],
@@ -29,17 +30,18 @@ pub async fn materialize(
         by_content.entry(&file.sha256).or_default().push(file);
     }
     fresh(into)?;
-    let written = fill(store, manifest, into, &by_content).await;
+    let written = fill(store, contents, manifest, into, &by_content).await;
     if written.is_err()
         && let Err(error) = fs::remove_dir_all(into)
     {
-        tracing::warn!(%into, %error, "half a snapshot could not be removed");
+        tracing::warn!(%into, %error, "files that are not whole could not be removed");
     }
     written
 }
 
 async fn fill(
     store: &dyn ReadStore,
+    contents: &Contents,
     manifest: &Manifest,
     into: &Utf8Path,
     by_content: &BTreeMap<&str, Vec<&SnapshotFile>>,
@@ -55,7 +57,7 @@ async fn fill(
     let mut reads = Vec::new();
     for (sha256, files) in by_content {
         reads.push(async move {
-            let bytes = read_file(store, sha256).await?;
+            let bytes = contents.read(store, sha256).await?;
             for file in files {
                 let path = into.join(&file.path);
                 write(&path, &bytes, file.mode).map_err(SnapshotError::write(path))?;

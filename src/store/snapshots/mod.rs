@@ -8,6 +8,7 @@
 //! What an index names is written before it, so that no index leads to nothing. A content that no index leads to any
 //! more stays until somebody prunes; [`unreferenced`] finds it.
 
+mod contents;
 mod copy;
 mod error;
 mod garbage;
@@ -16,16 +17,16 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use camino::Utf8Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use contents::{Contents, KnownFiles};
 pub(super) use copy::copy_index;
 pub use error::SnapshotError;
 pub use garbage::unreferenced;
 pub use materialize::materialize;
-pub use record::{KnownFiles, NewSnapshot, Recorded, record_snapshot};
+pub use record::{NewSnapshot, Recorded, record_snapshot};
 
 use super::{Precondition, ReadStore, StateStore, StoreError};
 use crate::model::{BackendKey, Manifest, SnapshotEntry};
@@ -83,24 +84,7 @@ pub fn find_snapshot<'a>(entries: &'a [SnapshotEntry], id: &str) -> Option<&'a S
 
 /// The manifest that an index names, verified.
 pub async fn read_manifest(store: &dyn ReadStore, sha256: &str) -> Result<Manifest, SnapshotError> {
-    let bytes = read_file(store, sha256).await?;
-    parse(&place(store, &file_key(sha256)), &bytes, Manifest::SCHEMA)
-}
-
-/// The content of one file of a snapshot, verified; `None` if the snapshot has no such file.
-pub async fn read_snapshot_file(
-    store: &dyn ReadStore,
-    manifest: &Manifest,
-    path: &Utf8Path,
-) -> Result<Option<Vec<u8>>, SnapshotError> {
-    match manifest.files.iter().find(|file| file.path == path) {
-        Some(file) => read_file(store, &file.sha256).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-fn file_key(sha256: &str) -> String {
-    format!("{FILES_PREFIX}{sha256}")
+    Contents::of_snapshots().manifest(store, sha256).await
 }
 
 fn sha256_of(bytes: &[u8]) -> String {
@@ -109,18 +93,6 @@ fn sha256_of(bytes: &[u8]) -> String {
 
 fn place(store: &(impl ReadStore + ?Sized), key: &str) -> String {
     format!("{}/{key}", store.describe())
-}
-
-/// A content, verified.
-async fn read_file(store: &dyn ReadStore, sha256: &str) -> Result<Vec<u8>, SnapshotError> {
-    let key = file_key(sha256);
-    let found = store.get(&key).await.map_err(SnapshotError::store("read"))?;
-    let object = found.ok_or_else(|| SnapshotError::Missing { place: place(store, &key) })?;
-    if sha256_of(&object.bytes) == sha256 {
-        Ok(object.bytes)
-    } else {
-        Err(SnapshotError::Corrupt { place: place(store, &key) })
-    }
 }
 
 async fn load_index(store: &dyn ReadStore, key: &str) -> Result<Loaded, SnapshotError> {

@@ -1,49 +1,16 @@
 //! Writing the snapshot of an apply.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use tokio::sync::OnceCell;
 
 use super::{
-    AT_ONCE, Loaded, SnapshotError, add_entry, file_key, load_index, read_manifest, sha256_of, snapshot_index_key,
+    Contents, KnownFiles, Loaded, SnapshotError, add_entry, load_index, read_manifest, sha256_of, snapshot_index_key,
 };
 use crate::model::{Manifest, RunId, SnapshotEntry, SnapshotReason};
 use crate::store::{Precondition, StateStore};
-
-/// For how long a content counts as fresh after it was written. Pruning spares what is younger than 24 hours; this is so
-/// much less that a snapshot is surely in its index before its contents lose that protection.
-const FRESH: Duration = Duration::from_secs(60 * 60);
-
-/// The contents that this process wrote: shared by the deployments of a run, so that each writes only what is new.
-#[derive(Debug, Default)]
-pub struct KnownFiles(Mutex<HashMap<(String, String), Known>>);
-
-#[derive(Debug, Clone)]
-struct Known {
-    since: Instant,
-    /// Set once the content is in the store; while one deployment writes it, the others wait here.
-    written: Arc<OnceCell<()>>,
-}
-
-impl KnownFiles {
-    /// The cell of a content, which may be written already.
-    fn cell(&self, store: &str, sha256: &str) -> Arc<OnceCell<()>> {
-        let new = || Known { since: Instant::now(), written: Arc::default() };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.entry((store.to_owned(), sha256.to_owned())).or_insert_with(new);
-        if known.since.elapsed() > FRESH {
-            *known = new();
-        }
-        Arc::clone(&known.written)
-    }
-}
 
 /// What a snapshot says about its apply, beside its inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,8 +66,7 @@ pub struct Recorded {
 /// Records what was applied: `manifest`, whose files `read` reads by their paths in it.
 ///
 /// The caller holds tfleet's lock of the key. Contents come first, then the manifest, then the index, so that whatever is
-/// missing after a failure, the index leads to nothing that is not there. Contents are written whether or not they are
-/// there already: their age is what keeps pruning from removing them before the index names them.
+/// missing after a failure, the index leads to nothing that is not there.
 pub async fn record_snapshot(
     store: &dyn StateStore,
     new: &NewSnapshot,
@@ -124,9 +90,9 @@ pub async fn record_snapshot(
     let mut files_written = 0;
     if newest.is_none_or(|newest| newest.manifest != sha256) {
         let there = listed(store, &loaded).await?;
-        files_written = write_contents(store, manifest, &there, &read, uploaded).await?;
-        let written = store.put(&file_key(&sha256), json.into(), Precondition::Always).await;
-        written.map_err(SnapshotError::store("write"))?;
+        let contents = Contents::of_snapshots();
+        files_written = contents.keep_files(store, &manifest.files, &there, &read, uploaded).await?;
+        contents.keep(store, json).await?;
     }
     let entry = add_entry(store, &manifest.key, new.entry(manifest, sha256), loaded).await?;
     Ok(Recorded { entry, new: true, files_written })
@@ -144,46 +110,4 @@ async fn listed(store: &dyn StateStore, loaded: &Loaded) -> Result<HashSet<Strin
             Ok(HashSet::new())
         }
     }
-}
-
-/// Writes the contents that are not `there`; returns how many.
-async fn write_contents(
-    store: &dyn StateStore,
-    manifest: &Manifest,
-    there: &HashSet<String>,
-    read: &(dyn Fn(&Utf8Path) -> io::Result<Vec<u8>> + Send + Sync),
-    uploaded: &KnownFiles,
-) -> Result<usize, SnapshotError> {
-    let name = store.describe();
-    let by_content: BTreeMap<&str, &Utf8Path> =
-        manifest.files.iter().map(|file| (file.sha256.as_str(), file.path.as_path())).collect();
-    let written = AtomicUsize::new(0);
-    let mut writes = Vec::new();
-    for (sha256, path) in by_content.into_iter().filter(|(sha256, _)| !there.contains(*sha256)) {
-        let (cell, written) = (uploaded.cell(&name, sha256), &written);
-        writes.push(async move {
-            let write = || async {
-                write_content(store, sha256, path, read).await?;
-                written.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, SnapshotError>(())
-            };
-            cell.get_or_try_init(write).await.copied()
-        });
-    }
-    futures_util::stream::iter(writes).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
-    Ok(written.into_inner())
-}
-
-async fn write_content(
-    store: &dyn StateStore,
-    sha256: &str,
-    path: &Utf8Path,
-    read: &(dyn Fn(&Utf8Path) -> io::Result<Vec<u8>> + Send + Sync),
-) -> Result<(), SnapshotError> {
-    let bytes = read(path).map_err(|source| SnapshotError::Read { path: path.to_owned(), source })?;
-    if sha256_of(&bytes) != sha256 {
-        return Err(SnapshotError::Changed { path: path.to_owned() });
-    }
-    let written = store.put(&file_key(sha256), bytes.into(), Precondition::Always).await;
-    written.map(|_| ()).map_err(SnapshotError::store("write"))
 }

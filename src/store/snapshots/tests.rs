@@ -74,7 +74,7 @@ async fn assert_sound(store: &dyn ReadStore, key: &BackendKey) -> usize {
     let entries = read_index(store, key).await.unwrap();
     for entry in &entries {
         for file in read_manifest(store, &entry.manifest).await.unwrap().files {
-            read_file(store, &file.sha256).await.unwrap();
+            Contents::of_snapshots().read(store, &file.sha256).await.unwrap();
         }
     }
     entries.len()
@@ -181,7 +181,7 @@ async fn a_file_that_changed_is_never_stored() {
     let error = record_snapshot(&store, &new(1), &manifest, changed.read(), &known).await.unwrap_err();
     assert!(matches!(&error, SnapshotError::Changed { path } if path == "fleet/tf/main.tf"), "{error}");
     assert!(error.hint().is_some());
-    let name = file_key(&sha256_of(b"resource {}"));
+    let name = Contents::of_snapshots().key(&sha256_of(b"resource {}"));
     assert_eq!(store.get(&name).await.unwrap(), None);
     assert!(record_snapshot(&store, &new(1), &manifest, files.read(), &known).await.unwrap().new);
     assert_sound(&store, &manifest.key).await;
@@ -210,7 +210,10 @@ async fn a_damaged_snapshot_does_not_stop_the_next_one() {
     let store = MemoryStore::default();
     let mut files = sample();
     let first = record(&store, &files, 1).await.unwrap().entry;
-    store.put(&file_key(&first.manifest), b"{}".to_vec().into(), Precondition::Always).await.unwrap();
+    store
+        .put(&Contents::of_snapshots().key(&first.manifest), b"{}".to_vec().into(), Precondition::Always)
+        .await
+        .unwrap();
     let error = read_manifest(&store, &first.manifest).await.unwrap_err();
     assert!(matches!(error, SnapshotError::Corrupt { .. }), "{error}");
     files.0.insert("fleet/tf/more.tf".into(), b"more".to_vec());
@@ -245,7 +248,7 @@ async fn files_come_back_as_they_were() {
     let manifest = read_manifest(&store, &entry.manifest).await.unwrap();
     assert_eq!(manifest, files.manifest("web"));
     let all = [FileKind::Source, FileKind::LockFile, FileKind::Prepared];
-    sendable(materialize(&store, &manifest, &dir.join("x/all"), &all)).await.unwrap();
+    sendable(materialize(&store, &Contents::of_snapshots(), &manifest, &dir.join("x/all"), &all)).await.unwrap();
     let mode = |path: &Utf8Path| path.metadata().unwrap().permissions().mode() & 0o777;
     for file in &manifest.files {
         let path = dir.join("x/all").join(&file.path);
@@ -255,11 +258,11 @@ async fn files_come_back_as_they_were() {
     for folder in ["x", "x/all", "x/all/fleet/tf"] {
         assert_eq!(mode(&dir.join(folder)), 0o700);
     }
-    materialize(&store, &manifest, &dir.join("source"), &[FileKind::Source]).await.unwrap();
+    materialize(&store, &Contents::of_snapshots(), &manifest, &dir.join("source"), &[FileKind::Source]).await.unwrap();
     assert!(dir.join("source/fleet/a/web.tfvars").is_file());
     assert!(!dir.join("source/fleet/tf/.terraform.lock.hcl").exists());
     assert!(!dir.join("source/fleet/tf/zz_tfleet_override.tf").exists());
-    let error = materialize(&store, &manifest, &dir.join("source"), &all).await.unwrap_err();
+    let error = materialize(&store, &Contents::of_snapshots(), &manifest, &dir.join("source"), &all).await.unwrap_err();
     assert!(matches!(error, SnapshotError::NotEmpty { .. }), "{error}");
     assert!(dir.join("source/fleet/a/web.tfvars").is_file(), "what was there stays");
 }
@@ -273,28 +276,31 @@ async fn nothing_is_written_outside_or_half() {
     for bad in ["../x", "/etc/x", "a/../../x", "", ".", "./x"] {
         let mut manifest = good.clone();
         manifest.files[0].path = bad.into();
-        let error = materialize(&store, &manifest, &dir.join("into"), &[manifest.files[0].kind]).await.unwrap_err();
+        let error =
+            materialize(&store, &Contents::of_snapshots(), &manifest, &dir.join("into"), &[manifest.files[0].kind])
+                .await
+                .unwrap_err();
         assert!(matches!(&error, SnapshotError::Leaves { path } if path == bad), "{bad}: {error}");
         for folder in [&mut manifest.root, &mut manifest.working_dir] {
             folder.clone_from(&"../x".into());
         }
-        assert!(materialize(&store, &manifest, &dir.join("into"), &[]).await.is_err());
+        assert!(materialize(&store, &Contents::of_snapshots(), &manifest, &dir.join("into"), &[]).await.is_err());
         assert!(!dir.join("into").exists());
     }
-    let name = file_key(&good.files[0].sha256);
+    let name = Contents::of_snapshots().key(&good.files[0].sha256);
     store.put(&name, b"tampered".to_vec().into(), Precondition::Always).await.unwrap();
     let kinds = [FileKind::Source, FileKind::LockFile, FileKind::Prepared];
-    let error = materialize(&store, &good, &dir.join("into"), &kinds).await.unwrap_err();
+    let error = materialize(&store, &Contents::of_snapshots(), &good, &dir.join("into"), &kinds).await.unwrap_err();
     assert!(matches!(error, SnapshotError::Corrupt { .. }), "{error}");
     store.delete(&name, None).await.unwrap();
-    let error = materialize(&store, &good, &dir.join("into"), &kinds).await.unwrap_err();
+    let error = materialize(&store, &Contents::of_snapshots(), &good, &dir.join("into"), &kinds).await.unwrap_err();
     assert!(matches!(error, SnapshotError::Missing { .. }), "{error}");
     assert!(!dir.join("into").exists());
     let mut twice = good.clone();
     let mut inside = twice.files[1].clone();
     inside.path = twice.files[0].path.join("below-a-file");
     twice.files.push(inside);
-    assert!(materialize(&store, &twice, &dir.join("into"), &kinds).await.is_err());
+    assert!(materialize(&store, &Contents::of_snapshots(), &twice, &dir.join("into"), &kinds).await.is_err());
 }
 
 /// A run may do it in a task of its own.
@@ -318,12 +324,13 @@ async fn garbage(store: &dyn StateStore) {
     }
     assert_eq!(unreferenced(store).await.unwrap(), []);
     record(store, &files, 11).await.unwrap();
-    let mut wanted = [file_key(&first.manifest), file_key(&sha256_of(b"first"))];
+    let mut wanted =
+        [Contents::of_snapshots().key(&first.manifest), Contents::of_snapshots().key(&sha256_of(b"first"))];
     wanted.sort();
     let found: Vec<String> = unreferenced(store).await.unwrap().into_iter().map(|entry| entry.key).collect();
     assert_eq!(found, wanted);
     let now = read_index(store, &files.manifest("web").key).await.unwrap()[0].manifest.clone();
-    store.delete(&file_key(&now), None).await.unwrap();
+    store.delete(&Contents::of_snapshots().key(&now), None).await.unwrap();
     let error = unreferenced(store).await.unwrap_err();
     assert!(matches!(error, SnapshotError::Missing { .. }), "{error}");
 }

@@ -245,6 +245,16 @@ impl Bucket {
         })
     }
 
+    /// Every version of every object, each with its etag and the time at which it was written, delete markers too.
+    pub fn everything(&self) -> Vec<String> {
+        block_on(async {
+            let listed = self.client.list_object_versions().bucket(&self.name).send().await.unwrap();
+            assert_eq!(listed.is_truncated(), Some(false), "too many versions");
+            let versions = listed.versions().iter().map(|one| format!("{one:?}"));
+            versions.chain(listed.delete_markers().iter().map(|one| format!("{one:?}"))).collect()
+        })
+    }
+
     /// What was ever at exactly this key, the oldest first.
     pub fn versions(&self, key: &str) -> Vec<Vec<u8>> {
         block_on(async {

@@ -91,5 +91,7 @@ impl Store {
 }
 
 fn is_tfleets(key: &str) -> bool {
-    ["backups/", "audit-logs/", "owners/", "locks/", "recovered/", "snapshots/"].iter().any(|p| key.starts_with(p))
+    ["backups/", "audit-logs/", "owners/", "locks/", "recovered/", "snapshots/", "plans/"]
+        .iter()
+        .any(|p| key.starts_with(p))
 }

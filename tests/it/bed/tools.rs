@@ -30,17 +30,31 @@ pub fn mirror() -> PathBuf {
     tool("TFLEET_TEST_MIRROR", "mirror")
 }
 
+/// Chromium, or Chrome: the one that `scripts/test` found, or the first on PATH.
+pub fn chromium() -> PathBuf {
+    if let Some(path) = env::var_os("TFLEET_TEST_CHROMIUM").filter(|value| !value.is_empty()) {
+        return PathBuf::from(path);
+    }
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    on_path(&names).unwrap_or_else(|| {
+        panic!("no chromium is on PATH; `scripts/test` installs Debian's, or leaves out `html::browser::`")
+    })
+}
+
 /// Terraform (or OpenTofu): the one that `scripts/test` chose, or the first on PATH.
 pub fn terraform() -> PathBuf {
     if let Some(path) = env::var_os("TFLEET_TEST_TERRAFORM").filter(|value| !value.is_empty()) {
         return PathBuf::from(path);
     }
-    let path = env::var_os("PATH").unwrap_or_default();
-    ["terraform", "tofu"]
-        .into_iter()
-        .flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)))
-        .find(|candidate| candidate.is_file())
+    on_path(&["terraform", "tofu"])
         .unwrap_or_else(|| panic!("neither terraform nor tofu is on PATH; `scripts/test --tools` installs one"))
+}
+
+/// The first of these programs that is anywhere on PATH.
+fn on_path(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file())
 }
 
 /// Runs a program of the machine (git, mkfifo) and fails with what it printed.

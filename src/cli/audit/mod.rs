@@ -1,0 +1,83 @@
+//! `tfleet audit`: who did what, from the records in the stores.
+
+mod hide;
+mod list;
+mod show;
+mod shown;
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use super::args::{AuditVerb, PlaceArgs};
+use super::error::CliError;
+use super::state::{Place, failed, usage};
+use super::terminal::Terminal;
+use super::{Exit, state};
+use crate::redact::Redactor;
+use crate::store::{RecordFilter, RecordName, Seen, StateStore, find_records};
+use crate::text;
+
+/// How many objects that are no records are named.
+const NAMED: usize = 5;
+
+/// Runs one of the verbs.
+pub async fn run(verb: &AuditVerb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+    Ok(match verb {
+        AuditVerb::List(args) => list::run(args, terminal).await?,
+        AuditVerb::Show(args) => show::run(args, terminal).await?,
+    })
+}
+
+/// The stores of the fleet.
+async fn stores(place: &Place, args: &PlaceArgs) -> Result<Vec<Arc<dyn StateStore>>, CliError> {
+    let desk = place.desk().await?;
+    desk.stores(args.bucket.as_deref()).await.map_err(usage)
+}
+
+/// Records with the store that has them, the newest first; what there is besides.
+struct Found {
+    records: Vec<(Arc<dyn StateStore>, RecordName)>,
+    foreign: Vec<String>,
+    seen: Seen,
+}
+
+/// Finds the records that fit, in every store.
+async fn find(stores: &[Arc<dyn StateStore>], filter: &RecordFilter) -> Result<Found, CliError> {
+    let mut all = Found { records: Vec::new(), foreign: Vec::new(), seen: Seen::default() };
+    for store in stores {
+        let found = find_records(&**store, filter).await.map_err(|error| {
+            let what = format!("the audit records in {} cannot be listed", store.describe());
+            failed(Exit::Failed, what, &error, error.hint())
+        })?;
+        all.records.extend(found.found.into_iter().map(|name| (Arc::clone(store), name)));
+        all.foreign.extend(found.foreign.into_iter().map(|key| format!("{}/{key}", store.describe())));
+        all.seen.extend(found.seen);
+    }
+    let order = |name: &RecordName| (name.time, name.run, name.key.clone());
+    all.records.sort_by_cached_key(|(_, name)| std::cmp::Reverse(order(name)));
+    Ok(all)
+}
+
+/// Names what is no record; whether there is any.
+fn name_foreign(foreign: &[String], terminal: &mut Terminal) -> bool {
+    if foreign.is_empty() {
+        return false;
+    }
+    let mut named: Vec<_> = foreign.iter().take(NAMED).map(|key| text::line(key).into_owned()).collect();
+    if let Some(more @ 1..) = foreign.len().checked_sub(NAMED) {
+        named.push(format!("and {more} more"));
+    }
+    terminal.note(&format!("not written by tfleet, and left out: {}", named.join(", ")));
+    true
+}
+
+/// What hides secrets. Records hold Terraform's unredacted output: it is shown on a terminal, and never in a pipe beside one.
+fn redactor(no_redact: bool, terminal: &Terminal) -> Result<Redactor, CliError> {
+    let redactor = state::redactor(no_redact, terminal)?;
+    if no_redact && !std::io::stdout().is_terminal() {
+        return Err(CliError::usage("--no-redact is for a terminal only")
+            .next("leave it out: what is written to a file or a pipe stays redacted")
+            .next("or write the whole output of one record to a private file: tfleet audit show KEY --output FILE"));
+    }
+    Ok(redactor)
+}
