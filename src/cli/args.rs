@@ -5,6 +5,7 @@ mod audit;
 mod comment;
 #[cfg(test)]
 mod documented;
+mod layouts;
 mod mint;
 mod report;
 mod state;
@@ -21,6 +22,7 @@ use crate::model::{RunId, Shard, SourceKind};
 pub use approve::ApproveArgs;
 pub use audit::{AuditListArgs, AuditShowArgs, AuditVerb};
 pub use comment::CommentArgs;
+pub use layouts::LayoutsArgs;
 pub use mint::MintArgs;
 pub use report::{MergeArgs, ReportFile, ReportVerb};
 pub use state::{AdoptArgs, HistoryArgs, MoveArgs, PlaceArgs, PruneArgs, RestoreArgs, ShowArgs, StateVerb, UnlockArgs};
@@ -43,6 +45,8 @@ pub struct Cli {
 pub enum Verb {
     /// List the deployments of a repository
     Discover(DiscoverArgs),
+    /// Show the rules by which files become deployments, what each found here, and what none takes
+    Layouts(LayoutsArgs),
     /// Show what would change
     Plan(PlanArgs),
     /// Make the accounts match the files
@@ -194,6 +198,8 @@ pub enum Source {
     Regions,
     /// The deploy tree
     Deploy,
+    /// Folders that hold a root module
+    Folder,
 }
 
 impl From<Source> for SourceKind {
@@ -202,6 +208,7 @@ impl From<Source> for SourceKind {
             Source::Tfvars => Self::Tfvars,
             Source::Regions => Self::Regions,
             Source::Deploy => Self::Deploy,
+            Source::Folder => Self::Folder,
         }
     }
 }

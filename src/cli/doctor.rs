@@ -1,6 +1,6 @@
 //! `tfleet doctor`: is everything there that a run needs? Each line passes, warns or fails, with a next step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::event::Failure;
 use crate::execute::Environment;
 use crate::model::AccountId;
 use crate::report::{Paint, deployments};
-use crate::run::preflight::{find_terraform, open_credentials, open_store};
+use crate::run::preflight::{bucket_regions, find_terraform, open_credentials, open_store};
 use crate::saga::Credentials;
 use crate::store::{Body, BucketCheck, LocalStore, Precondition, ReadStore, StateStore};
 
@@ -134,15 +134,17 @@ impl Doctor<'_> {
     }
 
     async fn buckets(&mut self, s3: &S3Settings, credentials: &Credentials, discovery: &Discovery) {
-        let named = discovery.deployments.iter().filter_map(|deployment| deployment.state.bucket.clone());
-        let buckets: BTreeSet<String> = named.chain(s3.bucket.clone()).collect();
+        let mut buckets = bucket_regions(s3, discovery, discovery.deployments.iter());
+        if let Some(bucket) = &s3.bucket {
+            buckets.entry(bucket.clone()).or_insert_with(|| s3.region.clone());
+        }
         if buckets.is_empty() {
             let failure =
                 Failure::new("no state bucket: neither TF_STATE_BUCKET, `state.bucket` nor a backend block names one");
             self.fail(&failure.next("set TF_STATE_BUCKET"));
         }
-        for bucket in buckets {
-            match open_store(s3, &bucket, &s3.region, &credentials.leases).await {
+        for (bucket, region) in buckets {
+            match open_store(s3, &bucket, &region, &credentials.leases).await {
                 Ok(store) => {
                     match store.check().await {
                         Ok(check) => self.bucket(&store.describe(), &check),

@@ -182,8 +182,9 @@ pub(super) fn options(settings: &Settings, args: &SelectionArgs) -> Options {
         default_bucket,
         local_state,
         source: args.source.map(Into::into),
-        rules: settings.rules.clone(),
-        rules_file: settings.config_file.as_ref().map_or_else(|| "tfleet.yaml".to_owned(), ToString::to_string),
+        layouts: settings.layouts.clone(),
+        accounts: settings.accounts.clone(),
+        settings_file: settings.config_file.as_ref().map_or_else(|| "tfleet.yaml".to_owned(), ToString::to_string),
         accounts_file: settings.accounts_file.clone(),
     }
 }

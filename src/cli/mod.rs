@@ -18,6 +18,7 @@ mod exact;
 mod exit;
 mod fleet;
 mod judge_policies;
+mod layouts;
 mod log;
 mod mint_accounts;
 mod outputs;
@@ -75,6 +76,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     match verb {
         Verb::Discover(args) => Ok(discover::run(&args, terminal)?),
+        Verb::Layouts(args) => Ok(layouts::run(&args, terminal)?),
         Verb::Plan(args) => block_on(plan::run(&args, terminal)),
         Verb::Apply(args) => block_on(apply::run(&args, terminal)),
         Verb::Destroy(args) => block_on(destroy::run(&args, terminal)),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, OnError, Rollback};
 use crate::hcl::parse_yaml;
-use crate::model::{CheckLevel, CheckRule, RuleSpec};
+use crate::model::{AccountListSpec, CheckLevel, CheckRule, RuleSpec};
 
 /// A duration as it stands in the file: `30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,8 @@ pub struct FileSettings {
     pub(super) backup: Backup,
     pub(super) plans: Plans,
     pub(super) run: Run,
-    pub(super) rules: Vec<RuleSpec>,
+    pub(super) layouts: Vec<RuleSpec>,
+    pub(super) accounts: Vec<AccountListSpec>,
     pub(super) mint: Mint,
     pub(super) checks: Checks,
     pub(super) policy: Policy,
@@ -190,6 +191,11 @@ impl FileSettings {
 
     /// Reads the text of the file; `path` is for errors.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<Self, ConfigError> {
-        Ok(parse_yaml(path, text)?)
+        Ok(parse_yaml(path, text).map_err(|mut error| {
+            if error.message.contains("unknown field `rules`") {
+                error.hint = Some("the list of rules is called `layouts`".to_owned());
+            }
+            error
+        })?)
     }
 }

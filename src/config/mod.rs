@@ -15,7 +15,9 @@ pub use file::{BackendKind, CredentialsChoice, FileSettings, MintEngine};
 
 use crate::files;
 use crate::hcl::SourceError;
-use crate::model::{BackendKey, CheckLevel, CheckRule, IdError, KeyError, KeyTemplate, Region, RuleSpec};
+use crate::model::{
+    AccountListSpec, BackendKey, CheckLevel, CheckRule, IdError, KeyError, KeyTemplate, Region, RuleSpec,
+};
 
 pub use crate::model::parse_duration;
 
@@ -239,7 +241,9 @@ pub struct Settings {
     /// The file that says who may change what, and what has to be approved; absolute. `None` where there is none.
     pub deployment_rules: Option<Utf8PathBuf>,
     /// Which files are deployments, and how these are run.
-    pub rules: Vec<RuleSpec>,
+    pub layouts: Vec<RuleSpec>,
+    /// Lists of accounts in forms of their own.
+    pub accounts: Vec<AccountListSpec>,
     /// More services by tfvars key.
     pub services: BTreeMap<String, String>,
     /// Globs of files that every workspace gets.
@@ -364,7 +368,8 @@ impl Merge<'_> {
                 None => self.working_dir.join(ACCOUNTS_FILE),
             },
             deployment_rules: self.deployment_rules(&folder)?,
-            rules: self.file.rules.clone(),
+            layouts: self.file.layouts.clone(),
+            accounts: self.file.accounts.clone(),
             services: self.file.services.clone(),
             include: self.file.workspace.include.clone(),
             role: self.role(),

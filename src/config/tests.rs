@@ -126,6 +126,16 @@ fn the_file_is_found_above_but_not_outside_the_repository() {
     assert_eq!(repository_top(&dir.join("repo/fleet")), Some(dir.join("repo")));
 }
 
+#[test]
+fn the_old_name_of_the_list_of_rules_says_the_new_one() {
+    let (_temp, dir) = temp();
+    let Err(ConfigError::File(error)) = load(&dir, "rules:\n  - name: a\n", &[], Overrides::default()) else {
+        panic!()
+    };
+    assert_eq!(error.line, 1);
+    assert_eq!(error.hint.as_deref(), Some("the list of rules is called `layouts`"));
+}
+
 /// Which rules hold must not be guessed, and rules that are not read would protect nothing.
 #[test]
 fn there_is_one_file_of_rules_at_most() {

@@ -1,21 +1,22 @@
-//! `accounts.yaml`: what is known of each account, by its id.
+//! What is known of each account, by its id: from `accounts.yaml`, and from lists in forms of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::{fs, io};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
+use super::account_list;
 use super::layout::Field;
 use super::problem::Problem;
 use crate::files::relative;
 use crate::hcl::Entries;
-use crate::model::AccountId;
+use crate::model::{AccountId, AccountListSpec};
 
 const NAMES: [&str; 2] = ["accounts.yaml", "accounts.yml"];
 
-/// Why `accounts.yaml` cannot be used.
+/// Why `accounts.yaml`, or a list of accounts, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
     /// It cannot be read.
@@ -31,14 +32,39 @@ pub enum AccountsError {
     Malformed(#[from] Box<Problem>),
 }
 
-/// The file, read.
+/// The files, read.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
-    /// Where it is, relative to the working directory; `None` without one.
-    pub path: Option<Utf8PathBuf>,
-    entries: BTreeMap<String, Entry>,
+    /// Where they are, relative to the working directory: `accounts.yaml` first, if there is one.
+    pub paths: Vec<Utf8PathBuf>,
+    /// How an account is written in the first of them.
+    form: Option<AccountListSpec>,
+    entries: BTreeMap<String, Vec<(Field, Known)>>,
     /// Tags that every deployment gets which does not set them itself.
     pub default_tags: BTreeMap<String, String>,
+}
+
+/// A value, the number of the file it stands in, and the line.
+#[derive(Debug)]
+struct Known {
+    value: String,
+    file: usize,
+    line: usize,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Written<'a> {
+    pub value: &'a str,
+    pub path: &'a Utf8Path,
+    pub line: usize,
+}
+
+/// What a list says of one account.
+pub(super) struct Listed {
+    pub id: String,
+    pub line: usize,
+    pub fields: Vec<(Field, String, usize)>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -60,21 +86,38 @@ struct Entry {
 }
 
 impl Entry {
-    fn get(&self, field: Field) -> Option<&Spanned<String>> {
-        match field {
-            Field::AccountName => self.account_name.as_ref(),
-            Field::Region => self.region.as_ref(),
-            Field::Environment => self.environment.as_ref(),
-            Field::Owner => self.owner.as_ref(),
-            Field::Team => self.team.as_ref(),
-            Field::AccountId | Field::Project => None,
-        }
+    fn fields(self) -> impl Iterator<Item = (Field, Spanned<String>)> {
+        let all = [
+            (Field::AccountName, self.account_name),
+            (Field::Region, self.region),
+            (Field::Environment, self.environment),
+            (Field::Owner, self.owner),
+            (Field::Team, self.team),
+        ];
+        all.into_iter().filter_map(|(field, value)| Some((field, value?)))
     }
 }
 
 impl Accounts {
-    /// Reads the nearest one, from the working directory up to `top`.
-    pub(super) fn find(working_dir: &Utf8Path, top: &Utf8Path) -> Result<Self, AccountsError> {
+    /// Reads the nearest `accounts.yaml`, from the working directory up to `top`, and the `lists`.
+    pub(super) fn find(
+        working_dir: &Utf8Path,
+        top: &Utf8Path,
+        lists: &[AccountListSpec],
+    ) -> Result<Self, AccountsError> {
+        let mut accounts = Self::nearest(working_dir, top)?;
+        for spec in lists {
+            let path = working_dir.join(&spec.file);
+            let shown = relative(working_dir, &path);
+            let text =
+                fs::read_to_string(&path).map_err(|source| AccountsError::Read { path: shown.clone(), source })?;
+            let listed = account_list::read(spec, &shown, &text).map_err(AccountsError::Malformed)?;
+            accounts.add(&shown, spec, listed).map_err(AccountsError::Malformed)?;
+        }
+        Ok(accounts)
+    }
+
+    fn nearest(working_dir: &Utf8Path, top: &Utf8Path) -> Result<Self, AccountsError> {
         for dir in working_dir.ancestors().take_while(|dir| dir.starts_with(top)) {
             for name in NAMES {
                 let path = dir.join(name);
@@ -87,6 +130,37 @@ impl Accounts {
             }
         }
         Ok(Self::default())
+    }
+
+    /// Takes up a list. What two files say of an account must not differ.
+    fn add(&mut self, path: &Utf8Path, spec: &AccountListSpec, listed: Vec<Listed>) -> Result<(), Box<Problem>> {
+        let file = self.paths.len();
+        self.paths.push(path.to_owned());
+        self.form.get_or_insert_with(|| spec.clone());
+        for Listed { id, line: at, fields } in listed {
+            let twice = |line, message: String| {
+                let problem = Problem::of_file(path, message).hint("correct the wrong one, or remove it");
+                Box::new(Problem { line: Some(line), ..problem })
+            };
+            let known = self.entries.entry(id.clone()).or_default();
+            if known.iter().any(|(_, known)| known.file == file) {
+                return Err(twice(at, format!("the account {id} stands in it twice")));
+            }
+            for (field, value, line) in fields {
+                match known.iter().find(|(of, _)| *of == field) {
+                    Some((_, other)) if other.value != value => {
+                        let place = format!("{}:{}", self.paths[other.file], other.line);
+                        let (name, theirs) = (field.as_str(), &other.value);
+                        let message =
+                            format!("{name} of the account {id} is `{value}` here, and `{theirs}` at {place}");
+                        return Err(twice(line, message));
+                    }
+                    Some(_) => {}
+                    None => known.push((field, Known { value, file, line })),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn parse(path: &Utf8Path, text: &str) -> Result<Self, Box<Problem>> {
@@ -112,26 +186,60 @@ impl Accounts {
                     "write the id in quotes, as \"123456789012\"",
                 ));
             }
-            entries.insert(id.value, entry.unwrap_or_default());
+            let known = entry.unwrap_or_default().fields().filter(|(_, value)| !value.value.is_empty());
+            let known = known.map(|(field, value)| {
+                let line = place(&value.referenced).0;
+                (field, Known { value: value.value, file: 0, line })
+            });
+            entries.insert(id.value, known.collect());
         }
         let tags = file.default_tags.unwrap_or_default();
         let default_tags = tags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        Ok(Self { path: Some(path.to_owned()), entries, default_tags })
+        Ok(Self { paths: vec![path.to_owned()], form: None, entries, default_tags })
     }
 
-    /// What it says of a field of this account, with the line.
-    pub(super) fn get(&self, id: &str, field: Field) -> Option<(&str, usize)> {
-        let value = self.entries.get(id)?.get(field)?;
-        (!value.value.is_empty()).then(|| (value.value.as_str(), place(&value.referenced).0))
+    fn written<'a>(&'a self, known: &'a Known) -> Written<'a> {
+        Written { value: &known.value, path: &self.paths[known.file], line: known.line }
     }
 
-    /// The id of the one account of this name; `None` if there is none, or several.
-    pub(super) fn id_of(&self, name: &str) -> Option<(&str, usize)> {
-        let named = |entry: &Entry| entry.account_name.as_ref().is_some_and(|n| n.value == name);
-        let mut ids = self.entries.iter().filter(|(_, entry)| named(entry));
-        let (id, entry) = ids.next()?;
-        let line = entry.account_name.as_ref().map_or(1, |n| place(&n.referenced).0);
-        ids.next().is_none().then_some((id.as_str(), line))
+    /// What is said of a field of this account.
+    pub(super) fn get(&self, id: &str, field: Field) -> Option<Written<'_>> {
+        let (_, known) = self.entries.get(id)?.iter().find(|(of, _)| *of == field)?;
+        Some(self.written(known))
+    }
+
+    /// The ids of the accounts of which a field has this value.
+    pub(super) fn with(&self, field: Field, value: &str) -> Vec<(&str, Written<'_>)> {
+        let has = |(of, known): &&(Field, Known)| *of == field && known.value == value;
+        let all = self
+            .entries
+            .iter()
+            .filter_map(|(id, fields)| Some((id.as_str(), self.written(&fields.iter().find(has)?.1))));
+        all.collect()
+    }
+
+    /// All values of a field.
+    pub(super) fn values(&self, field: Field) -> BTreeSet<&str> {
+        let all = self.entries.values().flatten().filter(|(of, _)| *of == field);
+        all.map(|(_, known)| known.value.as_str()).collect()
+    }
+
+    /// What to write, and where, so that an account has this value: `add to accounts.yaml: …`.
+    pub(super) fn line_to_add(&self, field: Field, value: &str) -> String {
+        const ID: &str = "123456789012";
+        let spec = match (&self.form, self.paths.first()) {
+            (Some(spec), Some(first)) if !NAMES.contains(&first.file_name().unwrap_or_default()) => spec,
+            (_, first) => {
+                let file = first.map_or("accounts.yaml", |path| path.as_str());
+                let rest = match field {
+                    Field::AccountName => format!("account_name: {value}"),
+                    field => format!("account_name: NAME, {}: {value}", field.as_str()),
+                };
+                return format!("add the account to {file}, below `accounts:`: `\"{ID}\": {{{rest}}}`");
+            }
+        };
+        let place = if spec.list.is_empty() { String::new() } else { format!(", in `{}`", spec.list) };
+        format!("add the account to {}{place}: `{}`", spec.file, account_list::line(spec, ID, field, value))
     }
 }
 
@@ -157,12 +265,14 @@ mod tests {
     #[test]
     fn fields_have_their_lines() {
         let accounts = parse(SEED).unwrap();
-        assert_eq!(accounts.get("123456789012", Field::AccountName), Some(("arj-wkld-a-prd", 3)));
-        assert_eq!(accounts.get("123456789012", Field::Region), Some(("us-east-1", 4)));
-        assert_eq!(accounts.get("123456789012", Field::Owner), None);
-        assert_eq!(accounts.get("012345678901", Field::AccountName), Some(("other", 6)), "a leading zero stays");
-        assert_eq!(accounts.id_of("other"), Some(("012345678901", 6)));
-        assert_eq!(accounts.id_of("nobody"), None);
+        let get = |id, field| accounts.get(id, field).map(|one| (one.value, one.line));
+        assert_eq!(get("123456789012", Field::AccountName), Some(("arj-wkld-a-prd", 3)));
+        assert_eq!(get("123456789012", Field::Region), Some(("us-east-1", 4)));
+        assert_eq!(get("123456789012", Field::Owner), None);
+        assert_eq!(get("012345678901", Field::AccountName), Some(("other", 6)), "a leading zero stays");
+        let named = |name| accounts.with(Field::AccountName, name).iter().map(|(id, _)| *id).collect::<Vec<_>>();
+        assert_eq!(named("other"), ["012345678901"]);
+        assert!(named("nobody").is_empty());
         assert_eq!((accounts.default_tags["Team"].as_str(), accounts.default_tags["Nr"].as_str()), ("DevOps", "7"));
     }
 
@@ -172,12 +282,6 @@ mod tests {
             let accounts = parse(text).unwrap_or_else(|e| panic!("{text:?}: {e}"));
             assert!(accounts.default_tags.is_empty());
         }
-    }
-
-    #[test]
-    fn a_name_of_two_accounts_is_no_way_to_an_id() {
-        let text = "accounts:\n  \"111111111111\": {account_name: x}\n  \"222222222222\": {account_name: x}\n";
-        assert_eq!(parse(text).unwrap().id_of("x"), None);
     }
 
     #[test]

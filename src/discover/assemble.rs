@@ -6,13 +6,13 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::draft::{Draft, Extra};
-use super::layout::Rule;
 use super::problem::Problem;
-use super::roots::{Fixed, Roots};
+use super::reading::Overlap;
+use super::roots::{Fixed, Roots, Use, folder_of, no_roots};
 use super::unread::Unread;
-use super::{DiscoverError, Discovery, Inputs, Options, git, resolve, walk};
+use super::{DiscoverError, Discovery, Inputs, Options, Unclaimed, git, resolve, walk};
 use crate::files::relative;
-use crate::model::{Deployment, StateAddress};
+use crate::model::{Deployment, PartialBackend, StateAddress};
 
 /// Reads the repository.
 pub fn discover(options: &Options) -> Result<Discovery, DiscoverError> {
@@ -21,12 +21,20 @@ pub fn discover(options: &Options) -> Result<Discovery, DiscoverError> {
         top = git::top_level(working_dir);
         top.clone().unwrap_or_else(|| working_dir.to_owned())
     })?;
-    let walked = walk::read_all(&inputs, top.as_deref());
+    let mut walked = walk::read_all(&inputs, top.as_deref());
+    let tfvars = walked.settle_claims(&inputs);
+    if let Some(source) = inputs.options.source {
+        walked.drafts.retain(|draft| draft.rule.source == source);
+    }
     let (mut notices, mut problems) = (walked.notices, walked.problems);
-    let uses = uses(&inputs, &walked.drafts, &problems);
-    let roots = Roots::find(&inputs, uses.iter().map(|(rule, file)| (&**rule, file.as_path())));
-    let of_modules: Vec<Problem> =
-        shared_keys(&inputs, &roots, &uses).into_iter().chain(roots.problems.iter().cloned()).collect();
+    notices.extend(overlaps(&walked.overlaps));
+    let uses = uses(&inputs, &walked.drafts, &problems, &walked.taken);
+    let roots = Roots::find(&inputs, &uses);
+    let of_modules: Vec<Problem> = shared_keys(&inputs, &roots, &uses)
+        .into_iter()
+        .chain(no_roots(&inputs, &roots, &uses, &walked.module_folders))
+        .chain(roots.problems.iter().cloned())
+        .collect();
     let refused: BTreeSet<Utf8PathBuf> = of_modules.iter().flat_map(|problem| problem.files.iter().cloned()).collect();
     problems.extend(of_modules);
     let (lenders, borrowers): (Vec<Draft>, Vec<Draft>) =
@@ -44,8 +52,7 @@ pub fn discover(options: &Options) -> Result<Discovery, DiscoverError> {
     let unread = Unread::of(&inputs.layout, &problems, restricted);
     let (deployments, untied) = resolve::tie(deployments, &extras, &inputs.layout, &unread);
     problems.extend(untied);
-    problems.sort();
-    problems.dedup();
+    let problems = told_once(problems);
     notices.sort();
     notices.dedup();
     if deployments.is_empty() && problems.is_empty() {
@@ -55,24 +62,79 @@ pub fn discover(options: &Options) -> Result<Discovery, DiscoverError> {
             inputs.layout.describe()
         ));
     }
-    Ok(Discovery { deployments, problems, roots: roots.modules, notices, root_of_folder: roots.of_folder, inputs })
+    let unclaimed = Unclaimed { tfvars, folders: walked.module_folders };
+    let (roots, root_of_folder) = (roots.modules, roots.of_folder);
+    Ok(Discovery { deployments, problems, roots, notices, unclaimed, inputs, root_of_folder })
+}
+
+/// The problems in order. One that keeps several files from being deployments is one problem.
+fn told_once(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort();
+    let mut told: Vec<Problem> = Vec::with_capacity(problems.len());
+    for problem in problems {
+        // They are sorted by everything else before their files.
+        match told.last_mut() {
+            Some(last) if is_same(last, &problem) => {
+                last.files.extend(problem.files);
+                last.files.sort();
+                last.files.dedup();
+            }
+            _ => told.push(problem),
+        }
+    }
+    told
+}
+
+fn is_same(one: &Problem, other: &Problem) -> bool {
+    let what = |problem: &Problem| Problem { files: Vec::new(), ..problem.clone() };
+    one.path == other.path && one.line == other.line && one.message == other.message && what(one) == what(other)
+}
+
+/// One sentence for each two rules that read files differently.
+fn overlaps(found: &[Overlap]) -> Vec<String> {
+    let mut pairs: BTreeMap<(&str, &str), BTreeSet<&Utf8Path>> = BTreeMap::new();
+    for overlap in found {
+        pairs.entry((&overlap.first, &overlap.second)).or_default().insert(&overlap.file);
+    }
+    let sentence = |((first, second), files): ((&str, &str), BTreeSet<&Utf8Path>)| {
+        let shown = files.first().map(|file| file.as_str()).unwrap_or_default();
+        let more = if files.len() > 1 { format!(" and {} more", files.len() - 1) } else { String::new() };
+        format!(
+            "{shown}{more}: the rule {first} comes first and takes it; the rule {second} would make another deployment of it \
+             (narrow one of their paths, or set `also: true` in {second} if both are meant)"
+        )
+    };
+    pairs.into_iter().map(sentence).collect()
 }
 
 /// Which files use which rules: those that are read, and those that would be once they are mended.
-fn uses(inputs: &Inputs, drafts: &[Draft], problems: &[Problem]) -> Vec<(Arc<Rule>, Utf8PathBuf)> {
-    let mut uses: Vec<(Arc<Rule>, Utf8PathBuf)> =
-        drafts.iter().map(|draft| (Arc::clone(&draft.rule), draft.file.clone())).collect();
+fn uses(inputs: &Inputs, drafts: &[Draft], problems: &[Problem], folders: &BTreeSet<Utf8PathBuf>) -> Vec<Use> {
+    let read = |draft: &Draft| Use {
+        rule: Arc::clone(&draft.rule),
+        file: draft.file.clone(),
+        root: draft.root.clone(),
+        key_of_block: !draft.backend.settings.contains_key("key") && draft.workspace.is_none(),
+    };
+    let mut uses: Vec<Use> = drafts.iter().map(read).collect();
     let malformed: BTreeSet<&Utf8PathBuf> = problems.iter().flat_map(|problem| &problem.files).collect();
     for file in malformed {
+        let is_folder = folders.contains(file);
+        let takers = if is_folder { inputs.folder_takers(file) } else { inputs.takers(file) };
         // Whether a rule with a condition takes it cannot be told.
-        let takers = inputs.takers(file);
-        let rules: Vec<&Arc<Rule>> = takers.iter().map(|(rule, _)| *rule).filter(|rule| rule.when.is_empty()).collect();
-        let listed = rules.iter().filter(|rule| rule.listed).count();
-        let taking = rules.into_iter().take(listed.max(1));
-        uses.extend(taking.map(|rule| (Arc::clone(rule), file.clone())));
+        let takers: Vec<_> = takers.into_iter().filter(|(rule, _)| rule.when.is_empty()).collect();
+        let listed = takers.iter().filter(|(rule, _)| rule.listed).count();
+        for (rule, captures) in takers.into_iter().take(listed.max(1)) {
+            let folder = if is_folder { file } else { folder_of(file) };
+            uses.push(Use {
+                root: rule.root(&captures, folder),
+                key_of_block: rule.backend_files.is_empty() && rule.workspace.is_none(),
+                rule: Arc::clone(rule),
+                file: file.clone(),
+            });
+        }
     }
-    uses.sort_by_cached_key(|(rule, file)| (by_folders(file), inputs.position(rule)));
-    uses.dedup_by(|a, b| a.1.as_str() == b.1.as_str() && Arc::ptr_eq(&a.0, &b.0));
+    uses.sort_by_cached_key(|one| (by_folders(&one.file), inputs.position(&one.rule)));
+    uses.dedup_by(|a, b| a.file.as_str() == b.file.as_str() && Arc::ptr_eq(&a.rule, &b.rule));
     uses
 }
 
@@ -86,10 +148,10 @@ fn finish(
 ) -> (Vec<Deployment>, Vec<Extra>) {
     let (mut deployments, mut extras) = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
     for draft in drafts {
-        let usable = roots.get(&draft.rule, &draft.file).filter(|_| !refused.contains(&draft.file));
+        let usable = roots.get(draft.root.as_deref(), &draft.file).filter(|_| !refused.contains(&draft.file));
         let Some((root, module)) = usable.map(|(root, module)| (root.to_owned(), module)) else { continue };
-        let state = inputs.state(&draft, &Fixed::of(module, inputs.options.local_state));
-        match state.and_then(|state| draft.finish(root, state)) {
+        let home = inputs.home(&draft, module);
+        match home.and_then(|home| draft.finish(root, home)) {
             Ok((deployment, extra)) => {
                 deployments.push(deployment);
                 extras.push(extra);
@@ -115,18 +177,19 @@ fn in_order(inputs: &Inputs, deployments: Vec<Deployment>, extras: Vec<Extra>) -
 
 /// Root modules whose backend block has a literal key, and that serve more than one deployment: all would write one
 /// state.
-fn shared_keys(inputs: &Inputs, roots: &Roots, uses: &[(Arc<Rule>, Utf8PathBuf)]) -> Vec<Problem> {
+fn shared_keys(inputs: &Inputs, roots: &Roots, uses: &[Use]) -> Vec<Problem> {
+    let none = PartialBackend::default();
     let mut served: BTreeMap<&Utf8Path, Vec<Utf8PathBuf>> = BTreeMap::new();
-    for (rule, file) in uses {
-        if let Some((root, _)) = roots.get(rule, file) {
-            served.entry(root).or_default().push(file.clone());
+    for one in uses.iter().filter(|one| one.key_of_block) {
+        if let Some((root, _)) = roots.get(one.root.as_deref(), &one.file) {
+            served.entry(root).or_default().push(one.file.clone());
         }
     }
     let several = served.into_iter().filter(|(_, files)| files.len() > 1);
     several
         .filter_map(|(root, files)| {
             let module = roots.modules.get(root)?;
-            let key = Fixed::of(module, inputs.options.local_state).key?;
+            let key = Fixed::of(module, &none, inputs.options.local_state).key?;
             let position = &module.backend.as_ref()?.position;
             let shown: Vec<&str> = files.iter().take(5).map(|file| file.as_str()).collect();
             let more = if files.len() > shown.len() { ", …" } else { "" };
@@ -137,8 +200,9 @@ fn shared_keys(inputs: &Inputs, roots: &Roots, uses: &[(Arc<Rule>, Utf8PathBuf)]
             );
             let path = relative(&inputs.options.working_dir, &position.path);
             let problem = Problem { line: Some(position.line), ..Problem::of_file(&path, message) };
-            let hint = "remove `key` from the backend block, so that each deployment gets its own, or give each \
-                        deployment a root module of its own";
+            let hint = "remove `key` from the backend block, so that each deployment gets its own, give each deployment a \
+                        root module of its own, or say in a rule of tfleet.yaml what tells them apart (`backend_files`, \
+                        `workspace`)";
             Some(problem.hint(hint).concerning(files))
         })
         .collect()

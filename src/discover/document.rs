@@ -66,6 +66,11 @@ impl<'a> Document<'a> {
         Problem::at(self.path, self.text, at, message)
     }
 
+    /// Whether it is written in YAML, or in JSON.
+    pub(super) const fn is_yaml(&self) -> bool {
+        matches!(self.form, Form::Yaml(_))
+    }
+
     /// A top-level attribute.
     pub(super) fn attribute(&self, name: &str) -> Option<Member<'a>> {
         match self.form {

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::accounts::Accounts;
-use super::document::{Document, Form, Member, Scalar, Value};
+use super::accounts::{Accounts, Written};
+use super::document::{Document, Member, Scalar, Value};
 use super::found::{Found, Spot, advice_for, contradiction, refused};
 use super::layout::{Field, FieldRule, Origin, Rule};
 use super::minted::Minted;
 use super::problem::Problem;
-use crate::model::{AccountId, AccountName, IdError, Project, Region, RoleArn, SourceKind};
+use super::variables::{Variable, Variables};
+use crate::model::{AccountBy, AccountId, AccountName, IdError, Project, Region, RoleArn, SourceKind};
 
 /// What identifies a deployment, and who is behind it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fields {
     /// The account; `None` where it is that of another deployment (`account_of`), which is not known yet.
     pub account: Option<(AccountId, AccountName)>,
@@ -31,11 +32,18 @@ pub(super) struct Fields {
 /// Everything that says where a file's deployment belongs.
 #[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
-    pub document: Document<'a>,
+    pub variables: Variables<'a>,
     pub rule: &'a Rule,
     pub captures: &'a BTreeMap<String, String>,
     pub accounts: &'a Accounts,
     pub minted: &'a Minted,
+}
+
+impl Places<'_> {
+    /// What a word of the path was taken from.
+    pub(super) fn the_path(&self) -> &'static str {
+        if self.variables.own.is_some() { "the path of the file" } else { "the path of the folder" }
+    }
 }
 
 impl Fields {
@@ -47,6 +55,7 @@ impl Fields {
         reader.tags = reader.tags();
         // The account comes first: accounts.yaml is asked by its id. The id itself may come from there by name.
         reader.name = reader.name_to_ask_by();
+        reader.environment = reader.environment_to_ask_by();
         let own_account = reader.own_account();
         let account = if places.rule.account_of.is_some() { Some(None) } else { reader.account().map(Some) };
         let role_arn = reader.role_arn();
@@ -77,14 +86,23 @@ struct Reader<'a> {
     account_unclear: bool,
     id: Option<String>,
     name: Option<String>,
+    environment: Option<String>,
     problems: Vec<Problem>,
 }
 
 /// The key of the entry, if it is one, the byte at which it begins, and what the entry holds.
 struct Entry<'a> {
+    document: Document<'a>,
     key: Option<&'a str>,
     at: usize,
     members: Vec<Member<'a>>,
+}
+
+/// The accounts that fit, and by what they were looked up.
+struct Candidates<'r, 'a> {
+    field: Field,
+    value: &'r str,
+    accounts: Vec<(&'a str, Written<'a>)>,
 }
 
 impl<'a> Reader<'a> {
@@ -96,6 +114,7 @@ impl<'a> Reader<'a> {
             account_unclear: false,
             id: None,
             name: None,
+            environment: None,
             problems: Vec::new(),
         }
     }
@@ -103,8 +122,10 @@ impl<'a> Reader<'a> {
     /// The entry of `accounts = { "<id>" = { … } }`. More than one is a mistake: a file is one deployment. Anything but
     /// a map of maps is some other variable of that name.
     fn only_entry(&mut self) -> Option<Entry<'a>> {
-        let document = self.places.document;
-        let attribute = document.attribute("accounts").filter(|_| matches!(document.form, Form::Hcl(_)))?;
+        let Variable { document, member: attribute } = self.places.variables.attribute("accounts")?;
+        if document.is_yaml() {
+            return None;
+        }
         let members = attribute.value.members(document.text)?;
         let mut entries = members.into_iter().filter_map(|m| Some((m.value.members(document.text)?, m)));
         let (members, member) = entries.next()?;
@@ -117,7 +138,7 @@ impl<'a> Reader<'a> {
         }
         let number = member.written;
         let key = member.name.or_else(|| number.bytes().all(|b| b.is_ascii_digit()).then_some(number));
-        Some(Entry { key, at: member.at, members })
+        Some(Entry { document, key, at: member.at, members })
     }
 
     /// The account that the file names, also where its deployment runs in another one.
@@ -152,7 +173,7 @@ impl<'a> Reader<'a> {
     fn noted<T>(&mut self, found: Result<T, Box<Problem>>) -> Option<T> {
         found
             .map_err(|problem| {
-                let problem = problem.concerning(vec![self.places.document.path.to_owned()]);
+                let problem = problem.concerning(vec![self.places.variables.path.to_owned()]);
                 if !self.problems.contains(&problem) {
                     self.problems.push(problem);
                 }
@@ -174,8 +195,25 @@ impl<'a> Reader<'a> {
         name
     }
 
+    /// The environment by which the account may be looked up.
+    fn environment_to_ask_by(&mut self) -> Option<String> {
+        let problems = self.problems.len();
+        let environment = self.optional(Field::Environment);
+        self.problems.truncate(problems);
+        environment
+    }
+
+    /// The accounts that are what is asked for, and what that is.
+    fn candidates(&self) -> Option<Candidates<'_, 'a>> {
+        let (field, value) = match self.places.rule.account_by {
+            AccountBy::Name => (Field::AccountName, self.name.as_deref()?),
+            AccountBy::Environment => (Field::Environment, self.environment.as_deref()?),
+        };
+        Some(Candidates { field, value, accounts: self.places.accounts.with(field, value) })
+    }
+
     /// All values that a field has, the strongest first. What is no literal is a problem where the field needs one.
-    fn values(&mut self, field: Field) -> Vec<Found> {
+    fn values(&mut self, field: Field) -> Vec<Found<'a>> {
         let rule = self.places.rule;
         let Some(FieldRule { origins, must_agree, .. }) = rule.field(field) else { return Vec::new() };
         // Where a rule says the one, what the file says of the other belongs to another account.
@@ -189,40 +227,45 @@ impl<'a> Reader<'a> {
         origins.iter().filter(counts).filter_map(|origin| self.value(field, origin, *must_agree)).collect()
     }
 
-    fn value(&mut self, field: Field, origin: &Origin, needed: bool) -> Option<Found> {
+    fn value(&mut self, field: Field, origin: &Origin, needed: bool) -> Option<Found<'a>> {
         let found = |value: &str, spot| Some(Found { value: value.to_owned(), origin: origin.clone(), spot });
-        let Places { document, captures, accounts, .. } = self.places;
+        let Places { variables, captures, accounts, .. } = self.places;
         match origin {
             Origin::Attribute(name) | Origin::Fallback(name) => {
-                let attribute = document.attribute(name)?;
-                let value = self.literal(name, attribute.value, needed)?;
-                found(&value, Spot::Byte(attribute.at))
+                let Variable { document, member } = variables.attribute(name)?;
+                let value = self.literal(document, name, member.value, needed)?;
+                found(&value, Spot::Byte(document, member.at))
             }
             Origin::EntryKey => {
                 let entry = self.entry.as_ref()?;
                 let key = entry.key.filter(|key| key.bytes().all(|b| b.is_ascii_digit()))?;
-                found(key, Spot::Byte(entry.at))
+                found(key, Spot::Byte(entry.document, entry.at))
             }
             Origin::Entry(name) => {
-                let member = self.entry.as_ref()?.members.iter().find(|member| member.name == Some(name))?;
-                let (at, value) = (member.at, member.value);
-                let text = self.literal(name, value, needed)?;
-                found(&text, Spot::Byte(at))
+                let entry = self.entry.as_ref()?;
+                let member = entry.members.iter().find(|member| member.name == Some(name))?;
+                let (document, at, value) = (entry.document, member.at, member.value);
+                let text = self.literal(document, name, value, needed)?;
+                found(&text, Spot::Byte(document, at))
             }
             Origin::AccountsFile => {
-                let (value, line) = match field {
-                    Field::AccountId => accounts.id_of(self.name.as_deref()?)?,
+                let written = match field {
+                    Field::AccountId => match self.candidates()?.accounts[..] {
+                        [(id, place)] => Written { value: id, ..place },
+                        // None, or several: told if no other place has the id.
+                        _ => return None,
+                    },
                     _ => accounts.get(self.id.as_deref()?, field)?,
                 };
-                found(value, Spot::AccountsLine(line))
+                found(written.value, Spot::Accounts(written.path, written.line))
             }
             Origin::MintedFile => self.minted(field).and_then(|value| found(&value, Spot::Path)),
             Origin::Path => found(captures.get(field.as_str())?, Spot::Path),
             Origin::Tag(name) => found(tag(&self.tags, name)?, Spot::Path),
             Origin::DefaultTag(name) => found(tag(&accounts.default_tags, name)?, Spot::Path),
             // The name of the working directory itself depends on who checked it out where.
-            Origin::ParentFolder => found(document.path.parent()?.file_name()?, Spot::Path),
-            Origin::FileStem => found(document.path.file_stem()?, Spot::Path),
+            Origin::ParentFolder => found(variables.path.parent()?.file_name()?, Spot::Path),
+            Origin::FileStem => found(variables.path.file_stem()?, Spot::Path),
         }
     }
 
@@ -242,9 +285,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The text of a value; what is wrong with it is noted if the field needs it.
-    fn literal(&mut self, name: &str, value: Value<'a>, needed: bool) -> Option<String> {
-        let document = self.places.document;
-        let hcl = matches!(document.form, Form::Hcl(_));
+    fn literal(&mut self, document: Document<'a>, name: &str, value: Value<'a>, needed: bool) -> Option<String> {
+        let hcl = !document.is_yaml();
         let (message, hint, at) = match value.scalar(document.text) {
             Scalar::Literal(text) => return Some(text),
             Scalar::Unset => return None,
@@ -282,6 +324,7 @@ impl<'a> Reader<'a> {
             // Where a place does name it, if wrongly, there is a problem already.
             if self.problems.len() == before && !self.account_unclear {
                 self.problems.push(self.missing(field));
+                self.account_unclear |= field == Field::AccountId && self.not_one_account().is_some();
             }
             return None;
         };
@@ -309,8 +352,8 @@ impl<'a> Reader<'a> {
     }
 
     fn missing(&self, field: Field) -> Problem {
-        let Places { document, rule, minted, .. } = self.places;
-        let of_file = |message: String| Problem::of_file(document.path, message);
+        let Places { variables, rule, minted, .. } = self.places;
+        let of_file = |message: String| Problem::of_file(variables.path, message);
         if let (Field::AccountId, SourceKind::Regions, Some(name)) = (field, rule.source, &self.name) {
             let file = &minted.shown;
             let problem = if minted.exists() {
@@ -322,7 +365,40 @@ impl<'a> Reader<'a> {
             };
             return Problem { awaits_minting: true, ..problem };
         }
+        if let Some(problem) = self.not_one_account().filter(|_| field == Field::AccountId) {
+            return problem;
+        }
         of_file(format!("`{}` is not set anywhere", field.as_str())).hint(advice_for(rule, field, self.id.as_deref()))
+    }
+
+    /// What is wrong where an account was looked for, and not exactly one was found. The rules that are built in say it in
+    /// their own words.
+    fn not_one_account(&self) -> Option<Problem> {
+        let Places { variables, accounts, rule, .. } = self.places;
+        let Candidates { field, value, accounts: candidates } = self.candidates()?;
+        let what = if field == Field::AccountName { "name" } else { "environment" };
+        let of_file = |message: String| Problem::of_file(variables.path, message);
+        if candidates.len() > 1 {
+            let all = candidates.iter().map(|(id, place)| format!("{id} ({}:{})", place.path, place.line));
+            let all = all.collect::<Vec<_>>().join(", ");
+            let message = format!("{} accounts have the {what} `{value}`: {all}", candidates.len());
+            return Some(of_file(message).hint(format!(
+                "say which one it is: `account_id`, or `fields: {{account_name: …}}` of the rule {}",
+                rule.name
+            )));
+        }
+        if !rule.listed {
+            return None;
+        }
+        let known: Vec<&str> = accounts.values(field).into_iter().take(8).collect();
+        let places: Vec<&str> = accounts.paths.iter().map(|path| path.as_str()).collect();
+        let looked = match (&places[..], &known[..]) {
+            ([], _) => "there is no accounts.yaml".to_owned(),
+            (places, []) => format!("{} names no {what}", places.join(", ")),
+            (places, known) => format!("{} has {}", places.join(", "), known.join(", ")),
+        };
+        let hint = accounts.line_to_add(field, value);
+        Some(of_file(format!("no account has the {what} `{value}`: {looked}")).hint(hint))
     }
 
     /// The value that the rule's own template has for a field or a label; that it has none is noted.
@@ -341,31 +417,31 @@ impl<'a> Reader<'a> {
     }
 
     fn template_problem(&self, name: &str, why: &str) -> Problem {
-        let Places { document, rule, .. } = self.places;
+        let Places { variables, rule, .. } = self.places;
         let message = format!("{name} by the rule {}: {why}", rule.name);
-        Problem::of_file(document.path, message).hint("set it in this file, or correct `fields` of the rule")
+        Problem::of_file(variables.path, message).hint("set it in this file, or correct `fields` of the rule")
     }
 
     /// What a name in a template stands for: never what another template makes.
     fn lookup(&mut self, name: &str) -> Option<String> {
-        if let Some(attribute) = name.strip_prefix("file.") {
-            return self.places.document.literal(attribute);
+        if name.contains('.') {
+            return self.places.variables.named(name);
         }
         if let Some(field) = Field::ALL.into_iter().find(|field| field.as_str() == name) {
             return self.values(field).into_iter().next().map(|found| found.value);
         }
-        let Places { document, rule, captures, .. } = self.places;
+        let Places { variables, rule, captures, .. } = self.places;
         let kind = || rule.kind.clone().filter(|_| name == "type");
-        captures.get(name).cloned().or_else(kind).or_else(|| document.literal(name))
+        captures.get(name).cloned().or_else(kind).or_else(|| variables.literal(name))
     }
 
     /// What the file, the path and the rule say beside the fields.
     fn labels(&mut self) -> BTreeMap<String, String> {
-        let Places { document, rule, captures, .. } = self.places;
+        let Places { variables, rule, captures, .. } = self.places;
         let is_label = |name: &str| Field::ALL.iter().all(|field| field.as_str() != name);
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
         let attributes = rule.label_attributes.iter();
-        labels.extend(attributes.filter_map(|name| Some(((*name).to_owned(), document.literal(name)?))));
+        labels.extend(attributes.filter_map(|name| Some(((*name).to_owned(), variables.literal(name)?))));
         labels.extend(captures.iter().filter(|(name, _)| is_label(name)).map(|(n, v)| (n.clone(), v.clone())));
         if let Some(kind) = &rule.kind {
             labels.insert("type".to_owned(), kind.clone());
@@ -380,7 +456,7 @@ impl<'a> Reader<'a> {
 
     /// What the path or the rule says, and the file says otherwise: a file that was copied and not changed everywhere.
     fn check_captures(&mut self) {
-        let Places { document, rule, captures, .. } = self.places;
+        let Places { variables, rule, captures, .. } = self.places;
         let kind = rule.kind.as_ref().filter(|_| rule.label_attributes.contains(&"type"));
         let type_of_rule = kind.map(|kind| ("type", kind, format!("by the rule {}", rule.name)));
         let words = captures.iter().map(|(name, value)| (name.as_str(), value, "in the path".to_owned()));
@@ -390,7 +466,7 @@ impl<'a> Reader<'a> {
             if agrees || rule.templates.contains_key(name) {
                 continue;
             }
-            let Some(attribute) = document.attribute(name) else { continue };
+            let Some(Variable { document, member: attribute }) = variables.attribute(name) else { continue };
             if let Scalar::Literal(other) = attribute.value.scalar(document.text)
                 && other != *value
             {
@@ -403,24 +479,24 @@ impl<'a> Reader<'a> {
 
     /// The literal tags of the file.
     fn tags(&self) -> BTreeMap<String, String> {
-        let document = self.places.document;
         let mut tags = BTreeMap::new();
         for name in ["common_tags", "tags"] {
-            let attribute = document.attribute(name);
-            self.add_tags(&mut tags, attribute.map(|attribute| attribute.value));
-            let members = self.entry.iter().flat_map(|entry| &entry.members);
-            let in_entry = members.filter(|member| member.name == Some(name)).map(|member| member.value).next();
-            self.add_tags(&mut tags, in_entry);
+            if let Some(Variable { document, member }) = self.places.variables.attribute(name) {
+                add_tags(&mut tags, document.text, member.value);
+            }
+            let Some(entry) = &self.entry else { continue };
+            if let Some(member) = entry.members.iter().find(|member| member.name == Some(name)) {
+                add_tags(&mut tags, entry.document.text, member.value);
+            }
         }
         tags
     }
+}
 
-    fn add_tags(&self, tags: &mut BTreeMap<String, String>, map: Option<Value<'a>>) {
-        let text = self.places.document.text;
-        for member in map.and_then(|map| map.members(text)).into_iter().flatten() {
-            if let (Some(key), Scalar::Literal(value)) = (member.name, member.value.scalar(text)) {
-                tags.insert(key.to_owned(), value);
-            }
+fn add_tags<'a>(tags: &mut BTreeMap<String, String>, text: &'a str, map: Value<'a>) {
+    for member in map.members(text).into_iter().flatten() {
+        if let (Some(key), Scalar::Literal(value)) = (member.name, member.value.scalar(text)) {
+            tags.insert(key.to_owned(), value);
         }
     }
 }

@@ -2,31 +2,32 @@
 
 use camino::Utf8Path;
 
+use super::document::Document;
 use super::fields::Places;
-use super::layout::{Field, FieldRule, Origin, Rule};
+use super::layout::{Field, Origin, Rule};
 use super::problem::{Problem, line_and_column};
 use crate::model::IdError;
 
 /// A value and where it was found.
-pub(super) struct Found {
+pub(super) struct Found<'a> {
     pub value: String,
     pub origin: Origin,
-    pub spot: Spot,
+    pub spot: Spot<'a>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Spot {
-    /// A byte of the file.
-    Byte(usize),
-    /// A line of `accounts.yaml`.
-    AccountsLine(usize),
+pub(super) enum Spot<'a> {
+    /// A byte of a file.
+    Byte(Document<'a>, usize),
+    /// A line of a file with accounts.
+    Accounts(&'a Utf8Path, usize),
     /// Known without a line.
     Path,
 }
 
 /// Where a field that is not set may be set.
 pub(super) fn advice_for(rule: &Rule, field: Field, account: Option<&str>) -> String {
-    let mut hint = rule.field(field).map(FieldRule::advice).unwrap_or_default();
+    let mut hint = rule.field(field).map(|of| of.advice(rule.here())).unwrap_or_default();
     match field {
         Field::Region => hint.push_str(" (AWS_REGION never decides where a deployment belongs)"),
         Field::Project => hint.push_str(" (the working directory's own name does not count)"),
@@ -40,7 +41,7 @@ pub(super) fn advice_for(rule: &Rule, field: Field, account: Option<&str>) -> St
 }
 
 /// Two places that should say the same. Places are in order of strength, so `first` only fills if all do.
-pub(super) fn contradiction(places: &Places<'_>, field: Field, first: &Found, other: &Found) -> Problem {
+pub(super) fn contradiction(places: &Places<'_>, field: Field, first: &Found<'_>, other: &Found<'_>) -> Problem {
     let message = format!(
         "{} is `{}` at {}, and `{}` at {}",
         field.as_str(),
@@ -50,7 +51,7 @@ pub(super) fn contradiction(places: &Places<'_>, field: Field, first: &Found, ot
         place(places, other)
     );
     let hint = match (field, &other.spot) {
-        (Field::Region, Spot::AccountsLine(_)) => {
+        (Field::Region, Spot::Accounts(..)) => {
             "correct the wrong one; an account with deployments in several regions has no `region` in accounts.yaml"
         }
         _ => "correct the wrong one, or remove it",
@@ -59,9 +60,9 @@ pub(super) fn contradiction(places: &Places<'_>, field: Field, first: &Found, ot
 }
 
 /// A value that is not of its form.
-pub(super) fn refused(places: &Places<'_>, field: Field, found: &Found, error: &IdError) -> Problem {
+pub(super) fn refused(places: &Places<'_>, field: Field, found: &Found<'_>, error: &IdError) -> Problem {
     let message = match found.spot {
-        Spot::Byte(_) => format!("{}: {error}", field.as_str()),
+        Spot::Byte(..) => format!("{}: {error}", field.as_str()),
         _ => format!("{} from {}: {error}", field.as_str(), place(places, found)),
     };
     let problem = at_spot(places, found.spot, message);
@@ -75,16 +76,16 @@ pub(super) fn refused(places: &Places<'_>, field: Field, found: &Found, error: &
     }
 }
 
-fn at_spot(places: &Places<'_>, spot: Spot, message: String) -> Problem {
+fn at_spot(places: &Places<'_>, spot: Spot<'_>, message: String) -> Problem {
     match spot {
-        Spot::Byte(at) => places.document.problem(at, message),
-        Spot::AccountsLine(_) | Spot::Path => Problem::of_file(places.document.path, message),
+        Spot::Byte(document, at) => document.problem(at, message),
+        Spot::Accounts(..) | Spot::Path => Problem::of_file(places.variables.path, message),
     }
 }
 
 /// `Accounts/a/x.tfvars:3 (region)`.
-fn place(places: &Places<'_>, found: &Found) -> String {
-    let path = places.document.path;
+fn place(places: &Places<'_>, found: &Found<'_>) -> String {
+    let path = places.variables.path;
     let what = match &found.origin {
         Origin::Attribute(name) | Origin::Fallback(name) => format!(" (`{name}`)"),
         Origin::Entry(name) => format!(" (`{name}` in `accounts`)"),
@@ -92,15 +93,13 @@ fn place(places: &Places<'_>, found: &Found) -> String {
         Origin::Tag(name) | Origin::DefaultTag(name) => format!(" (the tag `{name}`)"),
         Origin::AccountsFile => String::new(),
         Origin::MintedFile => return places.minted.shown.to_string(),
-        Origin::Path => return "the path of the file".to_owned(),
+        Origin::Path => return places.the_path().to_owned(),
         Origin::ParentFolder => return "the name of its folder".to_owned(),
         Origin::FileStem => return "the name of the file".to_owned(),
     };
     match found.spot {
-        Spot::Byte(at) => format!("{path}:{}{what}", line_and_column(places.document.text, at).0),
-        Spot::AccountsLine(line) => {
-            format!("{}:{line}", places.accounts.path.as_deref().unwrap_or(Utf8Path::new("accounts.yaml")))
-        }
+        Spot::Byte(document, at) => format!("{}:{}{what}", document.path, line_and_column(document.text, at).0),
+        Spot::Accounts(path, line) => format!("{path}:{line}"),
         Spot::Path => format!("{path}{what}"),
     }
 }

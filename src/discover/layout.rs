@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use globset::GlobSet;
 
 use super::pattern::Pattern;
-use crate::model::{DependencySpec, InputSpec, KeyTemplate, Recipe, SourceKind, Template, Vault};
+use crate::files::normalize;
+use crate::model::{AccountBy, DependencySpec, InputSpec, KeyTemplate, Recipe, SourceKind, Template, Vault};
 
 /// A field of a deployment that is read from a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +97,8 @@ pub struct FieldRule {
 }
 
 impl FieldRule {
-    /// Where a person may set the field, in words.
-    pub(super) fn advice(&self) -> String {
+    /// Where a person may set the field, in words; `here` is where the variables of the deployment are.
+    pub(super) fn advice(&self, here: &str) -> String {
         let names = |pick: fn(&Origin) -> Option<&str>| {
             let names: Vec<String> = self.origins.iter().filter_map(pick).map(|name| format!("`{name}`")).collect();
             names.join(" or ")
@@ -107,7 +109,7 @@ impl FieldRule {
                     Origin::Attribute(name) | Origin::Fallback(name) => Some(name),
                     _ => None,
                 }),
-                "in this file",
+                here,
             ),
             (names(|o| if let Origin::Entry(name) = o { Some(name) } else { None }), "in its `accounts` entry"),
             (names(|o| if let Origin::Tag(name) = o { Some(name) } else { None }), "in its tags"),
@@ -141,11 +143,13 @@ impl FieldRule {
 pub struct Rule {
     /// Its name.
     pub name: String,
-    /// What the deployments say they were read from.
+    /// What the deployments say they were read from: it decides whether the paths are those of files or of folders.
     pub source: SourceKind,
     /// Whether it is one of `tfleet.yaml`; a built-in rule reads only what none of these takes.
     pub listed: bool,
-    /// Which files it reads: those of any of these.
+    /// Whether a file becomes its deployment also where an earlier rule takes the file.
+    pub also: bool,
+    /// Which files or folders it reads: those of any of these.
     pub paths: Vec<Pattern>,
     /// Names of files that end so are left out all the same.
     pub not_suffixes: Vec<Cow<'static, str>>,
@@ -153,9 +157,17 @@ pub struct Rule {
     pub when: BTreeMap<String, String>,
     /// The type of its deployments.
     pub kind: Option<String>,
-    /// The root module, relative to the working directory; `None`: the folder of the file if it holds one, else the
-    /// configured folder, else the working directory.
-    pub root_module: Option<Utf8PathBuf>,
+    /// The root module, relative to the working directory. `None`: the folder that the rule takes; for a file its folder
+    /// if that holds one, else the configured folder, else the working directory.
+    pub root_module: Option<Template>,
+    /// The variable files, in Terraform's order.
+    pub variable_files: Vec<FileTemplate>,
+    /// Partial backend configurations, in Terraform's order.
+    pub backend_files: Vec<FileTemplate>,
+    /// The workspace of Terraform's CLI.
+    pub workspace: Option<Template>,
+    /// By what accounts are looked up.
+    pub account_by: AccountBy,
     /// How keys are made; `None`: as the settings have it.
     pub key: Option<KeyTemplate>,
     /// Where the fields come from.
@@ -164,7 +176,7 @@ pub struct Rule {
     pub label_attributes: Vec<&'static str>,
     /// Fields and labels by template. They win over every place in the repository.
     pub templates: BTreeMap<String, Template>,
-    /// The attributes of the file that templates name as `file.…`.
+    /// What templates name as `file.…` and `var.…`.
     pub file_attributes: BTreeSet<String>,
     /// The rule of the deployment in whose account its own run.
     pub account_of: Option<String>,
@@ -185,6 +197,27 @@ pub struct Rule {
     /// How its deployments are run.
     pub recipe: Arc<Recipe>,
 }
+
+/// The path of a file, relative to the working directory.
+#[derive(Debug)]
+pub struct FileTemplate {
+    /// The path.
+    pub path: Template,
+    /// Whether the file may be missing.
+    pub optional: bool,
+}
+
+impl fmt::Display for FileTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.path, if self.optional { "?" } else { "" })
+    }
+}
+
+/// What the words of a path stand for.
+pub(super) type Captures = BTreeMap<String, String>;
+
+/// The name under which templates of paths have the folder of the deployment.
+pub(super) const FOLDER: &str = "folder";
 
 /// Where an output goes, by templates.
 #[derive(Debug)]
@@ -213,18 +246,44 @@ impl Rule {
         !(self.depends_on.is_empty() && self.inputs.is_empty() && self.deliver.is_empty())
     }
 
+    /// Whether it reads folders, not files.
+    #[must_use]
+    pub fn reads_folders(&self) -> bool {
+        self.source == SourceKind::Folder
+    }
+
+    /// The root module of what it takes, where the rule decides about it; `folder` is the folder, or that of the file.
+    pub(super) fn root(&self, captures: &Captures, folder: &Utf8Path) -> Option<Utf8PathBuf> {
+        let Some(template) = &self.root_module else {
+            return self.reads_folders().then(|| folder.to_owned());
+        };
+        // The words of the path have their values wherever the path matches.
+        let rendered = template.render(&|name| word(captures, folder, name)).ok()?;
+        let clean = normalize(Utf8Path::new(&rendered)).unwrap_or_else(|| rendered.into());
+        Some(if clean == "" { ".".into() } else { clean })
+    }
+
+    /// Where in words a person may set something for what it takes.
+    pub(super) const fn here(&self) -> &'static str {
+        match self.source {
+            SourceKind::Folder => "in its variable files",
+            _ => "in this file",
+        }
+    }
+
     /// Whether a file of this name may be one of its own.
     fn may_take(&self, file_name: &str) -> bool {
-        self.paths.iter().any(|path| file_name.ends_with(path.suffix()))
+        !self.reads_folders()
+            && self.paths.iter().any(|path| file_name.ends_with(path.suffix()))
             && !file_name.starts_with('.')
             && !self.not_suffixes.iter().any(|end| file_name.ends_with(&**end))
     }
 
-    /// What the words of its path stand for in this file, if it reads the file.
+    /// What the words of its path stand for in this file or folder, if it reads it.
     #[must_use]
     pub fn captures(&self, file: &Utf8Path) -> Option<BTreeMap<String, String>> {
         let name = file.file_name()?;
-        if !self.may_take(name) {
+        if !self.reads_folders() && !self.may_take(name) {
             return None;
         }
         self.paths.iter().find_map(|path| path.captures(file))
@@ -239,7 +298,7 @@ impl Rule {
     /// Whether its files are written in YAML.
     #[must_use]
     pub fn reads_yaml(&self) -> bool {
-        self.source != SourceKind::Tfvars
+        matches!(self.source, SourceKind::Regions | SourceKind::Deploy)
     }
 }
 
@@ -259,7 +318,20 @@ impl Layout {
 
     /// The rules whose paths match a file, each with what the words of its path stand for.
     pub fn matching(&self, file: &Utf8Path) -> impl Iterator<Item = (&Arc<Rule>, BTreeMap<String, String>)> {
-        self.rules.iter().filter_map(move |rule| Some((rule, rule.captures(file)?)))
+        let rules = self.rules.iter().filter(|rule| !rule.reads_folders());
+        rules.filter_map(move |rule| Some((rule, rule.captures(file)?)))
+    }
+
+    /// The rules whose paths match a folder.
+    pub fn matching_folder(&self, folder: &Utf8Path) -> impl Iterator<Item = (&Arc<Rule>, BTreeMap<String, String>)> {
+        let rules = self.rules.iter().filter(|rule| rule.reads_folders());
+        rules.filter_map(move |rule| Some((rule, rule.captures(folder)?)))
+    }
+
+    /// Whether any rule reads folders.
+    #[must_use]
+    pub fn reads_folders(&self) -> bool {
+        self.rules.iter().any(|rule| rule.reads_folders())
     }
 
     /// The paths that its rules read, in words.
@@ -275,4 +347,10 @@ impl Layout {
     pub fn rule(&self, name: &str) -> Option<&Arc<Rule>> {
         self.rules.iter().find(|rule| rule.name == name)
     }
+}
+
+/// What a word in a template of a path stands for.
+pub(super) fn word<'a>(captures: &'a Captures, folder: &'a Utf8Path, name: &str) -> Option<&'a str> {
+    let of_path = captures.get(name).map(String::as_str);
+    of_path.or_else(|| (name == FOLDER).then(|| if folder == "" { "." } else { folder.as_str() }))
 }

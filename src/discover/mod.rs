@@ -6,6 +6,7 @@
 //! A file becomes a deployment in two steps: a draft is what the file itself says, read on all cores while
 //! the tree is walked; its root module, read once for all, then decides where the state is.
 
+mod account_list;
 mod accounts;
 mod assemble;
 mod changes;
@@ -15,10 +16,14 @@ mod fields;
 mod found;
 mod git;
 mod hints;
+mod layers;
 mod layout;
+mod listing;
 mod minted;
+mod partial;
 mod pattern;
 mod problem;
+mod reading;
 mod references;
 mod regions;
 mod resolve;
@@ -26,8 +31,10 @@ mod roots;
 mod rules;
 mod select;
 mod services;
+mod shared;
 mod touched;
 mod unread;
+mod variables;
 mod walk;
 mod yaml;
 
@@ -42,7 +49,8 @@ pub use accounts::AccountsError;
 pub use assemble::discover;
 pub use changes::{Changes, ChangesError, changed_files, changes_since};
 pub use git::GitError;
-pub use layout::{DeliveryRule, Field, FieldRule, Layout, Origin, Rule};
+pub use layout::{DeliveryRule, Field, FieldRule, FileTemplate, Layout, Origin, Rule};
+pub use listing::{Listing, RuleListing};
 pub use pattern::{Pattern, PatternError};
 pub use problem::Problem;
 pub use regions::{AccountDefinition, OuPlace, read_regions};
@@ -50,13 +58,18 @@ pub use rules::RuleError;
 pub use select::{Claim, DeletedSource, DuplicateKey, Filters, SelectError, Selection, duplicate_keys, select};
 pub use services::ServiceTable;
 
-use crate::hcl::RootModule;
-use crate::model::{BackendKey, Deployment, KeyError, KeyTemplate, RuleSpec, SourceKind, StateAddress, TemplateError};
+use crate::hcl::{ModuleReader, RootModule};
+use crate::model::{
+    AccountListSpec, BackendKey, CliWorkspace, Deployment, KeyError, KeyTemplate, RuleSpec, SourceKind, StateAddress,
+    TemplateError,
+};
 use accounts::Accounts;
-use draft::{Context, Draft, Reading, Takers};
+use draft::{Draft, Home};
 use minted::Minted;
+use reading::{Context, Reading, Takers};
 use references::Tree;
 use roots::Fixed;
+use shared::Shared;
 
 /// What to find, and where.
 #[derive(Debug, Clone)]
@@ -79,9 +92,11 @@ pub struct Options {
     /// The kind of source to read; `None`: whichever is there.
     pub source: Option<SourceKind>,
     /// The rules of `tfleet.yaml`.
-    pub rules: Vec<RuleSpec>,
+    pub layouts: Vec<RuleSpec>,
+    /// Lists of accounts in forms of their own.
+    pub accounts: Vec<AccountListSpec>,
     /// The file these stand in, for errors.
-    pub rules_file: String,
+    pub settings_file: String,
     /// The accounts that minting made, relative to the working directory or absolute.
     pub accounts_file: Utf8PathBuf,
 }
@@ -150,9 +165,20 @@ pub struct Discovery {
     pub roots: BTreeMap<Utf8PathBuf, Arc<RootModule>>,
     /// What a person should know although nothing is wrong.
     pub notices: Vec<String>,
+    /// What no deployment is made of, as far as it looks like one.
+    unclaimed: Unclaimed,
     inputs: Inputs,
     /// The root modules that serve the files of a folder.
     root_of_folder: HashMap<Utf8PathBuf, BTreeSet<Utf8PathBuf>>,
+}
+
+/// What a walk came upon, to be told apart from what deployments are made of.
+#[derive(Debug, Default)]
+struct Unclaimed {
+    /// Variable files that are neither a deployment's own, nor named by a rule, nor loaded by Terraform unasked.
+    tfvars: BTreeSet<Utf8PathBuf>,
+    /// Every folder with Terraform files.
+    folders: BTreeSet<Utf8PathBuf>,
 }
 
 /// Everything that decides how a file is read.
@@ -166,11 +192,13 @@ struct Inputs {
     excluded: Gitignore,
     /// The configured root module, canonical.
     terraform_dir: Option<Utf8PathBuf>,
+    shared: Shared,
+    modules: ModuleReader,
 }
 
 impl Inputs {
     fn new(options: &Options, top: impl FnOnce(&Utf8Path) -> Utf8PathBuf) -> Result<Self, DiscoverError> {
-        let layout = rules::layout(&options.rules, &options.rules_file, options.source)?;
+        let layout = rules::layout(&options.layouts, &options.settings_file, options.source)?;
         let working_dir = options
             .working_dir
             .canonicalize_utf8()
@@ -178,16 +206,24 @@ impl Inputs {
             .map_err(|source| DiscoverError::WorkingDir { path: options.working_dir.clone(), source })?;
         Ok(Self {
             terraform_dir: terraform_dir(&working_dir, options.terraform_dir.as_deref())?,
-            accounts: Accounts::find(&working_dir, &top(&working_dir))?,
+            accounts: Accounts::find(&working_dir, &top(&working_dir), &options.accounts)?,
             minted: Minted::new(&working_dir, &options.accounts_file),
             excluded: walk::excluded(&working_dir, &options.exclude)?,
             layout,
+            shared: Shared::default(),
+            modules: ModuleReader::default(),
             options: Options { working_dir, ..options.clone() },
         })
     }
 
     fn context(&self) -> Context<'_> {
-        Context { accounts: &self.accounts, minted: &self.minted, services: &self.options.services }
+        Context {
+            accounts: &self.accounts,
+            minted: &self.minted,
+            services: &self.options.services,
+            working_dir: &self.options.working_dir,
+            shared: &self.shared,
+        }
     }
 
     /// The rules whose paths match a file.
@@ -195,8 +231,13 @@ impl Inputs {
         self.layout.matching(file).collect()
     }
 
+    /// The rules whose paths match a folder.
+    fn folder_takers(&self, folder: &Utf8Path) -> Takers<'_> {
+        self.layout.matching_folder(folder).collect()
+    }
+
     fn read(&self, file: &Utf8Path, takers: &Takers<'_>, tree: &mut Tree<'_>) -> Reading {
-        Reading::read(self.context(), takers, &self.options.working_dir, file, tree)
+        Reading::read(self.context(), takers, file, tree)
     }
 
     /// The number of a rule, for an order among the deployments of one file.
@@ -204,18 +245,27 @@ impl Inputs {
         self.layout.rules.iter().position(|known| Arc::ptr_eq(known, rule)).unwrap_or(usize::MAX)
     }
 
-    /// Where the state of a draft is, as its root module has it.
-    fn state(&self, draft: &Draft, fixed: &Fixed<'_>) -> Result<StateAddress, Box<Problem>> {
+    /// Where the state of a draft is, as its root module and its backend files have it.
+    fn home(&self, draft: &Draft, module: &RootModule) -> Result<Home, Box<Problem>> {
+        let local = self.options.local_state;
+        let fixed = Fixed::of(module, &draft.backend, local);
+        let bad = |error: KeyError| {
+            let problem = Problem::of_file(&draft.file, format!("no backend key can be made: {error}"));
+            Box::new(problem.hint(self.key_advice(draft, &error)))
+        };
         let key = match fixed.key {
             Some(key) => BackendKey::new(key),
             None => draft.key(self.key_template(draft)),
         };
-        let key = key.map_err(|error| {
-            let problem = Problem::of_file(&draft.file, format!("no backend key can be made: {error}"));
-            Box::new(problem.hint(self.key_advice(draft, &error)))
-        })?;
-        let bucket = fixed.bucket.or(self.options.default_bucket.as_deref()).filter(|_| !self.options.local_state);
-        Ok(StateAddress { bucket: bucket.map(str::to_owned), key })
+        let key = key.map_err(bad)?;
+        let workspace = draft.workspace.clone().map(|name| CliWorkspace { name, key: key.clone() });
+        let key = match &workspace {
+            None => key,
+            Some(workspace) if local => workspace.state_in_folder().map_err(bad)?,
+            Some(workspace) => workspace.state_in_s3(fixed.workspace_key_prefix).map_err(bad)?,
+        };
+        let bucket = fixed.bucket.or(self.options.default_bucket.as_deref()).filter(|_| !local);
+        Ok(Home { state: StateAddress { bucket: bucket.map(str::to_owned), key }, workspace })
     }
 
     fn key_template<'a>(&'a self, draft: &'a Draft) -> &'a KeyTemplate {
@@ -227,7 +277,7 @@ impl Inputs {
             KeyError::Template(TemplateError::MissingField { field, .. }) => Field::ALL
                 .into_iter()
                 .find(|known| known.as_str() == *field)
-                .and_then(|known| Some(draft.rule.field(known)?.advice()))
+                .and_then(|known| Some(draft.rule.field(known)?.advice(draft.rule.here())))
                 .unwrap_or_else(|| format!("set `{field}` in this file, or change the template")),
             _ => format!("the template of keys is `{}`", self.key_template(draft)),
         }

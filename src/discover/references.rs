@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::document::{Document, Shape, Value};
 use super::problem::Problem;
+use super::variables::Variables;
 use crate::files::normalize;
 use crate::model::Reference;
 
@@ -92,14 +93,16 @@ pub(super) struct References {
 }
 
 impl References {
-    /// Looks at every string of the file.
-    pub(super) fn read(document: Document<'_>, tree: &mut Tree<'_>) -> Self {
-        let folder = document.path.parent().unwrap_or(Utf8Path::new(""));
-        let mut walk = Walk { document, folder, tree, references: Self::default() };
-        for (name, value) in document.attributes() {
+    /// Looks at every string of the variables.
+    pub(super) fn read(variables: Variables<'_>, tree: &mut Tree<'_>) -> Self {
+        let mut references = Self::default();
+        for (document, name, value) in variables.attributes() {
+            let folder = document.path.parent().unwrap_or(Utf8Path::new(""));
+            let mut walk = Walk { document, folder, tree: &mut *tree, references: std::mem::take(&mut references) };
             walk.value(name, value);
+            references = walk.references;
         }
-        walk.references
+        references
     }
 }
 

@@ -11,6 +11,7 @@ use super::problem::Problem;
 use super::walk::parallel;
 use crate::files::{normalize, relative};
 use crate::hcl::{ModuleError, RootModule, Setting, is_module_file};
+use crate::model::PartialBackend;
 
 /// The root modules of a repository.
 #[derive(Debug, Default)]
@@ -25,21 +26,41 @@ pub(super) struct Roots {
     pub problems: Vec<Problem>,
 }
 
+/// A file, or a folder, and the rule that takes it.
+pub(super) struct Use {
+    pub rule: Arc<Rule>,
+    pub file: Utf8PathBuf,
+    /// The root module, where the rule decides about it.
+    pub root: Option<Utf8PathBuf>,
+    /// Whether its key is that of the backend block, if the block has one.
+    pub key_of_block: bool,
+}
+
+impl Use {
+    /// The folder that it is in, or is.
+    pub(super) fn folder(&self) -> &Utf8Path {
+        if self.rule.reads_folders() { &self.file } else { folder_of(&self.file) }
+    }
+}
+
 impl Roots {
     /// Finds and reads, once each, the root modules of these files.
-    pub(super) fn find<'a>(inputs: &Inputs, uses: impl Iterator<Item = (&'a Rule, &'a Utf8Path)>) -> Self {
+    pub(super) fn find(inputs: &Inputs, uses: &[Use]) -> Self {
         let mut found = Self::default();
-        let mut served: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>> = BTreeMap::new();
+        let mut served: BTreeMap<Utf8PathBuf, (Vec<Utf8PathBuf>, Option<&Rule>)> = BTreeMap::new();
         let mut folders: Vec<&Utf8Path> = Vec::new();
         let mut files_of_folder: HashMap<&Utf8Path, Vec<&Utf8Path>> = HashMap::new();
-        for (rule, file) in uses {
-            if let Some(root) = &rule.root_module {
-                served.entry(root.clone()).or_default().push(file.to_owned());
-                found.of_folder.entry(folder_of(file).to_owned()).or_default().insert(root.clone());
+        for one in uses {
+            let (file, folder) = (&one.file, one.folder());
+            if let Some(root) = &one.root {
+                let (files, rule) = served.entry(root.clone()).or_default();
+                files.push(file.clone());
+                *rule = Some(&one.rule);
+                found.of_folder.entry(folder.to_owned()).or_default().insert(root.clone());
             } else {
-                let files = files_of_folder.entry(folder_of(file)).or_default();
+                let files = files_of_folder.entry(folder).or_default();
                 if files.is_empty() {
-                    folders.push(folder_of(file));
+                    folders.push(folder);
                 }
                 files.push(file);
             }
@@ -47,13 +68,13 @@ impl Roots {
         let roots = parallel(&folders, |part| part.iter().map(|folder| root_of_folder(inputs, folder)).collect());
         for (folder, root) in folders.iter().zip(roots) {
             let files = files_of_folder[folder].iter().map(|file| (*file).to_owned());
-            served.entry(root.clone()).or_default().extend(files);
+            served.entry(root.clone()).or_default().0.extend(files);
             found.of_folder.entry((*folder).to_owned()).or_default().insert(root.clone());
             found.by_folder.insert((*folder).to_owned(), root);
         }
-        let served: Vec<(Utf8PathBuf, Vec<Utf8PathBuf>)> = served.into_iter().collect();
-        let read = parallel(&served, |part| part.iter().map(|(root, _)| read(inputs, root)).collect());
-        for ((root, files), read) in served.into_iter().zip(read) {
+        let served: Vec<_> = served.into_iter().collect();
+        let read = parallel(&served, |part| part.iter().map(|(root, (_, rule))| read(inputs, *rule, root)).collect());
+        for ((root, (files, _)), read) in served.into_iter().zip(read) {
             match read {
                 Ok(module) => drop(found.modules.insert(root, Arc::new(module))),
                 Err(problem) => found.problems.push(problem.concerning(files)),
@@ -62,24 +83,58 @@ impl Roots {
         found
     }
 
-    /// The root module of a file by a rule, if it can be used.
-    pub(super) fn get<'a>(&'a self, rule: &'a Rule, file: &Utf8Path) -> Option<(&'a Utf8Path, &'a Arc<RootModule>)> {
-        let root = rule.root_module.as_ref().or_else(|| self.by_folder.get(folder_of(file)))?;
+    /// The root module of a file, if it can be used; `root` is the one that the rule decides about.
+    pub(super) fn get<'a>(
+        &'a self,
+        root: Option<&'a Utf8Path>,
+        file: &Utf8Path,
+    ) -> Option<(&'a Utf8Path, &'a Arc<RootModule>)> {
+        let root = root.or_else(|| self.by_folder.get(folder_of(file)).map(Utf8PathBuf::as_path))?;
         Some((root, self.modules.get(root)?))
     }
+}
+
+/// Folders that rules take, and that hold a module for others to call, and no root module: nothing in them says where a
+/// state or a provider is, and another folder calls them.
+pub(super) fn no_roots(inputs: &Inputs, roots: &Roots, uses: &[Use], folders: &BTreeSet<Utf8PathBuf>) -> Vec<Problem> {
+    let working_dir = &inputs.options.working_dir;
+    let doubtful: Vec<(&Use, &Arc<RootModule>)> = uses
+        .iter()
+        .filter(|one| one.rule.reads_folders())
+        .filter_map(|one| Some((one, roots.modules.get(one.root.as_ref()?)?)))
+        .filter(|(one, _)| one.root.as_ref() == Some(&one.file))
+        .filter(|(_, module)| module.backend.is_none() && module.dirs[0].providers.is_empty())
+        .collect();
+    if doubtful.is_empty() {
+        return Vec::new();
+    }
+    // Whoever calls them may be anywhere. What cannot be read there is a problem of whoever uses it.
+    let all: Vec<&Utf8PathBuf> = folders.iter().collect();
+    parallel(&all, |part| {
+        part.iter().map(|dir| drop(inputs.modules.look(&working_dir.join(dir)))).collect::<Vec<()>>()
+    });
+    let calls = inputs.modules.calls();
+    let told = doubtful.into_iter().filter_map(|(one, module)| {
+        let call = calls.get(module.dir())?;
+        let caller = relative(working_dir, &call.path);
+        let message = format!(
+            "the rule {} takes this folder, and it holds a module that {caller}:{} calls: it has neither a backend nor a \
+             provider block, so it is no root module",
+            one.rule.name, call.line
+        );
+        let hint = "narrow the `path` of the rule, or leave the folder out with `discover.exclude`; if it is a root module \
+                    all the same, give it a `backend \"s3\" {}` block";
+        Some(Problem::of_file(&one.file, message).hint(hint))
+    });
+    told.collect()
 }
 
 pub(super) fn folder_of(file: &Utf8Path) -> &Utf8Path {
     file.parent().unwrap_or(Utf8Path::new(""))
 }
 
-/// The folder of the root module of a file, relative to the working directory.
-pub(super) fn root_of(inputs: &Inputs, rule: &Rule, file: &Utf8Path) -> Utf8PathBuf {
-    rule.root_module.clone().unwrap_or_else(|| root_of_folder(inputs, folder_of(file)))
-}
-
 /// The folder itself if it holds a module, else the configured one, else the working directory.
-fn root_of_folder(inputs: &Inputs, folder: &Utf8Path) -> Utf8PathBuf {
+pub(super) fn root_of_folder(inputs: &Inputs, folder: &Utf8Path) -> Utf8PathBuf {
     let working_dir = &inputs.options.working_dir;
     let own = working_dir.join(folder);
     if holds_module(&own) {
@@ -96,12 +151,11 @@ pub(super) fn holds_module(dir: &Utf8Path) -> bool {
     })
 }
 
-/// Reads a root module, which is relative to the working directory.
-pub(super) fn read(inputs: &Inputs, root: &Utf8Path) -> Result<RootModule, Box<Problem>> {
+/// Reads a root module, which is relative to the working directory; `rule` is the one that names it, if one does.
+pub(super) fn read(inputs: &Inputs, rule: Option<&Rule>, root: &Utf8Path) -> Result<RootModule, Box<Problem>> {
     let working_dir = &inputs.options.working_dir;
     // `join(".")` would show in messages and hinder comparisons.
     let dir = if root == "." { working_dir.clone() } else { working_dir.join(root) };
-    let rule = inputs.layout.rules.iter().find(|rule| rule.root_module.as_deref() == Some(root));
     let empty = || {
         let problem = Problem::of_file(root, "there is no root module: no *.tf file is in this folder");
         Box::new(match rule {
@@ -114,7 +168,7 @@ pub(super) fn read(inputs: &Inputs, root: &Utf8Path) -> Result<RootModule, Box<P
     if rule.is_some() && !dir.is_dir() {
         return Err(empty());
     }
-    let module = RootModule::read(&dir).map_err(|error| Box::new(module_problem(working_dir, root, error)))?;
+    let module = inputs.modules.read(&dir).map_err(|error| Box::new(module_problem(working_dir, root, error)))?;
     if module.dirs[0].files.is_empty() {
         return Err(empty());
     }
@@ -139,21 +193,28 @@ fn module_problem(working_dir: &Utf8Path, root: &Utf8Path, error: ModuleError) -
     }
 }
 
-/// What an S3 backend block fixes of the place of the state.
+/// What an S3 backend block, and the files that complete it, fix of the place of the state.
 #[derive(Debug, Default)]
 pub(super) struct Fixed<'a> {
     pub bucket: Option<&'a str>,
     pub key: Option<&'a str>,
+    /// Below what the states of workspaces are.
+    pub workspace_key_prefix: Option<&'a str>,
 }
 
 impl<'a> Fixed<'a> {
-    /// The literal settings; nothing where the block is replaced by a local backend.
-    pub(super) fn of(module: &'a RootModule, local_state: bool) -> Self {
-        let Some(backend) = module.backend.as_ref().filter(|b| b.kind == "s3" && !local_state) else {
+    /// The literal settings, those of files before those of the block; nothing where both are replaced by a local backend.
+    pub(super) fn of(module: &'a RootModule, files: &'a PartialBackend, local_state: bool) -> Self {
+        if local_state {
             return Self::default();
+        }
+        let block = module.backend.as_ref().filter(|block| block.kind == "s3");
+        let any = |name| match files.settings.get(name) {
+            Some(text) => text.as_deref(),
+            None => block.and_then(|block| block.settings.get(name)).and_then(Setting::literal),
         };
-        let literal = |name| backend.settings.get(name).and_then(Setting::literal).filter(|text| !text.is_empty());
-        Self { bucket: literal("bucket"), key: literal("key") }
+        let full = |name| any(name).filter(|text| !text.is_empty());
+        Self { bucket: full("bucket"), key: full("key"), workspace_key_prefix: any("workspace_key_prefix") }
     }
 }
 

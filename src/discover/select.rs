@@ -6,9 +6,10 @@ use std::fmt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::changes::Changes;
-use super::draft::{Draft, Reading};
+use super::draft::Draft;
 use super::problem::Problem;
-use super::roots::{Fixed, folder_of, read, root_of};
+use super::reading::Reading;
+use super::roots::{folder_of, read, root_of_folder};
 use super::touched::Touched;
 use super::{Discovery, resolve, walk};
 use crate::hcl::is_module_file;
@@ -261,6 +262,20 @@ fn deleted(discovery: &Discovery, filters: &Filters, changes: &Changes, selectio
             None => selection.deleted.push(DeletedSource { file: file.clone(), state }),
         }
     }
+    for folder in gone_folders(discovery, changes) {
+        let why = "its root module, whose backend block may name the key, is deleted too".to_owned();
+        selection.deleted.push(DeletedSource { file: folder, state: Err(why) });
+    }
+}
+
+/// The folders that rules took, and that hold no Terraform file any more.
+fn gone_folders(discovery: &Discovery, changes: &Changes) -> BTreeSet<Utf8PathBuf> {
+    let inputs = &discovery.inputs;
+    let modules = changes.deleted.keys().filter(|file| file.file_name().is_some_and(is_module_file));
+    let folders = modules.map(|file| folder_of(file)).filter(|folder| !inputs.folder_takers(folder).is_empty());
+    let gone =
+        folders.filter(|folder| walk::is_readable(inputs, folder) && !discovery.unclaimed.folders.contains(*folder));
+    gone.map(Utf8Path::to_owned).collect()
 }
 
 /// The deployments that the deleted files were, sorted by file.
@@ -309,18 +324,18 @@ fn last_known(discovery: &Discovery, file: &Utf8Path, content: Option<&Vec<u8>>)
 /// The deployment that a draft of a deleted file was, whose account is settled.
 fn was(discovery: &Discovery, changes: &Changes, draft: Draft) -> Result<Deployment, String> {
     let inputs = &discovery.inputs;
-    let root = root_of(inputs, &draft.rule, &draft.file);
-    let own = draft.rule.root_module.as_deref().unwrap_or_else(|| folder_of(&draft.file));
+    let root = draft.root.clone().unwrap_or_else(|| root_of_folder(inputs, folder_of(&draft.file)));
+    let own = draft.root.as_deref().unwrap_or_else(|| folder_of(&draft.file));
     let of_root = |path: &&Utf8PathBuf| folder_of(path) == own && path.file_name().is_some_and(is_module_file);
     if changes.deleted.keys().any(|path| of_root(&path)) {
         return Err("its root module, whose backend block may name the key, is deleted too".to_owned());
     }
     let module = match discovery.roots.get(&root) {
         Some(module) => module.clone(),
-        None => read(inputs, &root).map_err(|problem| problem.message)?.into(),
+        None => read(inputs, Some(&draft.rule), &root).map_err(|problem| problem.message)?.into(),
     };
-    let state = inputs.state(&draft, &Fixed::of(&module, inputs.options.local_state)).map_err(|p| p.message)?;
-    draft.finish(root, state).map(|(deployment, _)| deployment).map_err(|problem| problem.message)
+    let home = inputs.home(&draft, &module).map_err(|problem| problem.message)?;
+    draft.finish(root, home).map(|(deployment, _)| deployment).map_err(|problem| problem.message)
 }
 
 /// Deployments that would write one state.
@@ -342,6 +357,8 @@ pub struct Claim {
     pub rule: String,
     /// The kind of the file.
     pub source: SourceKind,
+    /// Whether a backend file names its key.
+    pub names_key: bool,
 }
 
 impl DuplicateKey {
@@ -353,6 +370,11 @@ impl DuplicateKey {
                 "the rules {} and {} make one key of this file: give one of them another `key` in tfleet.yaml",
                 twice[0].rule, twice[1].rule
             );
+        }
+        if self.claims.iter().any(|claim| claim.names_key) {
+            return "a backend file of theirs names the key: give each of them one of its own there, or select \
+                    only one"
+                .to_owned();
         }
         let of_rules: BTreeSet<&str> =
             self.claims.iter().filter(|claim| claim.source != SourceKind::Tfvars).map(|c| c.rule.as_str()).collect();
@@ -390,7 +412,12 @@ pub fn duplicate_keys(deployments: &[Deployment]) -> Vec<DuplicateKey> {
         .map(|(state, claims)| {
             let mut claims: Vec<Claim> = claims
                 .into_iter()
-                .map(|d| Claim { file: d.file.clone(), rule: d.recipe.rule.clone(), source: d.source })
+                .map(|d| Claim {
+                    file: d.file.clone(),
+                    rule: d.recipe.rule.clone(),
+                    source: d.source,
+                    names_key: d.backend.settings.contains_key("key"),
+                })
                 .collect();
             claims.sort();
             DuplicateKey { state: state.clone(), claims }

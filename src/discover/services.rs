@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use hcl_edit::expr::Expression;
-use hcl_edit::structure::Body;
 
 use crate::hcl::{literal_str, object_key};
 
@@ -97,15 +96,14 @@ impl ServiceTable {
         self.0.values().map(String::as_str)
     }
 
-    /// The services of a file, sorted, and what they create, in words.
+    /// The services that variables describe, sorted, and what they create, in words.
     ///
     /// An empty map counts: its resources may have been removed just now. `null` does not: to Terraform it is the
     /// same as not being there.
-    pub(super) fn read(&self, body: &Body) -> (Vec<String>, String) {
-        let found: Vec<(&str, &Expression)> = body
-            .attributes()
-            .filter(|attribute| !attribute.value.is_null())
-            .filter_map(|attribute| Some((self.service(attribute.key.as_str())?, &attribute.value)))
+    pub(super) fn read<'v>(&self, variables: impl Iterator<Item = (&'v str, &'v Expression)>) -> (Vec<String>, String) {
+        let found: Vec<(&str, &Expression)> = variables
+            .filter(|(_, value)| !value.is_null())
+            .filter_map(|(name, value)| Some((self.service(name)?, value)))
             .collect();
         let mut services: Vec<String> = found.iter().map(|(service, _)| (*service).to_owned()).collect();
         services.sort();
@@ -170,7 +168,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (Vec<String>, String) {
-        ServiceTable::default().read(&hcl_edit::parser::parse_body(text).unwrap())
+        let body = hcl_edit::parser::parse_body(text).unwrap();
+        ServiceTable::default().read(body.attributes().map(|one| (one.key.as_str(), &one.value)))
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) struct Touched<'a> {
 impl<'a> Touched<'a> {
     pub(super) fn new(discovery: &'a Discovery, changes: &'a Changes) -> Self {
         let working_dir = &discovery.inputs.options.working_dir;
-        let accounts = discovery.inputs.accounts.path.as_ref();
+        let accounts = &discovery.inputs.accounts.paths;
         let mut users: HashMap<Utf8PathBuf, Vec<&Utf8Path>> = HashMap::new();
         for (root, module) in &discovery.roots {
             for dir in module_dirs(working_dir, module) {
@@ -58,8 +58,14 @@ impl<'a> Touched<'a> {
         let rules = touched.layout.rules.iter().filter(|rule| changes.files.iter().any(|file| has(rule, file)));
         touched.rules = rules.map(|rule| rule.name.as_str()).collect();
         let minted = Some(&discovery.inputs.minted).filter(|minted| minted.is_used()).map(|minted| &minted.shown);
+        let all = discovery.deployments.iter();
+        let named: HashSet<&Utf8PathBuf> = all.flat_map(|one| one.var_files.iter().chain(&one.backend.files)).collect();
         for path in &changes.files {
-            touched.all |= accounts == Some(path) || minted == Some(path) || is_for_all(path);
+            touched.all |= accounts.contains(path) || minted == Some(path) || is_for_all(path);
+            // What rules name concerns those that it is named for, and nobody else.
+            if named.contains(path) && !path.file_name().is_some_and(loads_by_itself) {
+                continue;
+            }
             touched.modules(path, &users);
             // What is a deployment itself is no data of those beside it.
             if is_data(path) && touched.layout.matching(path).next().is_none() {
@@ -100,11 +106,11 @@ impl<'a> Touched<'a> {
         let rule = self.layout.rule(&deployment.recipe.rule);
         let own = match rule.and_then(|rule| rule.changes.as_ref()) {
             Some(globs) => self.files.contains(&deployment.file) || self.globs(globs, &|name| deployment.field(name)),
-            None => self.file(&deployment.file),
+            None => self.files.contains(&deployment.file) || self.folder(deployment.folder()),
         };
         self.all
             || own
-            || deployment.var_files.iter().any(|file| self.files.contains(file))
+            || deployment.var_files.iter().chain(&deployment.backend.files).any(|file| self.files.contains(file))
             || deployment.references.iter().any(|reference| self.files.contains(&reference.path))
             || self.roots.contains(deployment.root_module.as_path())
             || self.rules.contains(deployment.recipe.rule.as_str())
@@ -117,7 +123,7 @@ impl<'a> Touched<'a> {
 
     /// Whether a changed file would concern a deployment of this file, of which nothing but its path is known.
     fn by_path(&self, file: &Utf8Path) -> bool {
-        self.layout.matching(file).any(|(rule, captures)| {
+        self.layout.matching(file).chain(self.layout.matching_folder(file)).any(|(rule, captures)| {
             let globs = rule.changes.as_deref().unwrap_or_default();
             self.globs(globs, &|name| captures.get(name).map(String::as_str))
         })
@@ -127,7 +133,7 @@ impl<'a> Touched<'a> {
     pub(super) fn problem(&self, problem: &Problem) -> bool {
         // A folder that cannot be read is its own problem.
         let below = |folder: &Utf8Path| {
-            folder == problem.path && (folder == "." || self.files.iter().any(|file| file.starts_with(folder)))
+            if folder == "." { folder == problem.path } else { self.files.iter().any(|file| file.starts_with(folder)) }
         };
         self.all
             || self.files.contains(&problem.path)
@@ -136,9 +142,12 @@ impl<'a> Touched<'a> {
 
     /// Whether a file itself, what is beside it, or its root module has changed.
     fn file(&self, file: &Utf8Path) -> bool {
-        let folder = folder_of(file);
-        self.files.contains(file)
-            || self.data_folders.contains(folder)
+        self.files.contains(file) || self.folder(folder_of(file))
+    }
+
+    /// Whether what is in a folder, or its root module, has changed.
+    fn folder(&self, folder: &Utf8Path) -> bool {
+        self.data_folders.contains(folder)
             || self.root_of_folder.get(folder).into_iter().flatten().any(|root| self.roots.contains(root.as_path()))
     }
 }

@@ -23,7 +23,7 @@ impl Unread {
         let mut unread = Self { restricted, ..Self::default() };
         let files: BTreeSet<&Utf8PathBuf> = problems.iter().flat_map(|problem| &problem.files).collect();
         for file in files {
-            for (rule, captures) in layout.matching(file) {
+            for (rule, captures) in layout.matching(file).chain(layout.matching_folder(file)) {
                 unread.by_rule.entry(rule.name.clone()).or_default().push((captures, file.clone()));
             }
         }

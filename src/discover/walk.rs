@@ -1,5 +1,6 @@
 //! Finding the files of a repository and reading them as they are found, on all cores.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -7,11 +8,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
-use super::draft::{Draft, Reading};
+use super::draft::Draft;
 use super::git::tracked_but_ignored;
+use super::layout::Rule;
 use super::problem::Problem;
+use super::reading::{Claimed, Overlap, Reading};
 use super::references::Tree;
 use super::{DiscoverError, Inputs};
+use crate::hcl::is_module_file;
 
 /// What was found.
 #[derive(Default)]
@@ -19,6 +23,14 @@ pub(super) struct Walked {
     pub drafts: Vec<Draft>,
     pub problems: Vec<Problem>,
     pub notices: Vec<String>,
+    pub overlaps: Vec<Overlap>,
+    claims: Vec<Claimed>,
+    /// Folders with Terraform files.
+    pub module_folders: BTreeSet<Utf8PathBuf>,
+    /// Folders that a rule takes.
+    pub taken: BTreeSet<Utf8PathBuf>,
+    /// Every variable file.
+    tfvars: BTreeSet<Utf8PathBuf>,
 }
 
 impl Walked {
@@ -26,12 +38,65 @@ impl Walked {
         self.drafts.append(&mut read.drafts);
         self.problems.append(&mut read.problems);
         self.notices.append(&mut read.notices);
+        self.overlaps.append(&mut read.overlaps);
+        self.claims.append(&mut read.claims);
     }
 
     fn append(&mut self, mut other: Self) {
         self.drafts.append(&mut other.drafts);
         self.problems.append(&mut other.problems);
         self.notices.append(&mut other.notices);
+        self.overlaps.append(&mut other.overlaps);
+        self.claims.append(&mut other.claims);
+        self.module_folders.append(&mut other.module_folders);
+        self.taken.append(&mut other.taken);
+        self.tfvars.append(&mut other.tfvars);
+    }
+
+    /// Notes a file by its name alone. The folder of a Terraform file may be one that a rule takes, and where a rule
+    /// names the root module itself, the folder of any file.
+    fn note(&mut self, inputs: &Inputs, name: &str, file: &Utf8Path) {
+        if !inputs.layout.reads_folders() && !is_module_file(name) {
+            return;
+        }
+        let Some(folder) = file.parent() else { return };
+        let is_module = is_module_file(name);
+        if is_module && !self.module_folders.contains(folder) {
+            self.module_folders.insert(folder.to_owned());
+        }
+        let counts = |rule: &Rule| is_module || rule.root_module.is_some();
+        if folder != ""
+            && !self.taken.contains(folder)
+            && inputs.layout.matching_folder(folder).any(|(rule, _)| counts(rule))
+        {
+            self.taken.insert(folder.to_owned());
+        }
+    }
+
+    /// Takes away from the built-in rules, and from the rule itself, what belongs to the deployments of a listed rule: their
+    /// variable files, and everything in a folder that it takes. Returns the variable files that are nobody's.
+    pub(super) fn settle_claims(&mut self, inputs: &Inputs) -> BTreeSet<Utf8PathBuf> {
+        let taken = &self.taken;
+        let mut claimed: HashMap<&Utf8Path, Vec<&str>> = HashMap::new();
+        for claim in &self.claims {
+            claimed.entry(&claim.file).or_default().push(&claim.rule.name);
+        }
+        let inside = |file: &Utf8Path| !taken.is_empty() && file.ancestors().skip(1).any(|dir| taken.contains(dir));
+        let gone = |rule: &Rule, file: &Utf8Path| {
+            let own = claimed.get(file).is_some_and(|rules| !rule.listed || rules.contains(&rule.name.as_str()));
+            own || (!rule.listed && inside(file))
+        };
+        self.drafts.retain(|draft| draft.rule.reads_folders() || !gone(&draft.rule, &draft.file));
+        let used: HashSet<&Utf8Path> =
+            self.drafts.iter().map(|draft| draft.file.as_path()).chain(claimed.keys().copied()).collect();
+        let belongs = |file: &Utf8Path| {
+            let takers = inputs.takers(file);
+            !taken.contains(file) && !takers.is_empty() && takers.iter().all(|(rule, _)| gone(rule, file))
+        };
+        self.problems.retain(|problem| !matches!(&problem.files[..], [file] if problem.path == *file && belongs(file)));
+        let of_problems: HashSet<&Utf8PathBuf> = self.problems.iter().flat_map(|problem| &problem.files).collect();
+        let free = |file: &&Utf8PathBuf| !used.contains(file.as_path()) && !of_problems.contains(*file);
+        self.tfvars.iter().filter(free).cloned().collect()
     }
 }
 
@@ -47,8 +112,12 @@ pub(super) fn excluded(working_dir: &Utf8Path, globs: &[String]) -> Result<Gitig
 
 /// Whether a file of this path, relative to the working directory, may be a deployment.
 pub(super) fn is_candidate(inputs: &Inputs, file: &Utf8Path) -> bool {
-    !inputs.takers(file).is_empty()
-        && !file.components().any(|part| part.as_str().starts_with('.'))
+    !inputs.takers(file).is_empty() && is_readable(inputs, file)
+}
+
+/// Whether a path is neither hidden nor excluded.
+pub(super) fn is_readable(inputs: &Inputs, file: &Utf8Path) -> bool {
+    !file.components().any(|part| part.as_str().starts_with('.'))
         && !inputs.excluded.matched_path_or_any_parents(file, false).is_ignore()
 }
 
@@ -66,8 +135,23 @@ pub(super) fn read_all(inputs: &Inputs, top: Option<&Utf8Path>) -> Walked {
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             None => {}
         }
+        read_folders(inputs, &mut walked);
         walked
     })
+}
+
+/// Reads the folders that rules take.
+fn read_folders(inputs: &Inputs, walked: &mut Walked) {
+    let folders: Vec<Utf8PathBuf> = walked.taken.iter().cloned().collect();
+    let read = |folders: &[Utf8PathBuf]| {
+        let mut tree = Tree::new(&inputs.options.working_dir);
+        let one =
+            |folder: &Utf8PathBuf| Reading::folder(inputs.context(), &inputs.folder_takers(folder), folder, &mut tree);
+        folders.iter().map(one).collect()
+    };
+    for read in parallel(&folders, read) {
+        walked.add(read);
+    }
 }
 
 fn walk(inputs: &Inputs, in_repository: bool) -> Walked {
@@ -111,11 +195,18 @@ impl Collector<'_> {
             Err(error) => return self.walked.problems.push(unreadable(working_dir, &error)),
         };
         let name = entry.file_name().to_string_lossy();
-        if !inputs.layout.may_take(&name) {
+        let may_be = inputs.layout.may_take(&name);
+        if !may_be && !is_module_file(&name) && !inputs.layout.reads_folders() {
             return;
         }
         let shown = Utf8PathBuf::from(entry.path().to_string_lossy().into_owned());
         let file = shown.strip_prefix(working_dir).unwrap_or(&shown);
+        if !entry.file_type().is_some_and(|kind| kind.is_dir()) {
+            self.walked.note(inputs, &name, file);
+        }
+        if name.ends_with(".tfvars") {
+            self.walked.tfvars.insert(file.to_owned());
+        }
         let takers = inputs.takers(file);
         if takers.is_empty() {
             return;
@@ -182,8 +273,11 @@ fn unreadable(working_dir: &Utf8Path, error: &ignore::Error) -> Problem {
 /// Files that the walk left out because a pattern ignores them, although git tracks them.
 fn read_tracked(inputs: &Inputs, files: &[Utf8PathBuf]) -> Walked {
     let working_dir = &inputs.options.working_dir;
-    let files: Vec<&Utf8PathBuf> = files.iter().filter(|file| is_candidate(inputs, file)).collect();
     let mut walked = Walked::default();
+    for file in files.iter().filter(|file| is_readable(inputs, file)) {
+        walked.note(inputs, file.file_name().unwrap_or_default(), file);
+    }
+    let files: Vec<&Utf8PathBuf> = files.iter().filter(|file| is_candidate(inputs, file)).collect();
     let read = |files: &[&Utf8PathBuf]| {
         let mut tree = Tree::new(working_dir);
         let present = files.iter().filter(|file| working_dir.join(file).is_file());

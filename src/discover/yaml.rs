@@ -107,16 +107,7 @@ fn plain(text: &str) -> Result<Json, String> {
 
 /// Reads a file that is a map.
 pub(super) fn parse(file: &Utf8Path, text: &str) -> Result<Node, Box<Problem>> {
-    let mut reader = Reader { file, text, open: Vec::new(), root: None, documents: 0 };
-    for next in Parser::new_from_str(text) {
-        let (event, span) = next.map_err(|error| {
-            let at = byte(text, error.marker());
-            let (message, hint) = explained(&error.info(), text, at);
-            Box::new(Problem::at(file, text, at, message).hint(hint))
-        })?;
-        reader.event(event, byte(text, &span.start))?;
-    }
-    match reader.root {
+    match parse_any(file, text)? {
         Some(root @ Node { data: Data::Map(_), .. }) => Ok(root),
         Some(node) if matches!(node.to_json(), Ok(Json::Null)) => Err(empty(file)),
         None => Err(empty(file)),
@@ -126,6 +117,20 @@ pub(super) fn parse(file: &Utf8Path, text: &str) -> Result<Node, Box<Problem>> {
             Err(Box::new(problem.hint("write `account_id: \"…\"`, `region: …` and so on at the top of the file")))
         }
     }
+}
+
+/// Reads a file that may be anything; `None` if nothing is in it.
+pub(super) fn parse_any(file: &Utf8Path, text: &str) -> Result<Option<Node>, Box<Problem>> {
+    let mut reader = Reader { file, text, open: Vec::new(), root: None, documents: 0 };
+    for next in Parser::new_from_str(text) {
+        let (event, span) = next.map_err(|error| {
+            let at = byte(text, error.marker());
+            let (message, hint) = explained(&error.info(), text, at);
+            Box::new(Problem::at(file, text, at, message).hint(hint))
+        })?;
+        reader.event(event, byte(text, &span.start))?;
+    }
+    Ok(reader.root)
 }
 
 fn empty(file: &Utf8Path) -> Box<Problem> {

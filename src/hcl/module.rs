@@ -1,13 +1,17 @@
 //! What the `*.tf` files of a root module and of its local modules say about backend, providers and versions.
 
 mod json;
+mod reader;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use hcl_edit::expr::{Expression, ObjectKey};
 use hcl_edit::structure::{Block, Body};
+
+pub use reader::ModuleReader;
 
 use super::{Position, SourceError, line_of, literal_str, parse_body};
 
@@ -77,7 +81,8 @@ impl Setting {
 pub struct BackendBlock {
     /// `s3`, `local`, `remote`, `cloud`, …
     pub kind: String,
-    /// Its arguments; nested blocks stand as [`Setting::Dynamic`] under their name.
+    /// Its arguments; maps and nested blocks stand as [`Setting::Dynamic`] under their name, and what is in them under both
+    /// names: `assume_role.role_arn`.
     pub settings: BTreeMap<String, Setting>,
     /// Where it is.
     pub position: Position,
@@ -155,7 +160,7 @@ pub struct ModuleDir {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootModule {
     /// The root folder first, then each local module once.
-    pub dirs: Vec<ModuleDir>,
+    pub dirs: Vec<Arc<ModuleDir>>,
     /// The backend, if the root declares one.
     pub backend: Option<BackendBlock>,
     /// All `required_version` settings of all folders.
@@ -165,31 +170,7 @@ pub struct RootModule {
 impl RootModule {
     /// Reads the module in `dir` and, transitively, the modules it calls by `./` and `../` paths.
     pub fn read(dir: &Utf8Path) -> Result<Self, ModuleError> {
-        let root = canonical(dir)?;
-        let mut module = Self { dirs: Vec::new(), backend: None, required_versions: Vec::new() };
-        let mut pending = vec![root.clone()];
-        while let Some(dir) = pending.pop() {
-            if module.dirs.iter().any(|known| known.dir == dir) {
-                continue;
-            }
-            let mut reader = Reader::new(&dir);
-            for file in module_files(&dir)? {
-                reader.file(&file)?;
-            }
-            if dir == root {
-                module.backend = reader.backend.take();
-            }
-            module.required_versions.append(&mut reader.required_versions);
-            for call in std::mem::take(&mut reader.local_calls) {
-                let source_dir = join_by_words(&dir, &call.source);
-                if !source_dir.is_dir() {
-                    return Err(ModuleError::MissingModule { position: call.position, name: call.name, source_dir });
-                }
-                pending.push(source_dir);
-            }
-            module.dirs.push(reader.finish());
-        }
-        Ok(module)
+        ModuleReader::default().read(dir)
     }
 
     /// The root folder.
@@ -207,7 +188,7 @@ impl RootModule {
     /// All provider blocks of hashicorp/aws, with the folder they are in.
     pub fn aws_providers(&self) -> impl Iterator<Item = (&ModuleDir, &ProviderBlock)> {
         self.dirs.iter().flat_map(|dir| {
-            dir.providers.iter().filter(|p| dir.aws_names.contains(&p.name)).map(move |provider| (dir, provider))
+            dir.providers.iter().filter(|p| dir.aws_names.contains(&p.name)).map(move |provider| (&**dir, provider))
         })
     }
 }
@@ -254,10 +235,7 @@ fn join_by_words(dir: &Utf8Path, source: &str) -> Utf8PathBuf {
     joined
 }
 
-fn canonical(dir: &Utf8Path) -> Result<Utf8PathBuf, ModuleError> {
-    dir.canonicalize_utf8().map_err(|source| ModuleError::Read { path: dir.to_owned(), source })
-}
-
+#[derive(Debug)]
 struct LocalCall {
     name: String,
     source: String,
@@ -370,8 +348,11 @@ impl Reader {
             match block.ident.as_str() {
                 "backend" => {
                     let kind = block.labels.first().map_or_else(String::new, |label| label.as_str().to_owned());
-                    self.backend =
-                        Some(BackendBlock { kind, settings: settings_of(&block.body), position: position.clone() });
+                    self.backend = Some(BackendBlock {
+                        kind,
+                        settings: backend_settings(&block.body),
+                        position: position.clone(),
+                    });
                 }
                 "cloud" => {
                     self.backend = Some(BackendBlock {
@@ -448,6 +429,21 @@ fn role_of(expression: &Expression) -> AssumesRole {
         Expression::Parenthesis(inner) => role_of(inner.inner()),
         _ => AssumesRole::Unknown,
     }
+}
+
+/// The arguments of a backend. What stands in a map or a nested block is known by both names: `assume_role.role_arn`.
+pub(super) fn backend_settings(body: &Body) -> BTreeMap<String, Setting> {
+    let mut settings = settings_of(body);
+    for attribute in body.attributes() {
+        let members = attribute.value.as_object().into_iter().flat_map(|object| object.iter());
+        let named = members.filter_map(|(key, value)| Some((object_key(key)?, Setting::of(value.expr()))));
+        settings.extend(named.map(|(name, setting)| (format!("{}.{name}", attribute.key.as_str()), setting)));
+    }
+    for block in body.blocks() {
+        let inner = settings_of(&block.body).into_iter();
+        settings.extend(inner.map(|(name, setting)| (format!("{}.{name}", block.ident.as_str()), setting)));
+    }
+    settings
 }
 
 fn settings_of(body: &Body) -> BTreeMap<String, Setting> {

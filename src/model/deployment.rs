@@ -8,7 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{AccountId, AccountName, BackendKey, Delivery, Input, Project, Recipe, Region, RoleArn};
+use super::{
+    AccountId, AccountName, BackendKey, CliWorkspace, Delivery, Input, PartialBackend, Project, Recipe, Region, RoleArn,
+};
 
 /// What a run does with each deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +61,8 @@ pub enum SourceKind {
     Regions,
     /// The deploy tree.
     Deploy,
+    /// A folder that is a root module, or stands for one.
+    Folder,
 }
 
 impl SourceKind {
@@ -69,6 +73,7 @@ impl SourceKind {
             Self::Tfvars => "tfvars",
             Self::Regions => "regions",
             Self::Deploy => "deploy",
+            Self::Folder => "folder",
         }
     }
 }
@@ -113,7 +118,7 @@ pub struct Deployment {
     pub name: String,
     /// What it was read from.
     pub source: SourceKind,
-    /// The file it was read from, relative to the working directory.
+    /// The file it was read from, or the folder, relative to the working directory.
     pub file: Utf8PathBuf,
     /// The account its resources belong to.
     pub account_id: AccountId,
@@ -143,6 +148,12 @@ pub struct Deployment {
     pub references: Vec<Reference>,
     /// Where its state is.
     pub state: StateAddress,
+    /// The partial backend configurations that its backend is completed with.
+    #[serde(default, skip_serializing_if = "PartialBackend::is_empty")]
+    pub backend: PartialBackend,
+    /// The workspace of Terraform's CLI that its state belongs to; `None` for `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<CliWorkspace>,
     /// What else its file, or the path of it, says: `type`, `alias`, `region_alias`, and the names that the rule's path
     /// has in braces.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -177,6 +188,12 @@ fn is_plain(recipe: &Recipe) -> bool {
 }
 
 impl Deployment {
+    /// The key that the backend is configured with: the state's, unless it belongs to a workspace of Terraform's CLI.
+    #[must_use]
+    pub fn backend_key(&self) -> &BackendKey {
+        self.workspace.as_ref().map_or(&self.state.key, |workspace| &workspace.key)
+    }
+
     /// One of its fields or labels, as templates, rules and environments name them.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
@@ -211,9 +228,12 @@ impl Deployment {
         }
     }
 
-    /// The folder of the file it was read from, relative to the working directory.
+    /// The folder it was read from, or that of the file it was read from, relative to the working directory.
     #[must_use]
     pub fn folder(&self) -> &Utf8Path {
+        if self.source == SourceKind::Folder {
+            return &self.file;
+        }
         self.file.parent().unwrap_or_else(|| Utf8Path::new(""))
     }
 }

@@ -102,6 +102,17 @@ text_id!(
     "the ARN of an IAM role (arn:aws:iam::<12 digits>:role/<name>)"
 );
 
+text_id!(
+    /// The name of a workspace of Terraform's CLI, as Terraform takes it: nothing that a URL would have to quote.
+    WorkspaceName,
+    |v| !v.is_empty() && v.len() <= 90 && v != "." && v != ".." && v.bytes().all(is_workspace_byte),
+    "the name of a Terraform workspace (letters, digits and -_.~$&+=:@ only)"
+);
+
+const fn is_workspace_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'$' | b'&' | b'+' | b'=' | b':' | b'@')
+}
+
 /// Whether `value` may stand between two slashes of a backend key.
 ///
 /// Spaces and other characters that S3 allows but that need quoting in URLs and shells are left out.

@@ -2,10 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
 use serde::Deserialize;
 
 use super::{Hooks, Make, Vault};
+
+/// By what a rule finds its accounts in `accounts.yaml` and in the lists of `accounts`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountBy {
+    /// By the account's name.
+    #[default]
+    Name,
+    /// By the environment, which one account alone may have.
+    Environment,
+}
 
 /// A rule as it stands in `tfleet.yaml`. What it leaves out is that of the built-in rule of its name, or, for
 /// `*.tfvars` files, of the rule `tfvars`.
@@ -14,15 +24,28 @@ use super::{Hooks, Make, Vault};
 pub struct RuleSpec {
     /// Its name.
     pub name: String,
-    /// Which files it reads: a glob in which `{word}` stands for one part of the path and gives it a name.
+    /// Whether a built-in rule is left out.
+    pub off: bool,
+    /// Which files it reads, or which folders: a glob in which `{word}` stands for one part of the path and gives it a name.
     pub path: Option<String>,
+    /// Whether a file becomes its deployment also where an earlier rule takes the file.
+    pub also: Option<bool>,
     /// Only files whose top-level attributes have these values.
     pub when: BTreeMap<String, String>,
     /// The type of its deployments: `regional`, `management`, or any word.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// The root module, relative to the working directory.
-    pub root_module: Option<Utf8PathBuf>,
+    /// The root module, relative to the working directory: a template of the path's words.
+    pub root_module: Option<String>,
+    /// The variable files, in the order Terraform gets them: templates of the path's words; one with `?` at its end need
+    /// not be there.
+    pub variable_files: Vec<String>,
+    /// Partial backend configurations, in the same form.
+    pub backend_files: Vec<String>,
+    /// The workspace of Terraform's CLI: a template.
+    pub workspace: Option<String>,
+    /// By what its accounts are found where nothing names their ids.
+    pub account_by: Option<AccountBy>,
     /// The template of the backend key.
     pub key: Option<String>,
     /// Fields that do not come from the file: a template for each.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    AccountId, AccountName, BackendKey, Deployment, Manifest, Project, Region, Secret, SourceKind, StateAddress,
+    AccountId, AccountName, BackendKey, Deployment, Manifest, PartialBackend, Project, Region, Secret, SourceKind,
+    StateAddress,
 };
 
 /// One of the account `acme-prd`.
@@ -31,6 +32,8 @@ pub(crate) fn deployment(project: &str) -> Deployment {
         root_module: ".".into(),
         var_files: Vec::new(),
         references: Vec::new(),
+        backend: PartialBackend::default(),
+        workspace: None,
         labels: BTreeMap::new(),
         role_arn: None,
         variables: serde_json::Map::new(),

@@ -12,7 +12,7 @@ use super::preflight::{identity_of, local_user, open_credentials, open_store, op
 use crate::config::{S3Settings, Settings, StateSettings};
 use crate::discover::Discovery;
 use crate::event::Failure;
-use crate::hcl::{RootModule, Setting};
+use crate::hcl::Setting;
 use crate::lease::{Caller, Leases};
 use crate::model::{AccountName, BackendKey, Deployment, Identity, Project, Region, RunId};
 use crate::saga::Credentials;
@@ -20,7 +20,7 @@ use crate::store::{
     AuditName, Guarding, LocalStore, LockOwner, LockTable, LongestLease, Outbox, ReadStore, SnapshotError, StateStore,
     States, TerraformLocks, not_stored, read_index, read_manifest, write_audit,
 };
-use crate::workspace::CacheDirs;
+use crate::workspace::{CacheDirs, declared_backend};
 
 /// For how long a request of this process may still be carried out after its last heartbeat: generously.
 const LONGEST_REQUEST: Duration = Duration::from_secs(60 * 60);
@@ -181,16 +181,19 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// What the backend block of a deployment's root module says of an argument, or those of all in the bucket.
+    /// What the backend of a deployment is told of an argument, by its root module or its backend files; or those of all
+    /// in the bucket.
     fn declared(&self, deployment: Option<&Deployment>, bucket: &str, argument: &str) -> BTreeSet<String> {
         let Some(discovery) = self.discovery else { return BTreeSet::new() };
-        let all = discovery.deployments.iter().filter(|d| d.state.bucket.as_deref() == Some(bucket));
-        let folders: BTreeSet<_> = match deployment {
-            Some(deployment) => BTreeSet::from([&deployment.root_module]),
-            None => all.map(|deployment| &deployment.root_module).collect(),
+        let of = |deployment: &Deployment| {
+            let root = discovery.roots.get(&deployment.root_module)?;
+            declared_backend(root, deployment).get(argument).and_then(Setting::literal).map(str::to_owned)
         };
-        let roots = folders.into_iter().filter_map(|folder| discovery.roots.get(folder));
-        roots.filter_map(|root| declared_in(root, argument)).collect()
+        if let Some(deployment) = deployment {
+            return of(deployment).into_iter().collect();
+        }
+        let all = discovery.deployments.iter().filter(|d| d.state.bucket.as_deref() == Some(bucket));
+        all.filter_map(of).collect()
     }
 
     /// How the locks of states in `home` are taken.
@@ -353,10 +356,6 @@ async fn recorded_table(store: &dyn ReadStore, key: &BackendKey) -> Result<Optio
 
 fn unnamed_bucket() -> Failure {
     Failure::new("no state bucket is named").next("set TF_STATE_BUCKET, or give --bucket")
-}
-
-fn declared_in(root: &RootModule, argument: &str) -> Option<String> {
-    root.backend.as_ref()?.settings.get(argument).and_then(Setting::literal).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -39,9 +39,9 @@ pub(super) use credentials::region as region_of_states;
 pub use credentials::{open_credentials, role_settings};
 pub use modules::backend_settings;
 pub use ownership::{repository, services};
-pub use stores::{open_store, open_table};
+pub use stores::{bucket_regions, open_store, open_table};
 
-pub(in crate::run) use stores::{bucket_regions, central_config};
+pub(in crate::run) use stores::central_config;
 
 /// What is asked of a run.
 #[expect(clippy::struct_excessive_bools, reason = "independent choices")]

@@ -73,8 +73,9 @@ pub async fn revive(
     let var_files = manifest.var_files.iter().map(|file| files::relative(&working_dir, &top.join(file))).collect();
     let deployment = Deployment { state, var_files, inputs: Vec::new(), ..manifest.deployment };
     let root = RootModule::read(&top.join(&manifest.root)).map_err(|error| made(&error))?;
-    let mut discovery = discover(&Options { working_dir: working_dir.clone(), terraform_dir: None, ..options })
-        .map_err(|error| made(&error))?;
+    let mut discovery =
+        discover(&Options { working_dir: working_dir.clone(), terraform_dir: None, accounts: Vec::new(), ..options })
+            .map_err(|error| made(&error))?;
     // What is found in that folder is this deployment, whatever today's rules make of it.
     discovery.deployments = vec![deployment.clone()];
     discovery.problems.clear();

@@ -13,7 +13,7 @@ use crate::event::{Failure, RunEvent};
 use crate::execute::{ErrorText, Exit, Output as _, ProcessError, Spec, Stop, args, run};
 use crate::journal::Fact;
 use crate::model::Action;
-use crate::workspace::{Overrides, guard, plan_backend};
+use crate::workspace::{BackendPlan, Overrides, guard, plan_backend};
 
 impl Saga<'_> {
     /// Providers, modules, overrides, and the connection to the backend.
@@ -21,8 +21,7 @@ impl Saga<'_> {
         let root = Arc::clone(self.root()?);
         let module =
             self.module.clone().ok_or_else(|| Ended::failed(Failure::new("its providers were not fetched")))?;
-        let backend = plan_backend(&root.module, &self.deployment.state, &self.ctx.backend)
-            .map_err(|error| Ended::failed(Failure::caused_by("the backend cannot be used", &error)))?;
+        let backend = self.backend_plan()?;
         let guard = guard(&root.module, &self.provider_account()?, &module.installed);
         for notice in backend.notices.iter().chain(&guard.notices).chain(&module.notices).chain(root.tree.notices()) {
             self.notice_once(notice);
@@ -41,7 +40,30 @@ impl Saga<'_> {
         }
         self.become_exact().await?;
         let spec = self.reading_spec("init", args::init(&module.providers, &backend.init_args))?;
-        self.text_command("init", &spec).await
+        self.text_command("init", &spec).await?;
+        self.choose_workspace();
+        Ok(())
+    }
+
+    /// How the state is reached from the workspace: the deployment's backend files, then what they and the block leave out.
+    pub(super) fn backend_plan(&self) -> Result<BackendPlan, Ended> {
+        let root = self.root()?;
+        let mut backend = plan_backend(&root.module, &self.deployment, &self.ctx.backend)
+            .map_err(|error| Ended::failed(Failure::caused_by("the backend cannot be used", &error)))?;
+        // A local state store replaces the backend that they are for.
+        if self.ctx.backend.local_root.is_none() {
+            let files = self.workspace()?.backend_files.iter().map(|file| format!("-backend-config={file}"));
+            backend.init_args.splice(0..0, files);
+        }
+        Ok(backend)
+    }
+
+    /// Everything that Terraform does from now on is done in the deployment's workspace. `init` itself refuses a workspace
+    /// that has no state yet, if there are others; the commands after it begin one.
+    pub(super) fn choose_workspace(&mut self) {
+        if let Some(workspace) = &self.deployment.workspace {
+            self.environment.set("TF_WORKSPACE", workspace.name.as_str());
+        }
     }
 
     /// Says something once in the whole run, whichever deployment finds it first.

@@ -18,7 +18,7 @@ use crate::journal::Fact;
 use crate::model::{Action, Make};
 use crate::text;
 use crate::tfstate::{StateFile, touched};
-use crate::workspace::{BackendPlan, Overrides, guard, plan_backend};
+use crate::workspace::{BackendPlan, Overrides, guard};
 
 /// What of the backend's arguments a Makefile says itself, from its environment.
 const PLACE: [&str; 3] = ["-backend-config=bucket=", "-backend-config=key=", "-backend-config=region="];
@@ -31,8 +31,8 @@ impl Saga<'_> {
     /// with the central credentials. What the Makefile gives to `init` itself comes later, and wins.
     pub(super) fn equip_for_make(&mut self) -> Result<(), Ended> {
         let root = Arc::clone(self.root()?);
-        let backend = plan_backend(&root.module, &self.deployment.state, &self.ctx.backend)
-            .map_err(|error| Ended::failed(Failure::caused_by("the backend cannot be used", &error)))?;
+        let backend = self.backend_plan()?;
+        self.choose_workspace();
         // Which providers a target fetches is not known; a module that uses AWS needs this one.
         let uses_aws = root.module.dirs.iter().any(|dir| dir.uses_aws);
         let providers: BTreeSet<String> = uses_aws.then(|| AWS.to_owned()).into_iter().collect();

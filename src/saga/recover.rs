@@ -21,7 +21,7 @@ use crate::lease::BACKEND_PROFILE;
 use crate::store::{Object, StoreError, keep_recovered};
 use crate::text;
 use crate::tfstate::{StateFile, touched_and_unknown};
-use crate::workspace::{Workspace, plan_backend};
+use crate::workspace::Workspace;
 
 /// The name of the file in which Terraform leaves a state that it could not write.
 pub(super) const ERRORED: &str = "errored.tfstate";
@@ -163,18 +163,19 @@ impl Saga<'_> {
     /// How a person pushes the state. What Terraform remembers of its backend names a profile that only this tfleet serves, so
     /// that everything has to be said anew.
     fn manual_push(&self, errored: &Utf8Path) -> String {
-        let plan = self.root().ok().and_then(|root| {
-            plan_backend(&root.module, &self.deployment.state, &self.ctx.backend).ok().map(|plan| plan.init_args)
-        });
+        let plan = self.backend_plan().ok().map(|plan| plan.init_args);
         let served = format!("-backend-config=profile={BACKEND_PROFILE}");
         let args = plan.unwrap_or_default().into_iter().filter(|arg| *arg != served);
         let own = "-backend-config=profile=YOURS".to_owned();
         let args: Vec<String> = args.chain([own]).map(|arg| text::shell_word(&arg)).collect();
+        let workspace = self.deployment.workspace.as_ref();
+        let workspace = workspace.map(|of| format!("TF_WORKSPACE={} ", text::shell_word(of.name.as_str())));
         format!(
             "when the store is back, with your own credentials: cd {} && terraform init -reconfigure \
-             {} && terraform state push {ERRORED}",
+             {} && {}terraform state push {ERRORED}",
             text::shell_word(parent(errored).as_str()),
-            args.join(" ")
+            args.join(" "),
+            workspace.unwrap_or_default()
         )
     }
 

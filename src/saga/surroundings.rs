@@ -6,6 +6,7 @@ use super::{Ended, Saga};
 use crate::execute::{Environment, make};
 use crate::hcl::Setting;
 use crate::text;
+use crate::workspace::declared_backend;
 
 /// Variables that say something of this deployment alone: what the caller has under these names is never passed on.
 const OWN: [&str; 9] = [
@@ -33,10 +34,11 @@ impl Saga<'_> {
             set("ENVIRONMENT", name);
         }
         if let Some(bucket) = &deployment.state.bucket {
-            let block = root.module.backend.as_ref().and_then(|block| block.settings.get("region"));
+            let declared = declared_backend(&root.module, deployment);
+            let region = declared.get("region").and_then(Setting::literal);
             set("TF_STATE_BUCKET", bucket);
-            set("TF_STATE_KEY", deployment.state.key.as_str());
-            set("TF_STATE_REGION", block.and_then(Setting::literal).unwrap_or(&self.ctx.backend.region));
+            set("TF_STATE_KEY", deployment.backend_key().as_str());
+            set("TF_STATE_REGION", region.unwrap_or(&self.ctx.backend.region));
         }
         // The last one holds what a YAML file and the inputs say; a tfvars file with inputs takes both.
         if let Some(file) = workspace.var_files.last() {

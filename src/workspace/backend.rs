@@ -1,10 +1,12 @@
 //! Where Terraform keeps the state: what a module says about its backend, completed with what tfleet knows.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::overrides::quoted;
 use crate::hcl::{BackendBlock, Position, RootModule, Setting};
-use crate::model::StateAddress;
+use crate::model::Deployment;
 
 /// What the settings, and the Terraform at hand, say about backends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,33 +139,40 @@ impl BackendError {
 const CREDENTIAL_ARGUMENTS: [&str; 6] =
     ["access_key", "secret_key", "token", "shared_config_files", "shared_credentials_file", "shared_credentials_files"];
 
-/// Works out how the state at `address` is reached from the module.
+/// What the backend block of a module says, completed by the backend files of a deployment, which win.
+#[must_use]
+pub fn declared_backend(root: &RootModule, deployment: &Deployment) -> BTreeMap<String, Setting> {
+    let mut settings = root.backend.as_ref().map(|block| block.settings.clone()).unwrap_or_default();
+    let of_files = deployment.backend.settings.iter();
+    settings
+        .extend(of_files.map(|(name, text)| (name.clone(), text.clone().map_or(Setting::Dynamic, Setting::Literal))));
+    settings
+}
+
+/// Works out how the state of a deployment is reached from the module.
 ///
-/// The module's own literal settings stand; what is missing is injected.
+/// The literal settings of the module, and those of the deployment's backend files, stand; what is missing is injected.
+/// The files themselves are for whoever knows where their copies are.
 pub fn plan_backend(
     root: &RootModule,
-    address: &StateAddress,
+    deployment: &Deployment,
     settings: &BackendSettings,
 ) -> Result<BackendPlan, BackendError> {
     if let Some(folder) = &settings.local_root {
-        return Ok(local(root.backend.as_ref(), &folder.join(address.key.as_str())));
+        return Ok(local(root.backend.as_ref(), deployment, folder));
     }
     let mut plan = BackendPlan::default();
-    let empty = std::collections::BTreeMap::new();
-    let declared = match &root.backend {
-        None => {
-            plan.override_hcl = Some("terraform {\n  backend \"s3\" {}\n}\n".to_owned());
-            &empty
-        }
-        Some(block) => {
-            accept(block)?;
-            &block.settings
-        }
-    };
+    match &root.backend {
+        None => plan.override_hcl = Some("terraform {\n  backend \"s3\" {}\n}\n".to_owned()),
+        Some(block) => accept(block)?,
+    }
+    let declared = declared_backend(root, deployment);
+    let (address, key) = (&deployment.state, deployment.backend_key());
     let bucket = address.bucket.as_deref().ok_or_else(|| BackendError::NoBucket { key: address.key.to_string() })?;
-    let mut s3 = Injection { declared, args: Vec::new() };
-    for (argument, wanted) in [("bucket", bucket), ("key", address.key.as_str())] {
-        if let Some(block) = &root.backend {
+    let mut s3 = Injection { declared: &declared, args: Vec::new() };
+    for (argument, wanted) in [("bucket", bucket), ("key", key.as_str())] {
+        let of_files = deployment.backend.settings.contains_key(argument);
+        if let Some(block) = root.backend.as_ref().filter(|_| !of_files) {
             same_place(block, argument, wanted)?;
         }
         s3.add(argument, wanted);
@@ -179,15 +188,17 @@ pub fn plan_backend(
     Ok(plan)
 }
 
-fn local(declared: Option<&BackendBlock>, path: &Utf8Path) -> BackendPlan {
+fn local(declared: Option<&BackendBlock>, deployment: &Deployment, folder: &Utf8Path) -> BackendPlan {
     let notices = declared
         .filter(|block| block.kind != "local" || block.settings.contains_key("path"))
         .map(|block| format!("{}: backend `{}` is replaced by the local state store", block.position, block.kind));
+    let path = folder.join(deployment.backend_key().as_str());
+    let path = format!("    path = {}\n", quoted(path.as_str()));
+    let workspaces = deployment.workspace.as_ref().map(|workspace| folder.join(workspace.local_folder()));
+    let workspaces =
+        workspaces.map(|dir| format!("    workspace_dir = {}\n", quoted(dir.as_str()))).unwrap_or_default();
     BackendPlan {
-        override_hcl: Some(format!(
-            "terraform {{\n  backend \"local\" {{\n    path = {}\n  }}\n}}\n",
-            quoted(path.as_str())
-        )),
+        override_hcl: Some(format!("terraform {{\n  backend \"local\" {{\n{path}{workspaces}  }}\n}}\n")),
         notices: notices.into_iter().collect(),
         ..BackendPlan::default()
     }
@@ -226,7 +237,7 @@ fn same_place(block: &BackendBlock, argument: &'static str, wanted: &str) -> Res
 
 /// The arguments that the block lacks.
 struct Injection<'a> {
-    declared: &'a std::collections::BTreeMap<String, Setting>,
+    declared: &'a BTreeMap<String, Setting>,
     args: Vec<String>,
 }
 
@@ -304,8 +315,8 @@ impl Injection<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::BackendKey;
-    use crate::workspace::testing::Tree;
+    use crate::model::{BackendKey, CliWorkspace, PartialBackend, StateAddress, WorkspaceName};
+    use crate::workspace::testing::{Tree, deployment};
 
     fn settings() -> BackendSettings {
         BackendSettings {
@@ -320,12 +331,51 @@ mod tests {
         }
     }
 
-    fn plan(block: &str, settings: &BackendSettings) -> Result<BackendPlan, BackendError> {
+    fn one() -> Deployment {
+        let state =
+            StateAddress { bucket: Some("states".to_owned()), key: BackendKey::new("s3/a/terraform.tfstate").unwrap() };
+        Deployment { state, ..deployment(".", "a.tfvars", &[]) }
+    }
+
+    fn plan_of(block: &str, deployment: &Deployment, settings: &BackendSettings) -> Result<BackendPlan, BackendError> {
         let tree = Tree::new();
         tree.write("main.tf", &format!("terraform {{\n{block}\n}}\n"));
-        let address =
-            StateAddress { bucket: Some("states".to_owned()), key: BackendKey::new("s3/a/terraform.tfstate").unwrap() };
-        plan_backend(&RootModule::read(&tree.dir).unwrap(), &address, settings)
+        plan_backend(&RootModule::read(&tree.dir).unwrap(), deployment, settings)
+    }
+
+    fn plan(block: &str, settings: &BackendSettings) -> Result<BackendPlan, BackendError> {
+        plan_of(block, &one(), settings)
+    }
+
+    #[test]
+    fn what_backend_files_say_stands_before_the_block() {
+        let texts =
+            [("bucket", "states"), ("key", "theirs/x.tfstate"), ("region", "eu-west-1"), ("dynamodb_table", "locks")];
+        let settings_of = texts.map(|(name, text)| (name.to_owned(), Some(text.to_owned())));
+        let backend = PartialBackend { files: vec!["b.hcl".into()], settings: settings_of.into() };
+        let state = StateAddress { key: BackendKey::new("theirs/x.tfstate").unwrap(), ..one().state };
+        let plan =
+            plan_of("backend \"s3\" {\nkey = \"other\"\n}", &Deployment { state, backend, ..one() }, &settings());
+        let plan = plan.unwrap();
+        assert_eq!(plan.dynamodb_table.as_deref(), Some("locks"));
+        let given: Vec<&str> = args(&plan).iter().map(|arg| arg.split('=').next().unwrap()).collect();
+        assert_eq!(given, ["profile", "encrypt", "skip_credentials_validation", "skip_requesting_account_id"]);
+    }
+
+    #[test]
+    fn a_workspace_leaves_the_backend_its_own_key() {
+        let workspace = CliWorkspace {
+            name: WorkspaceName::new("a-prd").unwrap(),
+            key: BackendKey::new("s3/a/terraform.tfstate").unwrap(),
+        };
+        let state = StateAddress { key: workspace.state_in_s3(None).unwrap(), ..one().state };
+        let one = Deployment { workspace: Some(workspace), state, ..one() };
+        let plan = plan_of("", &one, &settings()).unwrap();
+        assert!(args(&plan).contains(&"key=s3/a/terraform.tfstate"), "{plan:?}");
+        let local = BackendSettings { local_root: Some("/states".into()), ..settings() };
+        let text = plan_of("", &one, &local).unwrap().override_hcl.unwrap();
+        assert!(text.contains("path = \"/states/s3/a/terraform.tfstate\"\n"), "{text}");
+        assert!(text.contains("workspace_dir = \"/states/s3/a/terraform.tfstate.d\"\n"), "{text}");
     }
 
     fn args(plan: &BackendPlan) -> Vec<&str> {

@@ -31,6 +31,8 @@ pub struct Workspace {
     pub dir: Utf8PathBuf,
     /// The copies of the variable files, absolute, in the order Terraform gets them.
     pub var_files: Vec<Utf8PathBuf>,
+    /// The copies of the partial backend configurations, absolute, in the order Terraform gets them.
+    pub backend_files: Vec<Utf8PathBuf>,
     base_dir: Utf8PathBuf,
     lock: OsLock,
 }
@@ -58,10 +60,21 @@ pub fn build(
     for (place, source) in tree.files() {
         copy_file(source, &top.join(place))?;
     }
-    let mut workspace = Workspace { top, dir, var_files: Vec::new(), base_dir: layout.base_dir().to_owned(), lock };
+    let mut workspace = Workspace {
+        top,
+        dir,
+        var_files: Vec::new(),
+        backend_files: Vec::new(),
+        base_dir: layout.base_dir().to_owned(),
+        lock,
+    };
     for file in &deployment.var_files {
-        let copy = workspace.var_file(tree, file)?;
+        let copy = workspace.named_file(tree, file)?;
         workspace.var_files.push(copy);
+    }
+    for file in &deployment.backend.files {
+        let copy = workspace.named_file(tree, file)?;
+        workspace.backend_files.push(copy);
     }
     for reference in &deployment.references {
         workspace.reference(tree, deployment, reference)?;
@@ -126,7 +139,8 @@ impl Workspace {
         }
     }
 
-    fn var_file(&self, tree: &SourceTree, file: &Utf8Path) -> Result<Utf8PathBuf, WorkspaceError> {
+    /// Copies a file that Terraform is given by its name.
+    fn named_file(&self, tree: &SourceTree, file: &Utf8Path) -> Result<Utf8PathBuf, WorkspaceError> {
         let layout = tree.layout();
         let source = layout.working_dir().join(file);
         let outside = || WorkspaceError::Outside { path: source.clone(), base: layout.base_dir().to_owned() };

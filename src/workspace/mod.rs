@@ -35,7 +35,7 @@ mod testing;
 mod tree;
 
 pub use abandoned::{Abandoned, errored_state, is_held};
-pub use backend::{BackendError, BackendPlan, BackendSettings, plan_backend};
+pub use backend::{BackendError, BackendPlan, BackendSettings, declared_backend, plan_backend};
 pub use build::{VARIABLES_FILE, Workspace, build};
 pub use credentials::{
     CredentialsError, CredentialsFor, OwnProfile, SuppliedVariable, own_profiles, provider_credentials,

@@ -12,7 +12,7 @@ use super::{
     SourceTree, Toolchain, Workspace, build, guard, lock_lacks_platform, plan_backend, prepared,
 };
 use crate::hcl::RootModule;
-use crate::model::{AccountId, BackendKey, StateAddress};
+use crate::model::{AccountId, BackendKey, Deployment, StateAddress};
 
 const TOOL: Toolchain<'static> =
     Toolchain { product: "terraform", version: "test", platform: "linux_amd64", cli_config: None };
@@ -86,7 +86,8 @@ impl Fleet {
     fn local_state(&self) -> BackendPlan {
         let settings = BackendSettings { local_root: Some(self.tree.dir.join("states")), ..s3_settings() };
         let address = StateAddress { bucket: None, key: BackendKey::new("x/terraform.tfstate").unwrap() };
-        plan_backend(&self.root(), &address, &settings).unwrap()
+        let one = Deployment { state: address, ..deployment(".", "a.tfvars", &[]) };
+        plan_backend(&self.root(), &one, &settings).unwrap()
     }
 }
 
@@ -155,13 +156,14 @@ fn local_state_replaces_every_kind_of_backend() {
 #[test]
 fn the_s3_arguments_are_ones_that_terraform_knows() {
     let address = StateAddress { bucket: Some("states".to_owned()), key: BackendKey::new("k/x.tfstate").unwrap() };
+    let one = Deployment { state: address, ..deployment(".", "a.tfvars", &[]) };
     for block in ["", "terraform {\n  backend \"s3\" {\n    encrypt = true\n  }\n}\n"] {
         let fleet = Fleet::new(block);
         fleet.tree.write(
             "aws-config",
             "[profile tfleet-backend]\naws_access_key_id = a\naws_secret_access_key = b\nendpoint_url = http://127.0.0.1:1\n",
         );
-        let mut backend = plan_backend(&fleet.root(), &address, &s3_settings()).unwrap();
+        let mut backend = plan_backend(&fleet.root(), &one, &s3_settings()).unwrap();
         backend.init_args.push("-backend-config=max_retries=1".to_owned());
         let workspace = fleet.workspace("a/terraform.tfstate", &backend, &Guard::default());
         let output = text(&fleet.init(&workspace, &fleet.prepare(), &backend));

@@ -155,7 +155,7 @@ fn a_plan_that_passes_is_asked_about() {
 fn make_may_do_what_is_protected() {
     let fleet = Fleet::s3();
     fleet.deploy(&Deploy::new("web")).write("deployment-rules.yaml", RULES).write("Makefile", "up:\n\t@touch made\n");
-    fleet.root("terraform {\n  backend \"s3\" {}\n}\n").settings("rules:\n  - name: tfvars\n    make: {apply: up}");
+    fleet.root("terraform {\n  backend \"s3\" {}\n}\n").settings("layouts:\n  - name: tfvars\n    make: {apply: up}");
     fleet.apply().run().assert_code(3).assert_says(&["may do what is protected, as nobody can tell what it changes"]);
     assert_nothing_but_refusals(&fleet, 1);
     fleet.write("deployment-rules.yaml", "environments:\n  \"*\": {approvals: auto}\n");

@@ -25,7 +25,7 @@ fn unique() -> String {
 fn delivering(fleet: &Fleet, deliveries: &str) {
     fleet.root("output \"parts\" {\n  value = [var.text, length(var.text)]\n}\n");
     let indented = deliveries.trim_end().replace('\n', "\n      ");
-    fleet.settings(&format!("rules:\n  - name: tfvars\n    deliver:\n      {indented}"));
+    fleet.settings(&format!("layouts:\n  - name: tfvars\n    deliver:\n      {indented}"));
 }
 
 /// `text` to Secrets Manager of the account [`STAGING`], `parts` to Parameter Store of the deployment's own.
@@ -64,11 +64,12 @@ fn iot_tree(fleet: &Fleet, name: &str) {
     fleet.write(&format!("deploy/int/use1/terraform/management/{name}.yaml"), &file(STAGING));
     fleet.settings(
         r#"
-rules:
+layouts:
   - name: maestro-agent-iot
     type: iot
     path: deploy/{environment}/{region_alias}/terraform/management/{cluster}.yaml
     root_module: terraform/config/maestro-agent-iot-provisioning
+    also: true
     account_of: regional-cluster
     depends_on:
       - rule: regional-cluster

@@ -334,7 +334,7 @@ fn deploy_tree(pipelines: bool) -> Fleet {
     }
     if pipelines {
         fleet.settings(
-            "rules:\n  - {name: regional-cluster}\n  - {name: management-cluster}\n  - name: regional-pipeline\n    \
+            "layouts:\n  - {name: regional-cluster}\n  - {name: management-cluster}\n  - name: regional-pipeline\n    \
              fields: {account_id: '999999999999', account_name: central}\n  - name: management-pipeline\n    \
              fields: {account_id: '999999999999', account_name: central}",
         );
@@ -397,7 +397,7 @@ fn mistakes_in_yaml_and_in_rules_are_shown_with_their_place() {
     let path = "deploy/prd/use1/terraform/regional.yaml";
     fleet.write(path, "account_id: \"011111111111\"\nalias: a\nregion: us-east-1\nregion: us-east-2\n");
     fleet.discover().run().assert_code(3).assert_says(&[&format!("{path}:4:1"), "`region` is set twice", "line 3"]);
-    fleet.settings("rules:\n  - name: clusters\n    path: clusters/{name}.yaml\n    depends_on: [{rule: networks}]");
+    fleet.settings("layouts:\n  - name: clusters\n    path: clusters/{name}.yaml\n    depends_on: [{rule: networks}]");
     let done = fleet.plan().run().assert_code(3);
-    done.assert_says(&["tfleet.yaml: rules[0] (clusters): `depends_on[0]` names the unknown rule `networks`"]);
+    done.assert_says(&["tfleet.yaml: layouts[0] (clusters): `depends_on[0]` names the unknown rule `networks`"]);
 }

@@ -36,8 +36,9 @@ fn assert_settings(place: &str, text: &str) {
     // The root modules that are named in the documents.
     fs::create_dir_all(fleet.repo("modules/network")).unwrap();
     fs::write(fleet.repo("modules/network/main.tf"), fleet.read("main.tf")).unwrap();
-    // And a file that the settings may name.
-    fleet.write("deployment-rules.yaml", "").write("tfleet.yaml", text);
+    // And files that the settings may name.
+    fleet.write("config/accounts.json", "{\"accounts\": []}").write("deployment-rules.yaml", "");
+    fleet.write("tfleet.yaml", text);
     assert_discovered(place, &fleet);
 }
 
@@ -66,6 +67,7 @@ fn settings_in_the_documents_are_settings() {
         "docs/settings.md",
         "docs/deploy-tree.md",
         "docs/accounts.md",
+        "docs/layouts.md",
         "docs/review.md",
         "docs/policy.md",
     ];
@@ -74,7 +76,7 @@ fn settings_in_the_documents_are_settings() {
         for (line, block) in blocks(&text) {
             let place = format!("{file}:{line}");
             // An accounts.yaml begins so, and is none of the settings.
-            if block.starts_with("accounts:") {
+            if block.starts_with("accounts:") && !block.contains("- file:") {
                 let fleet = Fleet::local();
                 fleet.deploy(&Deploy::new("a").account(("111111111111", "shop-dev"))).write("accounts.yaml", &block);
                 assert_discovered(&place, &fleet);
@@ -114,7 +116,7 @@ fn the_complete_file_is_one_also_without_its_comment_signs() {
     });
     let written: Vec<String> = lines.collect();
     let text = written.join("\n");
-    assert!(text.contains("\nrules: ") && text.contains("\n  kms_key: "), "{text}");
+    assert!(text.contains("\nlayouts: ") && text.contains("\n  kms_key: "), "{text}");
     // A binary of that name need not be here, and discovery starts none.
     assert_settings(&place, &text);
 }

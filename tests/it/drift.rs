@@ -175,7 +175,7 @@ fn an_output_that_differs_is_drift_and_files_that_are_not_applied_are_none() {
 fn what_cannot_be_compared_is_a_failure_whatever_else_drifted() {
     let (fleet, drifted) = with_output();
     let (broken, lost) = (Deploy::new("broken"), Deploy::new("lost"));
-    fleet.settings("rules:\n  - name: tfvars\n    depends_on: []\n");
+    fleet.settings("layouts:\n  - name: tfvars\n    depends_on: []\n");
     for deploy in [&broken, &lost] {
         fleet.deploy(deploy);
     }
@@ -210,7 +210,7 @@ fn what_cannot_be_compared_is_a_failure_whatever_else_drifted() {
 fn inputs_that_are_gone_have_the_value_of_the_last_apply() {
     let fleet = Fleet::local();
     fleet.settings(
-        "rules:\n  - name: net\n    path: nets/{layer}.tfvars\n  - name: app\n    path: apps/{layer}.tfvars\n    inputs:\n      \
+        "layouts:\n  - name: net\n    path: nets/{layer}.tfvars\n  - name: app\n    path: apps/{layer}.tfvars\n    inputs:\n      \
          text: {rule: net, same: [account_id, region]}",
     );
     let net = Deploy::new("net").file("nets/one.tfvars").more("text = \"vpc-0123456789\"");
@@ -234,7 +234,7 @@ fn hooks_that_prepare_a_plan_are_run_and_no_others() {
         format!("{moment}: [{{command: [sh, -c, \"echo {moment} $TFLEET_ACTION >> {}\"]}}]", ledger.display())
     };
     let moments = ["before_plan", "after_plan", "before_apply", "after_apply", "on_failure"].map(note);
-    fleet.settings(&format!("rules:\n  - name: tfvars\n    hooks:\n      {}", moments.join("\n      ")));
+    fleet.settings(&format!("layouts:\n  - name: tfvars\n    hooks:\n      {}", moments.join("\n      ")));
     drift(&fleet).run().assert_code(0);
     assert_eq!(fs::read_to_string(&ledger).unwrap(), "before_plan drift\n");
     fs::remove_file(fleet.dir("outside")).unwrap();
@@ -246,7 +246,7 @@ fn hooks_that_prepare_a_plan_are_run_and_no_others() {
 #[test]
 fn what_make_runs_is_skipped_with_the_reason() {
     let fleet = Fleet::s3();
-    fleet.write("Makefile", "up:\n\t@false\n").settings("rules:\n  - name: tfvars\n    make: {apply: up}");
+    fleet.write("Makefile", "up:\n\t@false\n").settings("layouts:\n  - name: tfvars\n    make: {apply: up}");
     let deploy = Deploy::new("a");
     fleet.deploy(&deploy);
     let done = drift(&fleet).args(["--format", "json"]).run().assert_code(0);

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::bed::{Deploy, Done, Fleet};
 
-const RULES: &str = "rules:
+const RULES: &str = "layouts:
   - name: database
     path: \"Accounts/**/database/*.tfvars\"
     depends_on: [{where: {project: network}, same: [account_id, region]}]

@@ -29,7 +29,7 @@ fn hooked(fleet: &Fleet, moments: &[&str]) {
     fs::create_dir_all(fleet.dir("fails")).unwrap();
     let hooks: Vec<_> =
         moments.iter().map(|moment| format!("      {moment}: [{{command: [./hooks/note, {moment}]}}]")).collect();
-    fleet.settings(&format!("rules:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n{}", hooks.join("\n")));
+    fleet.settings(&format!("layouts:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n{}", hooks.join("\n")));
 }
 
 const ALL: [&str; 5] = ["before_plan", "after_plan", "before_apply", "after_apply", "on_failure"];
@@ -150,7 +150,7 @@ fn what_a_hook_after_a_failure_does_wrong_is_a_notice() {
 fn a_program_that_is_not_copied_is_told_before_anything_runs() {
     let fleet = Fleet::local();
     script(&fleet, "scripts/up", "exit 0");
-    fleet.settings("rules:\n  - name: tfvars\n    hooks:\n      after_apply: [{command: [./scripts/up]}]");
+    fleet.settings("layouts:\n  - name: tfvars\n    hooks:\n      after_apply: [{command: [./scripts/up]}]");
     // The root module of this fleet is its top, so that all but folders of other deployments is copied.
     fleet.write("module/main.tf", &fleet.read("main.tf"));
     fs::remove_file(fleet.repo("main.tf")).unwrap();
@@ -169,7 +169,7 @@ fn what_a_hook_prints_is_recorded_and_redacted() {
         "echo made arn:aws:iam::111111111111:role/secret-role; printf '\\033[1mkey\\033[0m AKIAIOSFODNN7EXAMPLE\\n'",
     );
     fleet.settings(
-        "rules:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      after_apply: [{command: [./hooks/say]}]",
+        "layouts:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      after_apply: [{command: [./hooks/say]}]",
     );
     fleet.deploy(&Deploy::new("a"));
     let out = fleet.dir("out");
@@ -188,7 +188,7 @@ fn a_hook_that_takes_too_long_or_is_cancelled_is_interrupted() {
     script(&fleet, "hooks/slow", &format!("trap 'echo interrupted; exit 1' INT\n{}", gate.command()));
     let rule = |timeout: &str| {
         format!(
-            "rules:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      \
+            "layouts:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      \
              before_apply: [{{command: [./hooks/slow]{timeout}}}]"
         )
     };
@@ -209,7 +209,7 @@ fn a_hook_that_takes_too_long_or_is_cancelled_is_interrupted() {
 #[test]
 fn a_plan_that_deletes_what_is_kept_is_refused() {
     let fleet = Fleet::local();
-    fleet.settings("rules:\n  - name: tfvars\n    keep: [terraform_data]");
+    fleet.settings("layouts:\n  - name: tfvars\n    keep: [terraform_data]");
     let deploy = Deploy::new("a").buckets(&["one", "two"]);
     fleet.deploy(&deploy);
     fleet.apply().run().assert_code(0);
@@ -275,7 +275,7 @@ fn the_hook_after_a_failure_is_told_of_the_rollback_and_still_there() {
 #[test]
 fn a_rollback_deletes_nothing_that_is_kept() {
     let fleet = Fleet::s3();
-    fleet.settings("rules:\n  - name: tfvars\n    keep: [terraform_data]");
+    fleet.settings("layouts:\n  - name: tfvars\n    keep: [terraform_data]");
     let deploy = Deploy::new("a");
     fleet.deploy(&deploy);
     fleet.apply().run().assert_code(0);
@@ -303,7 +303,7 @@ fn a_hook_that_prints_its_environment_shows_no_secrets() {
     );
     script(&fleet, "hooks/env", &show);
     fleet.settings(
-        "rules:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      before_apply: [{command: [./hooks/env]}]\n      \
+        "layouts:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      before_apply: [{command: [./hooks/env]}]\n      \
          after_apply: [{command: [./hooks/env]}]",
     );
     fleet.deploy(&Deploy::new("a"));
@@ -330,7 +330,7 @@ fn a_hook_that_leaves_a_process_behind_ends() {
     script(&fleet, "hooks/daemon", &format!("setsid sh -c '{}' &", gate.command().replace('\'', "'\\''")));
     let settings = fleet.read("tfleet.yaml");
     fleet.settings(
-        "rules:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      after_apply: [{command: [./hooks/daemon]}]",
+        "layouts:\n  - name: tfvars\n    include: [hooks/*]\n    hooks:\n      after_apply: [{command: [./hooks/daemon]}]",
     );
     let deploy = Deploy::new("a");
     fleet.deploy(&deploy);

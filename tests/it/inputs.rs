@@ -9,7 +9,7 @@ use crate::bed::{Deploy, Done, Fleet, Tfleet, assert_nowhere, files_below, tree}
 /// Two rules over one root module: what is below `apps` gets the output `text` of what is below `nets`.
 pub fn two_layers(fleet: &Fleet) -> (Deploy, Deploy) {
     fleet.settings(
-        "rules:\n  - name: net\n    path: nets/{layer}.tfvars\n  - name: app\n    path: apps/{layer}.tfvars\n    inputs:\n      \
+        "layouts:\n  - name: net\n    path: nets/{layer}.tfvars\n  - name: app\n    path: apps/{layer}.tfvars\n    inputs:\n      \
          text: {rule: net, same: [account_id, region]}",
     );
     let net = Deploy::new("net").file("nets/one.tfvars").more("text = \"vpc-0123456789\"");

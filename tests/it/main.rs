@@ -35,6 +35,7 @@ mod html;
 mod inputs;
 mod kill_steps;
 mod killed;
+mod layouts;
 mod locks;
 mod make;
 mod mint;

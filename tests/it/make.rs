@@ -48,7 +48,7 @@ fn lay_out(fleet: &Fleet, targets: &str, more: &str) {
         .replace("AWS sts", &format!("{aws} sts"));
     fleet.write("Makefile", &makefile).write("more.mk", more);
     fleet.root("terraform {\n  backend \"s3\" {}\n}\n");
-    fleet.settings(&format!("rules:\n  - name: tfvars\n    make: {{{targets}}}"));
+    fleet.settings(&format!("layouts:\n  - name: tfvars\n    make: {{{targets}}}"));
 }
 
 fn ledger(fleet: &Fleet) -> String {
@@ -271,11 +271,11 @@ fn made_after_net(fleet: &Fleet, targets: &str) -> (Deploy, Deploy) {
     lay_out(fleet, "apply: up", "");
     fleet.write("Makefile", &fleet.read("Makefile").replace("-var-file=$(TF_VAR_FILE)", "$(TFLEET_VAR_FILE_ARGS)"));
     let settings = fleet.read("tfleet.yaml");
-    let settings = &settings[..settings.find("rules:").unwrap()];
+    let settings = &settings[..settings.find("layouts:").unwrap()];
     fleet.write(
         "tfleet.yaml",
         &format!(
-            "{settings}rules:\n  - name: net\n    path: nets/{{layer}}.tfvars\n  - name: app\n    path: apps/{{layer}}.tfvars\n    \
+            "{settings}layouts:\n  - name: net\n    path: nets/{{layer}}.tfvars\n  - name: app\n    path: apps/{{layer}}.tfvars\n    \
              make: {{{targets}}}\n    inputs:\n      text: {{rule: net, same: [account_id, region]}}\n"
         ),
     );

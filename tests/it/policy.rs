@@ -225,7 +225,7 @@ fn policies_that_cannot_judge_stop_the_run_before_it_starts() {
 fn what_make_runs_cannot_be_judged() {
     let fleet = Fleet::s3();
     fleet.write("Makefile", "up:\n\ttrue\n").write("policies/names.rego", NAMES).deploy(&Deploy::new("a"));
-    fleet.settings("rules:\n  - name: tfvars\n    make: {apply: up, plan: up}");
+    fleet.settings("layouts:\n  - name: tfvars\n    make: {apply: up, plan: up}");
     let call = fleet.tfleet("plan").args(["--policy", "policies"]);
     call.run().assert_code(3).assert_says(&["policies cannot judge s3/", "the rule `tfvars` has make run it"]);
 }

@@ -33,7 +33,7 @@ pub const OF_APPLY: &[&str] = &["check", "snapshot"];
 pub const DEED: &str = "deed";
 
 /// Hooks at every moment.
-pub const RULE: &str = "rules:
+pub const RULE: &str = "layouts:
   - name: tfvars
     hooks:
       before_plan: [{command: [\"true\"]}]

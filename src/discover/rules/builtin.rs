@@ -49,12 +49,13 @@ pub(super) const NAMES: [&str; 7] = [
 fn built_in(name: &str) -> Option<(RuleSpec, Base)> {
     let rule = |root: &str, key: &str, changes: &str| RuleSpec {
         name: name.to_owned(),
-        root_module: Some(format!("terraform/config/{root}").into()),
+        root_module: Some(format!("terraform/config/{root}")),
         key: Some(key.to_owned()),
         changes: Some(vec![changes.to_owned()]),
         ..RuleSpec::default()
     };
     let typed = |kind: &str, spec: RuleSpec| RuleSpec { kind: Some(kind.to_owned()), ..spec };
+    let beside = |spec: RuleSpec| RuleSpec { also: Some(true), ..spec };
     let after = |rule: &str, same: [&str; 2], spec: RuleSpec| {
         let first = DependencySpec {
             rule: Some(rule.to_owned()),
@@ -84,11 +85,11 @@ fn built_in(name: &str) -> Option<(RuleSpec, Base)> {
         }
         "regional-pipeline" => {
             let key = "pipelines/regional-{environment}-{region_alias}.tfstate";
-            (typed("regional", rule("pipeline-regional-cluster", key, "deploy/**")), REGIONAL)
+            (beside(typed("regional", rule("pipeline-regional-cluster", key, "deploy/**"))), REGIONAL)
         }
         "management-pipeline" => {
             let key = "pipelines/management-{environment}-{region_alias}-{cluster}.tfstate";
-            (typed("management", rule("pipeline-management-cluster", key, "deploy/**")), MANAGEMENT)
+            (beside(typed("management", rule("pipeline-management-cluster", key, "deploy/**"))), MANAGEMENT)
         }
         REGIONAL_ACCOUNTS => (account("regional", regional()), REGIONS),
         MANAGEMENT_ACCOUNTS => {
@@ -98,8 +99,8 @@ fn built_in(name: &str) -> Option<(RuleSpec, Base)> {
     })
 }
 
-/// What a listed rule starts from: the built-in rule of its name, or, by the files it reads, the defaults of `tfvars` or
-/// of the deploy tree.
+/// What a listed rule starts from: the built-in rule of its name, or, by what its path ends in, the defaults of `tfvars`
+/// or of the deploy tree; any other path is that of folders.
 pub(super) fn base_of(spec: &RuleSpec) -> Result<(RuleSpec, Base), String> {
     if let Some(found) = built_in(&spec.name) {
         return Ok(found);
@@ -107,7 +108,11 @@ pub(super) fn base_of(spec: &RuleSpec) -> Result<(RuleSpec, Base), String> {
     let Some(path) = &spec.path else {
         return Err(format!("`path` is not set, and no built-in rule has this name (these are {})", NAMES.join(", ")));
     };
-    let source = if path.ends_with(".tfvars") { SourceKind::Tfvars } else { SourceKind::Deploy };
+    let source = match path.rsplit_once('.') {
+        Some((_, "tfvars")) => SourceKind::Tfvars,
+        Some((_, "yaml" | "yml")) => SourceKind::Deploy,
+        _ => SourceKind::Folder,
+    };
     Ok((RuleSpec::default(), Base { source, paths: &[] }))
 }
 

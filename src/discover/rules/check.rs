@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use super::RuleError;
 use super::builtin::{Base, NAMES};
 use super::origins;
-use crate::discover::layout::{DeliveryRule, Field, Rule};
+use crate::discover::layout::{DeliveryRule, FOLDER, Field, FileTemplate, Rule};
 use crate::discover::pattern::{Pattern, is_word};
 use crate::model::{
     DeliverySpec, DependencySpec, Executor, KeyTemplate, Recipe, RuleSpec, SourceKind, Template, TemplateError,
@@ -73,9 +73,21 @@ pub(super) fn name(spec: &RuleSpec, place: &str, earlier: Option<usize>) -> Resu
         return error(format!("the name `{}` has other characters than letters, digits and -_.", spec.name));
     }
     match earlier {
-        Some(index) => error(format!("rules[{index}] has the same name")),
+        Some(index) => error(format!("layouts[{index}] has the same name")),
         None => Ok(()),
     }
+}
+
+/// Checks a rule that only says that a built-in one is left out.
+pub(super) fn off(spec: &RuleSpec, place: &str) -> Result<(), RuleError> {
+    let error = |why: String| Err(RuleError { place: place.to_owned(), why, hint: None });
+    if !NAMES.contains(&spec.name.as_str()) {
+        return error(format!("`off` is for built-in rules (these are {}): leave the rule out", NAMES.join(", ")));
+    }
+    if *spec != (RuleSpec { name: spec.name.clone(), off: true, ..RuleSpec::default() }) {
+        return error("a rule that is `off` says nothing else".to_owned());
+    }
+    Ok(())
 }
 
 /// Makes a rule ready.
@@ -83,7 +95,7 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
     let paths = paths(&spec, base)?;
     let words: BTreeSet<&str> = paths.iter().flat_map(Pattern::names).collect();
     let words: Vec<&str> = words.into_iter().collect();
-    let yaml = base.source != SourceKind::Tfvars;
+    let yaml = matches!(base.source, SourceKind::Regions | SourceKind::Deploy);
     let has = |name: &str| {
         is_field(name)
             || words.contains(&name)
@@ -105,13 +117,18 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
     let depends_on = spec.depends_on.clone().unwrap_or_default();
     dependencies(&spec, &depends_on, known)?;
     let changes = spec.changes.as_ref().map(|globs| changes(globs, &templates)).transpose()?;
-    inside("root_module", spec.root_module.as_deref())?;
+    let root_module = spec.root_module.as_deref().map(|path| templates.place("root_module", path)).transpose()?;
+    let variable_files = templates.files("variable_files", &spec.variable_files, false)?;
+    let backend_files = templates.files("backend_files", &spec.backend_files, true)?;
+    let workspace = spec.workspace.as_deref().map(|text| templates.parse("workspace", text)).transpose()?;
     let included = included(&spec.include)?;
     let mut file_attributes = BTreeSet::new();
     let used = fields.values().chain(variables.values());
     let of_deliver = deliver.iter().flat_map(|d| [d.account.as_ref(), d.region.as_ref(), Some(&d.name)]).flatten();
-    let named = used.chain(of_deliver).flat_map(Template::fields).chain(key.iter().flat_map(KeyTemplate::fields));
-    file_attributes.extend(named.filter_map(|name| name.strip_prefix("file.")).map(str::to_owned));
+    let of_backend = backend_files.iter().map(|file| &file.path).chain(&workspace);
+    let all = used.chain(of_deliver).chain(of_backend);
+    let named = all.flat_map(Template::fields).chain(key.iter().flat_map(KeyTemplate::fields));
+    file_attributes.extend(named.filter(|name| name.contains('.')).map(str::to_owned));
     Ok(Rule {
         source: base.source,
         listed,
@@ -122,7 +139,12 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
         paths,
         when: spec.when,
         kind: spec.kind,
-        root_module: spec.root_module.map(|path| crate::files::normalize(&path).unwrap_or(path)).map(folder),
+        also: spec.also.unwrap_or_default(),
+        root_module,
+        variable_files,
+        backend_files,
+        workspace,
+        account_by: spec.account_by.unwrap_or_default(),
         key,
         templates: fields,
         file_attributes,
@@ -149,15 +171,15 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
 /// The fields that modules of clusters may declare as variables.
 const SUPPLIED: [&str; 6] = ["account_id", "account_name", "region", "environment", "alias", "region_alias"];
 
-fn folder(path: camino::Utf8PathBuf) -> camino::Utf8PathBuf {
-    if path.as_str().is_empty() { ".".into() } else { path }
-}
-
 fn paths(spec: &RuleSpec, base: &Base) -> Result<Vec<Pattern>, Wrong> {
     let written: Vec<&str> = spec.path.as_deref().map_or_else(|| base.paths.to_vec(), |path| vec![path]);
     let patterns = written.into_iter().map(|path| {
         let pattern = Pattern::parse(path).map_err(|error| format!("the path `{path}`: {error}"))?;
-        let endings: &[&str] = if base.source == SourceKind::Tfvars { &[".tfvars"] } else { &[".yaml", ".yml"] };
+        let endings: &[&str] = match base.source {
+            SourceKind::Folder => return folders(path, pattern),
+            SourceKind::Tfvars => &[".tfvars"],
+            SourceKind::Regions | SourceKind::Deploy => &[".yaml", ".yml"],
+        };
         if endings.iter().any(|end| pattern.suffix().ends_with(end)) {
             Ok(pattern)
         } else {
@@ -165,6 +187,23 @@ fn paths(spec: &RuleSpec, base: &Base) -> Result<Vec<Pattern>, Wrong> {
         }
     });
     patterns.collect()
+}
+
+/// A path that ends in nothing that is read as a file is one of folders, if it is not one of other files.
+fn folders(path: &str, pattern: Pattern) -> Result<Pattern, Wrong> {
+    if let Some(end) = [".json", ".tf", ".tofu", ".hcl", ".toml"].into_iter().find(|end| path.ends_with(end)) {
+        return Err(Wrong {
+            why: format!("the path `{path}` ends in {end}: files end in .tfvars, .yaml or .yml"),
+            hint: Some(
+                "a path with another end is one of folders that hold a root module: `envs/{environment}`".to_owned(),
+            ),
+        });
+    }
+    if path.ends_with('/') || path.ends_with("**") {
+        let why = format!("the path `{path}` names no folder: end it with the folder's name, `*` or a word in braces");
+        return Err(why.into());
+    }
+    Ok(pattern)
 }
 
 /// Refuses a path that is not below the working directory.
@@ -203,7 +242,8 @@ struct Templates<'a> {
 
 impl Templates<'_> {
     fn known(&self, name: &str) -> bool {
-        (self.has)(name) || name.strip_prefix("file.").is_some_and(|attribute| !attribute.is_empty())
+        let of_file = name.strip_prefix("file.").or_else(|| name.strip_prefix("var."));
+        (self.has)(name) || of_file.is_some_and(|attribute| !attribute.is_empty())
     }
 
     fn advice(&self) -> String {
@@ -212,7 +252,36 @@ impl Templates<'_> {
         let all: Vec<&str> = fields.into_iter().chain(labels).chain(self.words.iter().copied()).collect();
         let all: BTreeSet<&str> = all.into_iter().collect();
         let all: Vec<&str> = all.into_iter().collect();
-        format!("known are {}, and `file.NAME` for an attribute of the file", all.join(", "))
+        format!("known are {}, `file.NAME` for an attribute of the file, and `var.NAME` for a variable", all.join(", "))
+    }
+
+    /// A path of the words of the rule's own path, and `{folder}`.
+    fn place(&self, setting: &str, text: &str) -> Result<Template, Wrong> {
+        inside(setting, Some(Utf8Path::new(text)))?;
+        let known = |name: &str| self.words.contains(&name) || name == FOLDER;
+        Template::parse(text, &known).map_err(|error| {
+            let words: Vec<String> = self.words.iter().chain([&FOLDER]).map(|word| format!("`{{{word}}}`")).collect();
+            let hint = format!("known here are the words of `path`, and the folder itself: {}", words.join(", "));
+            Wrong { why: format!("`{setting}`: {error}"), hint: Some(hint) }
+        })
+    }
+
+    /// The paths of files; `?` at the end is for one that may be missing. What is read after the variables may be named
+    /// by them.
+    fn files(&self, setting: &str, texts: &[String], any: bool) -> Result<Vec<FileTemplate>, Wrong> {
+        let parsed = texts.iter().map(|text| {
+            let (path, optional) = text.strip_suffix('?').map_or((text.as_str(), false), |path| (path, true));
+            inside(setting, Some(Utf8Path::new(path)))?;
+            let path = if any {
+                let known = |name: &str| self.known(name) || name == FOLDER;
+                Template::parse(path, &known)
+                    .map_err(|error| Wrong { why: format!("`{setting}`: {error}"), hint: Some(self.advice()) })?
+            } else {
+                self.place(setting, path)?
+            };
+            Ok(FileTemplate { path, optional })
+        });
+        parsed.collect()
     }
 
     fn parse(&self, setting: &str, text: &str) -> Result<Template, Wrong> {

@@ -28,14 +28,19 @@ pub(super) fn layout(listed: &[RuleSpec], from: &str, source: Option<SourceKind>
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, spec) in listed.iter().enumerate() {
         let place = if spec.name.is_empty() {
-            format!("{from}: rules[{index}]")
+            format!("{from}: layouts[{index}]")
         } else {
-            format!("{from}: rules[{index}] ({})", spec.name)
+            format!("{from}: layouts[{index}] ({})", spec.name)
         };
         check::name(spec, &place, seen.insert(&spec.name, index))?;
+        if spec.off {
+            check::off(spec, &place)?;
+            continue;
+        }
         let (base, kind) = builtin::base_of(spec).map_err(|why| RuleError { place: place.clone(), why, hint: None })?;
         specs.push((merged(spec.clone(), base), kind, place));
     }
+    let in_use = specs.len();
     let built_in = builtin::in_force(source).into_iter().filter(|(spec, _)| !seen.contains_key(spec.name.as_str()));
     specs.extend(built_in.map(|(spec, kind)| {
         let place = format!("the built-in rule {}", spec.name);
@@ -44,7 +49,7 @@ pub(super) fn layout(listed: &[RuleSpec], from: &str, source: Option<SourceKind>
     let known = check::Known::of(&specs.iter().map(|(spec, ..)| spec).collect::<Vec<_>>());
     let mut rules = Vec::with_capacity(specs.len());
     for (index, (spec, base, place)) in specs.into_iter().enumerate() {
-        let rule = check::rule(spec, &base, index < listed.len(), &known)
+        let rule = check::rule(spec, &base, index < in_use, &known)
             .map_err(|check::Wrong { why, hint }| RuleError { place, why, hint })?;
         // A rule of another kind is checked all the same: a mistake is not to show up only now and then.
         if source.is_none_or(|source| rule.source == source) {
@@ -59,10 +64,16 @@ fn merged(spec: RuleSpec, base: RuleSpec) -> RuleSpec {
     let either = |ours: Vec<String>, theirs: Vec<String>| if ours.is_empty() { theirs } else { ours };
     RuleSpec {
         name: spec.name,
+        off: false,
         path: spec.path.or(base.path),
+        also: spec.also.or(base.also),
         when: if spec.when.is_empty() { base.when } else { spec.when },
         kind: spec.kind.or(base.kind),
         root_module: spec.root_module.or(base.root_module),
+        variable_files: spec.variable_files,
+        backend_files: spec.backend_files,
+        workspace: spec.workspace,
+        account_by: spec.account_by,
         key: spec.key.or(base.key),
         fields: spec.fields,
         account_of: spec.account_of,

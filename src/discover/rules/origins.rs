@@ -9,6 +9,7 @@ use crate::model::SourceKind;
 pub(super) fn fields(source: SourceKind, words: &[&str]) -> Vec<FieldRule> {
     let mut fields = match source {
         SourceKind::Tfvars => tfvars(),
+        SourceKind::Folder => folder(),
         SourceKind::Deploy => yaml(&["account_name"]),
         SourceKind::Regions => yaml(&["name", "account_name"]),
     };
@@ -76,6 +77,7 @@ fn tfvars() -> Vec<FieldRule> {
             vec![
                 attribute("environment"),
                 entry("environment"),
+                attribute("env"),
                 file(),
                 tag("Environment"),
                 default_tag("Environment"),
@@ -95,6 +97,15 @@ fn tfvars() -> Vec<FieldRule> {
             ],
         ),
     ]
+}
+
+/// Those of tfvars files, but that a folder is no project because of its name: what it stands for the path says.
+fn folder() -> Vec<FieldRule> {
+    let mut fields = tfvars();
+    for rule in &mut fields {
+        rule.origins.retain(|origin| *origin != Origin::ParentFolder);
+    }
+    fields
 }
 
 fn yaml(account_name: &[&'static str]) -> Vec<FieldRule> {

@@ -266,6 +266,6 @@ fn other_templates_make_other_keys() {
     repo.options.key_template = KeyTemplate::parse("{environment}/{project}/terraform.tfstate").unwrap();
     insta::assert_snapshot!(repo.problems(), @"
     a/x.tfvars: no backend key can be made: the template `{environment}/{project}/terraform.tfstate` needs `environment`, which is not set
-      hint: set `environment` in this file, or set `environment` in its `accounts` entry, or set `Environment` in its tags, or set `environment` of the account in accounts.yaml
+      hint: set `environment` or `env` in this file, or set `environment` in its `accounts` entry, or set `Environment` in its tags, or set `environment` of the account in accounts.yaml
     ");
 }

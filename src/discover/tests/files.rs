@@ -218,7 +218,7 @@ fn what_concerns_everything_is_an_error() {
             o.terraform_dir = Some("empty".into());
         }),
         error(&|o| o.exclude = vec!["a{b".to_owned()]),
-        error(&|o| o.rules = vec![RuleSpec::default()]),
+        error(&|o| o.layouts = vec![RuleSpec::default()]),
         {
             repo.write("accounts.yaml", "accounts:\n  - a\n");
             error(&|_| {})
@@ -230,7 +230,7 @@ fn what_concerns_everything_is_an_error() {
     the root module folder nowhere (TERRAFORM_DIR) cannot be used: No such file or directory (os error 2)
     the root module folder empty (TERRAFORM_DIR) holds no *.tf file
     `a{b` is not a glob to exclude files by: error parsing glob 'a{b': unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
-    tfleet.yaml: rules[0]: `name` is not set
+    tfleet.yaml: layouts[0]: `name` is not set
     accounts.yaml:2:3: expected mapping start
       |
     2 |   - a

@@ -4,6 +4,7 @@ mod changes;
 mod deploy;
 mod fields;
 mod files;
+mod layouts;
 mod references;
 mod regions;
 mod roots;
@@ -39,8 +40,9 @@ impl Repo {
             default_bucket: Some("states".to_owned()),
             local_state: false,
             source: None,
-            rules: Vec::new(),
-            rules_file: "tfleet.yaml".to_owned(),
+            layouts: Vec::new(),
+            accounts: Vec::new(),
+            settings_file: "tfleet.yaml".to_owned(),
             accounts_file: "accounts.json".into(),
         };
         let repo = Self { _temp: temp, dir, options };
@@ -61,7 +63,7 @@ impl Repo {
 
     /// With these rules, as they stand in `tfleet.yaml`.
     pub(super) fn rules(&mut self, yaml: &str) -> &mut Self {
-        self.options.rules = serde_yaml::from_str(yaml).unwrap();
+        self.options.layouts = serde_yaml::from_str(yaml).unwrap();
         self
     }
 

@@ -55,7 +55,7 @@ fn a_literal_key_for_several_deployments_is_a_problem_of_the_root() {
       | ^
       hint: a variables file holds lines of the form `name = value`
     main.tf:2: the backend block has the key `one`, and the root module . serves 2 deployments: a/x.tfvars, b/x.tfvars
-      hint: remove `key` from the backend block, so that each deployment gets its own, or give each deployment a root module of its own
+      hint: remove `key` from the backend block, so that each deployment gets its own, give each deployment a root module of its own, or say in a rule of tfleet.yaml what tells them apart (`backend_files`, `workspace`)
     ");
     assert_eq!(discovery.problems[1].files, ["a/x.tfvars", "b/x.tfvars"]);
 }

@@ -193,55 +193,55 @@ fn mistakes_in_rules_are_found_before_anything_is_read() {
     ]
     .iter()
     .map(|rules| {
-        let options = Options { rules: serde_yaml::from_str(rules).unwrap(), ..repo.options.clone() };
+        let options = Options { layouts: serde_yaml::from_str(rules).unwrap(), ..repo.options.clone() };
         let error = discover(&options).unwrap_err();
         format!("{error}\n  {}", error.hint().unwrap())
     })
     .collect();
     insta::assert_snapshot!(errors.join("\n"), @"
-    tfleet.yaml: rules[0]: `name` is not set
+    tfleet.yaml: layouts[0]: `name` is not set
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[1] (tfvars): rules[0] has the same name
+    tfleet.yaml: layouts[1] (tfvars): layouts[0] has the same name
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (a b): the name `a b` has other characters than letters, digits and -_.
+    tfleet.yaml: layouts[0] (a b): the name `a b` has other characters than letters, digits and -_.
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (regionl-cluster): `path` is not set, and no built-in rule has this name (these are tfvars, regional-cluster, management-cluster, regional-pipeline, management-pipeline, regional-account, management-account)
+    tfleet.yaml: layouts[0] (regionl-cluster): `path` is not set, and no built-in rule has this name (these are tfvars, regional-cluster, management-cluster, regional-pipeline, management-pipeline, regional-account, management-account)
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (a): the path `{x.yaml`: it has a brace without its partner, or without a word (a-z, 0-9, _) in it
+    tfleet.yaml: layouts[0] (a): the path `{x.yaml`: it has a brace without its partner, or without a word (a-z, 0-9, _) in it
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (a): the path `../x.yaml`: it leaves the working directory: it begins with `/`, or has `..` in it
+    tfleet.yaml: layouts[0] (a): the path `../x.yaml`: it leaves the working directory: it begins with `/`, or has `..` in it
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (a): the path `x.json` does not end in .yaml or .yml
-      docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (a): `key`: the template `{cluster}/x` names the unknown field `cluster`
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
-    tfleet.yaml: rules[0] (a): `key`: `/x` is not a backend key: it starts with a slash
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
-    tfleet.yaml: rules[0] (a): `fields.project`: the template `{nope}` names the unknown field `nope`
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
-    tfleet.yaml: rules[0] (a): `variables.v`: the template `{nope` has a brace without its partner, or without a name in it
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
-    tfleet.yaml: rules[0] (a): `root_module`: `../up` leaves the working directory
+    tfleet.yaml: layouts[0] (a): the path `x.json` ends in .json: files end in .tfvars, .yaml or .yml
+      a path with another end is one of folders that hold a root module: `envs/{environment}`
+    tfleet.yaml: layouts[0] (a): `key`: the template `{cluster}/x` names the unknown field `cluster`
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
+    tfleet.yaml: layouts[0] (a): `key`: `/x` is not a backend key: it starts with a slash
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
+    tfleet.yaml: layouts[0] (a): `fields.project`: the template `{nope}` names the unknown field `nope`
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
+    tfleet.yaml: layouts[0] (a): `variables.v`: the template `{nope` has a brace without its partner, or without a name in it
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
+    tfleet.yaml: layouts[0] (a): `root_module`: `../up` leaves the working directory
       write a path below the working directory, relative to it
-    tfleet.yaml: rules[0] (a): `include`: `/etc/passwd` leaves the working directory
+    tfleet.yaml: layouts[0] (a): `include`: `/etc/passwd` leaves the working directory
       write a path below the working directory, relative to it
-    tfleet.yaml: rules[0] (a): `include`: `a{b` is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
+    tfleet.yaml: layouts[0] (a): `include`: `a{b` is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (a): `changes`: `x/{nope}/**` names the unknown field `nope`
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
-    tfleet.yaml: rules[0] (a): `depends_on[0]` names the unknown rule `b`
+    tfleet.yaml: layouts[0] (a): `changes`: `x/{nope}/**` names the unknown field `nope`
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
+    tfleet.yaml: layouts[0] (a): `depends_on[0]` names the unknown rule `b`
       known are a, management-account, management-cluster, management-pipeline, regional-account, regional-cluster, regional-pipeline, tfvars
-    tfleet.yaml: rules[0] (a): `depends_on[0]` names neither a `rule` nor a `where`
+    tfleet.yaml: layouts[0] (a): `depends_on[0]` names neither a `rule` nor a `where`
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (a): `depends_on[0]` names the unknown field `nope`
+    tfleet.yaml: layouts[0] (a): `depends_on[0]` names the unknown field `nope`
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (a): `inputs.v` names the unknown field `nope`
+    tfleet.yaml: layouts[0] (a): `inputs.v` names the unknown field `nope`
       docs/settings.md lists what a rule may say
-    tfleet.yaml: rules[0] (a): `account_of`: it does not depend on the rule `tfvars`
+    tfleet.yaml: layouts[0] (a): `account_of`: it does not depend on the rule `tfvars`
       write `depends_on: [{rule: tfvars, same: [environment, region_alias]}]`
-    tfleet.yaml: rules[0] (a): `account_of`: the account of `tfvars` is not known before, so `same` cannot name it
+    tfleet.yaml: layouts[0] (a): `account_of`: the account of `tfvars` is not known before, so `same` cannot name it
       write `depends_on: [{rule: tfvars, same: [environment, region_alias]}]`
-    tfleet.yaml: rules[0] (a): `deliver.name`: the template `{nope}` names the unknown field `nope`
-      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, and `file.NAME` for an attribute of the file
+    tfleet.yaml: layouts[0] (a): `deliver.name`: the template `{nope}` names the unknown field `nope`
+      known are account_id, account_name, alias, environment, owner, project, region, region_alias, service, team, type, `file.NAME` for an attribute of the file, and `var.NAME` for a variable
     ");
 }

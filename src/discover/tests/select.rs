@@ -184,7 +184,7 @@ fn two_rules_that_make_one_key_are_named() {
     };
     let mut repo = deploy_tree();
     repo.rules(
-        "[{name: regional-cluster}, {name: again, path: 'deploy/{environment}/euw1/terraform/regional.yaml',
+        "[{name: regional-cluster}, {name: again, also: true, path: 'deploy/{environment}/euw1/terraform/regional.yaml',
           root_module: terraform/config/regional-cluster, key: '{account_name}/terraform.tfstate'}]",
     );
     insta::assert_snapshot!(shown(&repo), @"

@@ -99,6 +99,7 @@ const IOT: &str = "
   path: deploy/{environment}/{region_alias}/terraform/management/{cluster}.yaml
   root_module: terraform/config/iot
   key: iot/{account_name}/{cluster}.tfstate
+  also: true
   account_of: regional-cluster
   depends_on: [{rule: regional-cluster}]
   deliver:

@@ -131,7 +131,7 @@ fn module_paths_are_joined_by_words_as_terraform_does() {
     write(&dir, "root/beside/main.tf", "");
     write(&dir, "root/main.tf", "module \"net\" {\n source = \"./net\"\n}\n");
     std::os::unix::fs::symlink("../shared/net", dir.join("root/net")).unwrap();
-    let dirs: Vec<_> = RootModule::read(&dir.join("root")).unwrap().dirs.into_iter().map(|d| d.dir).collect();
+    let dirs: Vec<_> = RootModule::read(&dir.join("root")).unwrap().dirs.into_iter().map(|d| d.dir.clone()).collect();
     assert_eq!(dirs, [dir.join("root"), dir.join("root/net"), dir.join("root/beside")]);
 }
 

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::MergeError;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, TouchedResource};
 use crate::model::{
-    AccountId, AccountName, Action, BackendKey, Deployment, Finding, NeededApprovals, Project, Recipe, Region,
-    ResourceChange, RunId, Shard, SourceKind, StateAddress,
+    AccountId, AccountName, Action, BackendKey, Deployment, Finding, NeededApprovals, PartialBackend, Project, Recipe,
+    Region, ResourceChange, RunId, Shard, SourceKind, StateAddress,
 };
 use crate::report::summary::{Counts, List, SCHEMA_VERSION, Timed};
 
@@ -197,6 +197,8 @@ fn result(entry: WrittenEntry) -> DeploymentResult {
         var_files: Vec::new(),
         references: Vec::new(),
         state: StateAddress { bucket: subject.bucket, key: entry.backend_key },
+        backend: PartialBackend::default(),
+        workspace: None,
         labels: std::collections::BTreeMap::new(),
         role_arn: None,
         variables: serde_json::Map::new(),

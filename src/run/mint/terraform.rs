@@ -18,8 +18,8 @@ use crate::files;
 use crate::hcl::{RootModule, Setting};
 use crate::lease::{Caller, RoleName};
 use crate::model::{
-    AccountId, AccountName, BackendKey, Deployment, IdError, MintedAccount, Project, Recipe, Region, RoleArn,
-    SourceKind, StateAddress,
+    AccountId, AccountName, BackendKey, Deployment, IdError, MintedAccount, PartialBackend, Project, Recipe, Region,
+    RoleArn, SourceKind, StateAddress,
 };
 use crate::organization::{Account, OrganizationError};
 use crate::store::ReadStore;
@@ -61,8 +61,8 @@ pub fn hand_made(
     let state = state(settings, &root)?;
     let deployment = deployment(settings, caller, &root_module, regions_dir, state)?;
     // What lies in that folder is this deployment, whatever the rules make of it; nothing else is looked for.
-    let mut discovery =
-        discover(&Options { working_dir: real, terraform_dir: None, ..options }).map_err(|error| failed(&error))?;
+    let mut discovery = discover(&Options { working_dir: real, terraform_dir: None, accounts: Vec::new(), ..options })
+        .map_err(|error| failed(&error))?;
     discovery.deployments = vec![deployment.clone()];
     discovery.problems.clear();
     discovery.notices.clear();
@@ -126,6 +126,8 @@ fn deployment(
         var_files: Vec::new(),
         references: Vec::new(),
         state,
+        backend: PartialBackend::default(),
+        workspace: None,
         labels: BTreeMap::new(),
         role_arn: None,
         variables: serde_json::Map::new(),

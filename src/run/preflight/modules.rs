@@ -1,6 +1,6 @@
 //! The root modules of a run: their versions, their files, their backends, whose credentials they need.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -131,10 +131,14 @@ pub(super) fn check_backends(request: &Request<'_>, backend: &BackendSettings) -
                 "or, to keep states on this machine: `state: {backend: local, path: .tfleet/state}` in tfleet.yaml",
             ));
     }
-    for folder in root_folders(request.deployments) {
-        let Some(module) = request.discovery.roots.get(folder) else { continue };
-        let Some(deployment) = request.deployments.iter().find(|d| d.root_module == folder) else { continue };
-        if let Err(error) = plan_backend(module, &deployment.state, backend) {
+    // Those with the same module and the same backend files are alike.
+    let mut seen = BTreeSet::new();
+    for deployment in request.deployments {
+        if !seen.insert((&deployment.root_module, &deployment.backend.files)) {
+            continue;
+        }
+        let Some(module) = request.discovery.roots.get(&deployment.root_module) else { continue };
+        if let Err(error) = plan_backend(module, deployment, backend) {
             failure.causes.push(error.to_string());
             failure.next.push(error.hint().to_owned());
         }

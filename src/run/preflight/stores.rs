@@ -19,7 +19,7 @@ use crate::saga::Credentials;
 use crate::store::{
     Encryption, LocalStore, LockTable, Outbox, ReadOnlyState, ReadStore, S3Store, StateStore, StoreError,
 };
-use crate::workspace::{BackendSettings, plan_backend};
+use crate::workspace::{BackendSettings, declared_backend, plan_backend};
 
 /// The stores by bucket; under `None` the local one.
 pub(super) type Stores = HashMap<Option<String>, Arc<dyn StateStore>>;
@@ -64,7 +64,7 @@ fn input_buckets(request: &Request<'_>, s3: &S3Settings) -> BTreeMap<String, Reg
 }
 
 /// The buckets of these deployments, each with its region.
-pub(in crate::run) fn bucket_regions<'d>(
+pub fn bucket_regions<'d>(
     s3: &S3Settings,
     discovery: &Discovery,
     deployments: impl Iterator<Item = &'d Deployment>,
@@ -88,7 +88,7 @@ pub(super) async fn open_tables(
     for deployment in request.deployments {
         let Some(root) = request.discovery.roots.get(&deployment.root_module) else { continue };
         // What cannot be planned was said when the backends were checked.
-        let Ok(plan) = plan_backend(root, &deployment.state, backend) else { continue };
+        let Ok(plan) = plan_backend(root, deployment, backend) else { continue };
         let (Some(bucket), Some(table)) = (deployment.state.bucket.clone(), plan.dynamodb_table) else { continue };
         if let Entry::Vacant(place) = tables.entry((bucket, table)) {
             let (bucket, table) = place.key();
@@ -100,10 +100,10 @@ pub(super) async fn open_tables(
     Ok(tables)
 }
 
-/// The region of a deployment's bucket: the one its backend block names, else that of the settings.
+/// The region of a deployment's bucket: the one its backend block or backend files name, else that of the settings.
 fn region_of(discovery: &Discovery, deployment: &Deployment, s3: &S3Settings) -> Region {
-    let declared = discovery.roots.get(&deployment.root_module).and_then(|root| root.backend.as_ref());
-    let region = declared.and_then(|block| block.settings.get("region")).and_then(Setting::literal);
+    let declared = discovery.roots.get(&deployment.root_module).map(|root| declared_backend(root, deployment));
+    let region = declared.as_ref().and_then(|settings| settings.get("region")).and_then(Setting::literal);
     region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone())
 }
 

@@ -115,6 +115,7 @@ impl Saga<'_> {
                 providers: &own.providers,
                 state: &self.deployment.state,
                 backend: &own.backend,
+                backend_files: &own.deployment.backend,
                 lock_table: own.lock_table.as_deref(),
                 locks_with_file: own.locks_with_file,
             },

@@ -77,7 +77,7 @@ impl Fleet {
             local_root: Some(self.dir.join("states")),
             profile: "tfleet-backend".to_owned(),
         };
-        plan_backend(root, &self.deployment.state, &settings).unwrap()
+        plan_backend(root, &self.deployment, &settings).unwrap()
     }
 
     /// The workspace of the repository whose top is `top`, without what init adds.

@@ -15,7 +15,7 @@ fn what_hooks_have_made_comes_with_the_plan() {
     fleet.write("pack.sh", "#!/bin/sh\necho \"made in $$ at $(date +%N)\" > \"$TFLEET_ROOT_MODULE/function.zip\"\n");
     fs::set_permissions(fleet.repo("pack.sh"), fs::Permissions::from_mode(0o755)).unwrap();
     fleet.settings(
-        "rules:\n  - name: tfvars\n    include: [pack.sh]\n    hooks:\n      before_plan: [{command: [./pack.sh]}]\n      \
+        "layouts:\n  - name: tfvars\n    include: [pack.sh]\n    hooks:\n      before_plan: [{command: [./pack.sh]}]\n      \
          before_apply: [{command: [test, -s, function.zip]}]",
     );
     let ledger = fleet.dir("ledger");
@@ -119,7 +119,7 @@ fn a_plan_without_changes_runs_what_follows_from_every_apply_alone() {
     let fleet = local();
     let (ledger, deploy) = (fleet.dir("ledger"), Deploy::new("web"));
     fleet.deploy(&deploy).settings(&format!(
-        "rules:\n  - name: tfvars\n    hooks: {{after_apply: [{{command: [touch, {}]}}]}}",
+        "layouts:\n  - name: tfvars\n    hooks: {{after_apply: [{{command: [touch, {}]}}]}}",
         ledger.display()
     ));
     let clone = Clone::of(&fleet);

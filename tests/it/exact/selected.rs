@@ -91,7 +91,7 @@ fn a_deployment_that_is_another_one_now_is_refused() {
     let settings = clone.read("tfleet.yaml");
     clone.write(
         "tfleet.yaml",
-        &format!("{settings}rules:\n  - name: tfvars\n    hooks: {{before_apply: [{{command: [\"true\"]}}]}}\n"),
+        &format!("{settings}layouts:\n  - name: tfvars\n    hooks: {{before_apply: [{{command: [\"true\"]}}]}}\n"),
     );
     let said = format!("{} is not what was planned: its `recipe` differ", name(&web));
     assert_nothing(&fleet, clone.apply(&run).run(), &[&said]);

@@ -18,7 +18,7 @@ fn several() -> Several {
     let fleet = Fleet::s3();
     let other = fleet.moto().bucket();
     fleet.settings(
-        "rules:\n  - name: app\n    path: \"stacks/app/*.tfvars\"\n    depends_on: [{where: {project: net}, same: [account_id, region]}]",
+        "layouts:\n  - name: app\n    path: \"stacks/app/*.tfvars\"\n    depends_on: [{where: {project: net}, same: [account_id, region]}]",
     );
     let log = fleet.dir("order");
     fleet.root(&format!(

@@ -17,7 +17,7 @@ pub use plan::{may_apply, undoes_all};
 pub use refusal::{Deed, Refusal};
 
 use crate::execute::Exit;
-use crate::model::{Action, Manifest, SnapshotEntry, StateAddress};
+use crate::model::{Action, Manifest, PartialBackend, SnapshotEntry, StateAddress};
 use crate::tfstate::StateFile;
 
 /// Everything that decides whether a rollback may be planned.
@@ -56,6 +56,8 @@ pub struct Setup<'a> {
     pub state: &'a StateAddress,
     /// The backend arguments of `init`, in any order.
     pub backend: &'a [String],
+    /// What the backend files among them say.
+    pub backend_files: &'a PartialBackend,
     /// The lock table in effect.
     pub lock_table: Option<&'a str>,
     /// Whether Terraform locks with an object beside the state.
@@ -145,6 +147,7 @@ fn same_setup(manifest: &Manifest, setup: &Setup<'_>) -> Result<(), Refusal> {
     let same = [
         ("the place of the state", manifest.key == setup.state.key && manifest.deployment.state == *setup.state),
         ("the backend's configuration", sorted(&manifest.backend) == sorted(setup.backend)),
+        ("a backend file", manifest.deployment.backend == *setup.backend_files),
         ("the lock table", manifest.lock_table.as_deref() == setup.lock_table),
         ("the way in which Terraform locks the state", manifest.locks_with_file == setup.locks_with_file),
     ];

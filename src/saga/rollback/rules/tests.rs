@@ -35,6 +35,7 @@ struct Case {
     providers: BTreeMap<String, String>,
     place: StateAddress,
     backend: Vec<String>,
+    backend_files: PartialBackend,
     before: StateFile,
     after: StateFile,
     unknown: BTreeSet<String>,
@@ -63,6 +64,7 @@ impl Case {
             providers: manifest.providers.clone(),
             place: manifest.deployment.state.clone(),
             backend: manifest.backend.iter().rev().cloned().collect(),
+            backend_files: manifest.deployment.backend.clone(),
             manifest,
             before: state("l", 7, &[("t.a", None, Some("1")), ("t.noid", None, None)]),
             after: state("l", 9, &[("t.a", None, Some("1")), ("t.noid", None, None), ("t.new", None, Some("2"))]),
@@ -84,6 +86,7 @@ impl Case {
                 providers: &self.providers,
                 state: &self.place,
                 backend: &self.backend,
+                backend_files: &self.backend_files,
                 lock_table: None,
                 locks_with_file: true,
             },
@@ -168,6 +171,7 @@ fn terraform_providers_and_backend_must_be_the_same() {
     let same = "is not the same as at the last successful apply";
     for (refusal, what) in [
         (refusal(|case| case.backend.truncate(1)), "the backend's configuration"),
+        (refusal(|case| case.backend_files.files.push("b.hcl".into())), "a backend file"),
         (refusal(|case| case.place.bucket = Some("other".to_owned())), "the place of the state"),
         (with_facts(|f| f.setup.lock_table = Some("locks")), "the lock table"),
         (with_facts(|f| f.setup.locks_with_file = false), "the way in which Terraform locks the state"),
