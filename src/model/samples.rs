@@ -1,11 +1,11 @@
-//! A deployment and a snapshot for the tests of other modules.
+//! A deployment, a snapshot and a kept plan for the tests of other modules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    AccountId, AccountName, BackendKey, Deployment, Manifest, PartialBackend, Project, Region, Secret, SourceKind,
-    StateAddress,
+    AccountId, AccountName, Action, BackendKey, ChangeCounts, Deployment, Identity, Manifest, PartialBackend,
+    PlanRecord, Project, Region, RunId, Secret, SourceKind, StateAddress,
 };
 
 /// One of the account `acme-prd`.
@@ -63,5 +63,28 @@ pub(crate) fn manifest(project: &str) -> Manifest {
         locks_with_file: true,
         deployment,
         files: Vec::new(),
+    }
+}
+
+/// The record of a kept plan that changes something, and names nothing of it.
+pub(crate) fn plan_record(project: &str) -> PlanRecord {
+    PlanRecord {
+        schema_version: PlanRecord::SCHEMA,
+        run: RunId::new(),
+        time: "2026-01-02T03:04:05Z".parse().unwrap(),
+        identity: Identity::default(),
+        commit: None,
+        tfleet_version: "1.0.0".to_owned(),
+        deployment: deployment(project),
+        purpose: Action::Apply,
+        state: None,
+        has_changes: true,
+        changes: ChangeCounts::default(),
+        resources: Vec::new(),
+        findings: Vec::new(),
+        plan: None,
+        inputs: "0".repeat(64),
+        workspace: "0".repeat(64),
+        bound_to: None,
     }
 }

@@ -15,8 +15,8 @@ use crate::event::{DeploymentResult, Failure, Outcome, RunReport};
 use crate::model::{Action, Deployment, IndexedPlan, PlanIndex, RunId};
 use crate::saga::Context;
 use crate::store::{
-    KeptPlan, LocalStore, PlanStoreError, ReadStore, StateStore, plans_of, read_plan_index, read_plan_record,
-    write_plan_index,
+    FormatError, KeptPlan, LocalStore, PlanStoreError, ReadStore, StateStore, plans_of, read_plan_index,
+    read_plan_record, write_plan_index,
 };
 
 /// How many records are read at once.
@@ -237,7 +237,7 @@ async fn read(
     let kept = match read_plan_record(&**store, run, name).await {
         Ok(Some(kept)) => kept,
         Ok(None) => return Ok(Err(format!("the plan of {name} is not there any more"))),
-        Err(PlanStoreError::Unreadable { .. }) => return Ok(Err(changed(name))),
+        Err(PlanStoreError::Format(FormatError::Unreadable { .. })) => return Ok(Err(changed(name))),
         Err(error) => return Err(unread(run, &error)),
     };
     if kept.digest != digest || kept.record.run != run || kept.record.purpose != wanted.purpose {
@@ -294,28 +294,10 @@ fn unusable(error: &PlanStoreError, what: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AccountId, ChangeCounts, Identity, PlanRecord, samples};
+    use crate::model::{AccountId, PlanRecord, samples};
 
     fn kept() -> KeptPlan {
-        let record = PlanRecord {
-            schema_version: PlanRecord::SCHEMA,
-            run: RunId::new(),
-            time: "2026-01-02T03:04:05Z".parse().unwrap(),
-            identity: Identity::default(),
-            commit: None,
-            tfleet_version: "1.0.0".to_owned(),
-            deployment: samples::deployment("web"),
-            purpose: Action::Apply,
-            state: None,
-            has_changes: true,
-            changes: ChangeCounts::default(),
-            resources: Vec::new(),
-            findings: Vec::new(),
-            plan: None,
-            inputs: "0".repeat(64),
-            workspace: "0".repeat(64),
-            bound_to: None,
-        };
+        let record = PlanRecord { run: RunId::new(), ..samples::plan_record("web") };
         KeptPlan { record, digest: "0".repeat(64) }
     }
 

@@ -47,6 +47,7 @@ mod terraform_lock;
 mod terraform_tests;
 #[cfg(test)]
 pub(crate) mod testing;
+mod versioned;
 
 use std::sync::Arc;
 
@@ -91,6 +92,7 @@ pub use snapshots::{
 pub use states::{States, StatesError};
 pub use table::LockTable;
 pub use terraform_lock::{HeldTerraformLock, TerraformLock, TerraformLockError, TerraformLocks};
+pub use versioned::FormatError;
 
 /// An object, read whole.
 #[derive(Clone, PartialEq, Eq)]

@@ -47,23 +47,13 @@ impl Bed {
             attributes: Vec::new(),
         };
         PlanRecord {
-            schema_version: PlanRecord::SCHEMA,
             run: self.run,
             time: Timestamp::now(),
             identity: github("ann"),
-            commit: None,
-            tfleet_version: "1.0.0".to_owned(),
-            deployment: samples::deployment("web"),
-            purpose: Action::Apply,
-            state: None,
-            has_changes: true,
             changes: ChangeCounts { add: 1, ..ChangeCounts::default() },
             resources: actions.iter().map(resource).collect(),
-            findings: Vec::new(),
             plan: Some(KeptFile { sha256: "0".repeat(64), size: 1 }),
-            inputs: "0".repeat(64),
-            workspace: "0".repeat(64),
-            bound_to: None,
+            ..samples::plan_record("web")
         }
     }
 

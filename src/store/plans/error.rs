@@ -1,6 +1,6 @@
 //! What can go wrong with kept plans.
 
-use super::super::StoreError;
+use super::super::{FormatError, StoreError};
 
 /// Why a plan could not be kept, or a kept one not be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,23 +21,9 @@ pub enum PlanStoreError {
         #[source]
         source: serde_json::Error,
     },
-    /// A record or an index is none.
-    #[error("{place} cannot be read")]
-    Unreadable {
-        /// The object.
-        place: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A record or an index is of a format that this tfleet does not know.
-    #[error("{place} has the format {schema_version}, which a newer tfleet wrote")]
-    Newer {
-        /// The object.
-        place: String,
-        /// Its format.
-        schema_version: u32,
-    },
+    /// Something cannot be understood.
+    #[error(transparent)]
+    Format(#[from] FormatError),
 }
 
 impl PlanStoreError {
@@ -46,8 +32,8 @@ impl PlanStoreError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store { source, .. } => source.hint(),
-            Self::Newer { .. } => Some("use the newer tfleet".to_owned()),
-            Self::Unwritable { .. } | Self::Unreadable { .. } => None,
+            Self::Format(FormatError::Newer { .. }) => Some("use the newer tfleet".to_owned()),
+            Self::Unwritable { .. } | Self::Format(FormatError::Unreadable { .. }) => None,
         }
     }
 

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::PlanStoreError;
 
+use super::versioned::parse;
 use super::{Precondition, ReadStore, StateStore};
 use crate::model::{PlanIndex, PlanRecord, RunId};
 
@@ -59,7 +60,7 @@ pub async fn read_plan_record(
     let key = plan_record_key(run, deployment);
     let Some(object) = store.get(&key).await.map_err(PlanStoreError::store("read"))? else { return Ok(None) };
     let digest = digest_of(&object.bytes);
-    let record = parse(store, &key, &object.bytes, PlanRecord::SCHEMA)?;
+    let record = parse(&place(store, &key), &object.bytes, PlanRecord::SCHEMA)?;
     Ok(Some(KeptPlan { record, digest }))
 }
 
@@ -74,7 +75,7 @@ pub async fn write_plan_index(store: &dyn StateStore, index: &PlanIndex) -> Resu
 pub async fn read_plan_index(store: &dyn ReadStore, run: RunId) -> Result<Option<PlanIndex>, PlanStoreError> {
     let key = index_key(run);
     let Some(object) = store.get(&key).await.map_err(PlanStoreError::store("read"))? else { return Ok(None) };
-    parse(store, &key, &object.bytes, PlanIndex::SCHEMA).map(Some)
+    Ok(Some(parse(&place(store, &key), &object.bytes, PlanIndex::SCHEMA)?))
 }
 
 /// The run that an object below [`PLANS_PREFIX`] is of.
@@ -93,25 +94,8 @@ fn digest_of(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Reads JSON of a format that this tfleet knows.
-fn parse<T: serde::de::DeserializeOwned>(
-    store: &dyn ReadStore,
-    key: &str,
-    bytes: &[u8],
-    newest: u32,
-) -> Result<T, PlanStoreError> {
-    /// The beginning of every object here.
-    #[derive(serde::Deserialize)]
-    struct Versioned {
-        schema_version: u32,
-    }
-    let place = || format!("{}/{key}", store.describe());
-    let unreadable = |source| PlanStoreError::Unreadable { place: place(), source };
-    let Versioned { schema_version } = serde_json::from_slice(bytes).map_err(unreadable)?;
-    if schema_version > newest {
-        return Err(PlanStoreError::Newer { place: place(), schema_version });
-    }
-    serde_json::from_slice(bytes).map_err(unreadable)
+fn place(store: &dyn ReadStore, key: &str) -> String {
+    format!("{}/{key}", store.describe())
 }
 
 #[cfg(test)]
@@ -120,28 +104,10 @@ mod tests {
 
     use super::super::memory::MemoryStore;
     use super::*;
-    use crate::model::{Action, ChangeCounts, Identity, IndexedPlan, samples};
+    use crate::model::{Action, Identity, IndexedPlan, samples};
 
     fn record(run: RunId) -> PlanRecord {
-        PlanRecord {
-            schema_version: PlanRecord::SCHEMA,
-            run,
-            time: "2026-01-02T03:04:05Z".parse().unwrap(),
-            identity: Identity::default(),
-            commit: None,
-            tfleet_version: "1.0.0".to_owned(),
-            deployment: samples::deployment("web"),
-            purpose: Action::Apply,
-            state: None,
-            has_changes: true,
-            changes: ChangeCounts::default(),
-            resources: Vec::new(),
-            findings: Vec::new(),
-            plan: None,
-            inputs: "0".repeat(64),
-            workspace: "0".repeat(64),
-            bound_to: None,
-        }
+        PlanRecord { run, ..samples::plan_record("web") }
     }
 
     #[tokio::test]

@@ -81,7 +81,7 @@ impl Contents {
     /// Reads a manifest, and verifies it.
     pub async fn manifest(&self, store: &dyn ReadStore, sha256: &str) -> Result<Manifest, SnapshotError> {
         let bytes = self.read(store, sha256).await?;
-        parse(&place(store, &self.key(sha256)), &bytes, Manifest::SCHEMA)
+        Ok(parse(&place(store, &self.key(sha256)), &bytes, Manifest::SCHEMA)?)
     }
 
     /// Reads one file of a manifest, and verifies it; `None` if it has no such file.

@@ -4,7 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 
-use super::super::StoreError;
+use super::super::{FormatError, StoreError};
 
 /// Why a snapshot, or a content of a kept plan, could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -40,23 +40,9 @@ pub enum SnapshotError {
         #[source]
         source: serde_json::Error,
     },
-    /// An index or a manifest is none.
-    #[error("{place} cannot be read")]
-    Unreadable {
-        /// The object.
-        place: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// An index or a manifest is of a format that this tfleet does not know.
-    #[error("{place} has the format {schema_version}, which a newer tfleet wrote")]
-    Newer {
-        /// The object.
-        place: String,
-        /// Its format.
-        schema_version: u32,
-    },
+    /// Something cannot be understood.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// Something that a manifest names is not there.
     #[error("{place} is missing")]
     Missing {
@@ -111,10 +97,10 @@ impl SnapshotError {
                 "let the configuration not write to {path} (to a file of another name, say), or else a failed apply \
                  cannot be rolled back"
             ),
-            Self::Unreadable { place, .. } => {
+            Self::Format(FormatError::Unreadable { place, .. }) => {
                 format!("look at the older versions of {place}; without it, the next apply begins a new history")
             }
-            Self::Newer { .. } => "use the newer tfleet".to_owned(),
+            Self::Format(FormatError::Newer { .. }) => "use the newer tfleet".to_owned(),
             Self::Missing { place } | Self::Corrupt { place } => {
                 format!("restore an older version of {place}, or choose another snapshot: tfleet state history KEY")
             }

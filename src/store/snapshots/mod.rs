@@ -17,7 +17,6 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -28,6 +27,7 @@ pub use garbage::unreferenced;
 pub use materialize::materialize;
 pub use record::{NewSnapshot, Recorded, record_snapshot};
 
+use super::versioned::parse;
 use super::{Precondition, ReadStore, StateStore, StoreError};
 use crate::model::{BackendKey, Manifest, SnapshotEntry};
 
@@ -51,12 +51,6 @@ struct Index {
     schema_version: u32,
     key: BackendKey,
     snapshots: Vec<SnapshotEntry>,
-}
-
-/// The beginning of every object here that is JSON.
-#[derive(Deserialize)]
-struct Versioned {
-    schema_version: u32,
 }
 
 /// An index as it was read, and under which condition it may be overwritten.
@@ -101,16 +95,6 @@ async fn load_index(store: &dyn ReadStore, key: &str) -> Result<Loaded, Snapshot
     };
     let index: Index = parse(&place(store, key), &object.bytes, INDEX_SCHEMA)?;
     Ok(Loaded { entries: index.snapshots, when: Precondition::Matches(object.etag) })
-}
-
-/// Reads JSON of a format that this tfleet knows.
-fn parse<T: DeserializeOwned>(place: &str, bytes: &[u8], newest: u32) -> Result<T, SnapshotError> {
-    let unreadable = |source| SnapshotError::Unreadable { place: place.to_owned(), source };
-    let Versioned { schema_version } = serde_json::from_slice(bytes).map_err(unreadable)?;
-    if schema_version > newest {
-        return Err(SnapshotError::Newer { place: place.to_owned(), schema_version });
-    }
-    serde_json::from_slice(bytes).map_err(unreadable)
 }
 
 /// Puts `entry` on top of the index that was `loaded`, and lets what is beyond the last that are kept go.

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::model::{FileKind, RunId, SnapshotFile, SnapshotReason, samples};
-use crate::store::LocalStore;
 use crate::store::memory::MemoryStore;
 use crate::store::testing::{Dies, S3Server, Watched};
+use crate::store::{FormatError, LocalStore};
 
 /// The files of a workspace, in memory.
 #[derive(Clone)]
@@ -226,7 +226,10 @@ async fn formats_of_the_future_and_rubbish_are_refused() {
     let key = samples::deployment("web").state.key;
     let at = snapshot_index_key(&key);
     store.put(&at, br#"{"schema_version":2,"x":1}"#.to_vec().into(), Precondition::Always).await.unwrap();
-    assert!(matches!(record(&store, &sample(), 1).await, Err(SnapshotError::Newer { schema_version: 2, .. })));
+    assert!(matches!(
+        record(&store, &sample(), 1).await,
+        Err(SnapshotError::Format(FormatError::Newer { schema_version: 2, .. }))
+    ));
     store.put(&at, b"[".to_vec().into(), Precondition::Always).await.unwrap();
     let error = read_index(&store, &key).await.unwrap_err();
     assert_eq!(error.to_string(), "memory/snapshots/s3/acme-prd/us-east-1/web/terraform.tfstate.json cannot be read");
