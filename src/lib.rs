@@ -15,7 +15,7 @@
 //!
 //! ```text
 //! model <- {failpoint, files, hcl, processes, text, tfplan, tfstate} <- event <- journal
-//!       <- {approvals, check, config, deliver, discover, execute, github, graph, lease, markdown, organization, policy, redact, store, workspace}
+//!       <- {approvals, check, config, deliver, discover, execute, github, graph, lease, markdown, organization, policy, redact, store, survey, workspace}
 //!       <- saga <- run <- {report, cli} <- main
 //! ```
 
@@ -44,6 +44,7 @@ pub mod report;
 pub mod run;
 pub mod saga;
 pub mod store;
+pub mod survey;
 pub mod text;
 pub mod tfplan;
 pub mod tfstate;

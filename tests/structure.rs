@@ -27,6 +27,7 @@ const GROUPS: &[&[&str]] = &[
         "policy",
         "redact",
         "store",
+        "survey",
         "workspace",
     ],
     &["saga"],

@@ -1,0 +1,15 @@
+terraform {
+  backend "s3" {
+    bucket = "acme-terraform-state"
+    key    = "lake/prod/catalog.tfstate"
+    region = "us-east-1"
+  }
+}
+
+variable "aws_region" {
+  type = string
+}
+
+resource "terraform_data" "catalog" {
+  input = "prod in ${var.aws_region}"
+}

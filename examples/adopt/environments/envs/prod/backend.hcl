@@ -1,0 +1,3 @@
+bucket = "acme-terraform-state"
+key    = "shop/prod.tfstate"
+region = "us-east-1"

@@ -1,0 +1,4 @@
+env        = "prod"
+aws_region = "us-east-1"
+project    = "shop"
+size       = 3

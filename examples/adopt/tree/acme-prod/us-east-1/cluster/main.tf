@@ -1,0 +1,11 @@
+terraform {
+  backend "s3" {
+    bucket = "acme-terraform-state"
+    key    = "acme-prod/us-east-1/cluster/terraform.tfstate"
+    region = "us-east-1"
+  }
+}
+
+resource "terraform_data" "cluster" {
+  input = "acme-prod us-east-1"
+}

@@ -1,0 +1,3 @@
+environment = "dev"
+project     = "logs"
+retention   = "7d"

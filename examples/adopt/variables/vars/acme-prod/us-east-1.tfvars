@@ -1,0 +1,3 @@
+environment = "prod"
+project     = "logs"
+retention   = "365d"

@@ -1,0 +1,3 @@
+application = "search"
+environment = "dev"
+aws_region  = "us-east-1"

@@ -1,0 +1,3 @@
+application = "search"
+environment = "prod"
+aws_region  = "us-east-1"

@@ -1,0 +1,97 @@
+//! What a repository looks like that nobody wrote for tfleet, and the `tfleet.yaml` that describes it.
+//!
+//! Reading takes in, once, what lies there: root modules, variable files, backend files, lists of accounts, scripts, and
+//! what other tools left. From that the shapes are told, each as a rule of `layouts`. Whatever cannot be known is an
+//! [`Open`] question with the flag that answers it; nothing is guessed.
+
+use camino::Utf8PathBuf;
+
+use crate::hcl::Position;
+use crate::model::{AccountListSpec, RuleSpec};
+
+/// What was found in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// The shapes, in the order in which their rules are to stand.
+    pub shapes: Vec<Shape>,
+    /// Lists of accounts in forms of their own, as `accounts` in `tfleet.yaml` describes them.
+    pub account_lists: Vec<AccountListSpec>,
+    /// Trees of other tools.
+    pub foreign: Vec<Foreign>,
+    /// What the files do not say.
+    pub open: Vec<Open>,
+    /// What cannot be run as it is: a backend of another kind, a profile in a backend block.
+    pub obstacles: Vec<Obstacle>,
+}
+
+/// Files or folders that are deployments in the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Which of the shapes that docs/adopting.md has a page for.
+    pub kind: Kind,
+    /// The rule that takes them.
+    pub rule: RuleSpec,
+    /// What speaks for it, a line each, with the files that say so.
+    pub because: Vec<String>,
+}
+
+/// The shapes that are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A root module in a folder for each environment.
+    Environments,
+    /// One root module, and a variable file for each deployment.
+    VariableFiles,
+    /// The same with variable files that several deployments share.
+    SharedVariables,
+    /// Root modules in a tree of accounts, regions and components.
+    Tree,
+    /// Workspaces of Terraform's CLI.
+    Workspaces,
+    /// Files that the built-in rules read as they are: tfvars files that name their account, the deploy tree.
+    BuiltIn,
+}
+
+/// A tree that another tool runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// Whose it is.
+    pub tool: Tool,
+    /// The files that say so, relative to the working directory, sorted.
+    pub files: Vec<Utf8PathBuf>,
+}
+
+/// Tools whose trees are no plain Terraform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tool {
+    /// `terragrunt.hcl` and its like.
+    Terragrunt,
+    /// `app/stacks`, `Terrafile`.
+    Terraspace,
+    /// `atmos.yaml`.
+    Atmos,
+    /// `cdktf.json`.
+    Cdktf,
+}
+
+/// What the files do not say, and what has to be said before deployments are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// What is asked.
+    pub question: String,
+    /// The files or folders that it is about.
+    pub places: Vec<Utf8PathBuf>,
+    /// The flag of `tfleet init` that answers it, as it would be typed.
+    pub flag: String,
+}
+
+/// Something that tfleet refuses to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Where it stands.
+    pub position: Position,
+    /// What it is.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}
