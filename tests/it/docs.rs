@@ -70,6 +70,9 @@ fn settings_in_the_documents_are_settings() {
         "docs/layouts.md",
         "docs/review.md",
         "docs/policy.md",
+        "docs/coming-from/scripts.md",
+        "docs/coming-from/terragrunt.md",
+        "docs/coming-from/atlantis.md",
     ];
     for file in files {
         let text = fs::read_to_string(project().join(file)).unwrap();
