@@ -62,7 +62,7 @@ use crate::workspace::{PreparedModule, Workspace};
 
 pub use context::{Context, Credentials, OwnedToolchain, Root};
 pub use kept::Kept;
-pub use recover::unknown_words;
+pub use recover::{may_write_over, unknown_words};
 pub use room::check_space;
 pub use task::Task;
 

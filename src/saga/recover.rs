@@ -220,24 +220,8 @@ impl Saga<'_> {
             return Err(format!("tfleet's lock is not certain any more, so somebody else may have written: {error}"));
         }
         let found = self.read_back().await.map_err(|error| error.to_string())?;
-        let started_from = self.before.as_ref();
-        if started_from.is_some_and(|before| before.lineage != state.lineage) {
-            return Err("it is of another lineage than the state that this run started from".to_owned());
-        }
-        let Some(now) = found else {
-            return if started_from.is_some() { Err("the state in the store has vanished".to_owned()) } else { Ok(()) };
-        };
-        let lowest = started_from.map_or(0, |before| before.serial);
-        if now.lineage != state.lineage {
-            Err("the state in the store is of another lineage".to_owned())
-        } else if now.serial < lowest || now.serial >= state.serial {
-            Err(format!(
-                "the state in the store has serial {}, which this run did not write (started from {lowest}, wants {})",
-                now.serial, state.serial
-            ))
-        } else {
-            Ok(())
-        }
+        let started = self.before.as_ref().map(|before| (before.lineage.as_str(), before.serial));
+        may_write_over(found.as_ref(), state, started, "run")
     }
 
     pub(super) async fn push(&mut self, errored: &Utf8Path) -> Result<(), String> {
@@ -378,6 +362,33 @@ pub(super) fn failure_of(applied: &Applied, limit: Duration) -> Failure {
     failure.causes.extend(applied.record.errors.iter().cloned());
     failure.causes.extend(applied.stray.iter().cloned());
     with_hints(failure)
+}
+
+/// Whether `state` may be written over the one that is in the store now, by lineage and serials: only what `who` wrote may lie
+/// in between. `started` is what it started from.
+pub fn may_write_over(
+    there: Option<&StateFile>,
+    state: &StateFile,
+    started: Option<(&str, u64)>,
+    who: &str,
+) -> Result<(), String> {
+    if started.is_some_and(|(lineage, _)| lineage != state.lineage) {
+        return Err(format!("it is of another lineage than the state that this {who} started from"));
+    }
+    let Some(there) = there else {
+        return if started.is_some() { Err("the state in the store has vanished".to_owned()) } else { Ok(()) };
+    };
+    let lowest = started.map_or(0, |(_, serial)| serial);
+    if there.lineage != state.lineage {
+        Err("the state in the store is of another lineage".to_owned())
+    } else if there.serial < lowest || there.serial >= state.serial {
+        Err(format!(
+            "the state in the store has serial {}, which this {who} did not write (started from {lowest}, wants {})",
+            there.serial, state.serial
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 /// The state is not in the store: why, and what a person does about it.
