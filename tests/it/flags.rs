@@ -41,7 +41,7 @@ fn value(fleet: &Tried, verb: &str, flag: &str, new: &str) -> String {
 }
 
 /// What cannot be tried so, and why: the verb, or all of them, and the flag.
-const NOT_ALONE: [(&str, &str, &str); 14] = [
+const NOT_ALONE: [(&str, &str, &str); 15] = [
     ("", "--no-redact", "for a terminal"),
     ("", "--debug", "of every verb, and no matter of it"),
     ("", "--help", "this"),
@@ -54,6 +54,7 @@ const NOT_ALONE: [(&str, &str, &str); 14] = [
     ("approve", "--yes", "with an approval, not with a list of them"),
     ("comment", "--repository", "with a token for it"),
     ("comment", "--pull-request", "with a token for it"),
+    ("report merge", "--out-dir", "for a report"),
     ("state prune", "--all", "in the place of a key"),
     ("state unlock", "--id", "for a lock that is there"),
 ];
