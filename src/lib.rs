@@ -4,8 +4,9 @@
 //! # The way of a run
 //!
 //! ```text
-//! discover -> select -> graph -> run ( per deployment: lease -> workspace -> init -> lock -> backup
-//!                                      -> plan|apply|destroy -> on failure: recover -> audit ) -> report
+//! discover -> select -> graph -> preflight -> run ( per deployment: check -> lock -> credentials -> state -> inputs
+//!     -> workspace -> providers -> init -> plan -> backup -> apply | destroy
+//!     -> on failure: recover, roll back -> always: audit ) -> report
 //! ```
 //!
 //! # Who may import whom

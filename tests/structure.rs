@@ -43,6 +43,11 @@ const NARROW: &[(&str, &[&str])] = &[("report", &["model", "files", "text", "eve
 const LONG_FILES: &[(&str, &str)] = &[];
 const LONGEST_FILE: usize = 600;
 
+/// Functions over [`LONGEST_FUNCTION`] lines, each with its file and the reason that it is one function. Tests are not counted.
+const LONG_FUNCTIONS: &[(&str, &str, &str)] =
+    &[("src/organization/reason.rs", "remedy", "a table: what AWS may answer, and what to do about each")];
+const LONGEST_FUNCTION: usize = 60;
+
 /// Where text may be printed: the edge of the command line and the displays. Tests may, too.
 const PRINTERS: &[&str] = &["src/main.rs", "src/cli/", "src/report/"];
 
@@ -91,7 +96,7 @@ fn code(text: &str) -> String {
                 out.push_str("\"\"");
                 while let Some(c) = chars.next() {
                     match c {
-                        '\\' => drop(chars.next()),
+                        '\\' => out.extend(chars.next().filter(|c| *c == '\n')),
                         '"' => break,
                         '\n' => out.push('\n'),
                         _ => {}
@@ -144,6 +149,35 @@ fn first_word(text: &str) -> String {
     text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
+/// The functions of a file, each with its line and how many lines it has, as far as it is no test. `cargo fmt` sees to it that
+/// one ends where its indentation stands before a brace.
+fn functions(code: &str) -> Vec<(usize, String, usize)> {
+    let lines: Vec<&str> = code
+        .lines()
+        .take_while(|line| !line.starts_with("mod tests {") && !line.starts_with("mod testing {"))
+        .collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let words = line.trim_start();
+        let Some((before, after)) = words.split_once("fn ").filter(|_| !words.starts_with("//")) else { continue };
+        let is_item = before.split_whitespace().all(|word| {
+            ["pub", "async", "const", "super)", "crate)", "self)"].contains(&word) || word.starts_with("pub(")
+        });
+        let end = format!("{}}}", &line[..line.len() - words.len()]);
+        let one_line = words.ends_with(';') || words.ends_with('}');
+        let last = lines[at..].iter().position(|line| {
+            *line == end
+                || (line.starts_with(&end[..end.len() - 1])
+                    && line.ends_with(';')
+                    && line.trim_start().starts_with(')'))
+        });
+        if let (true, false, Some(length)) = (is_item, one_line, last) {
+            found.push((at + 1, first_word(after), length + 1));
+        }
+    }
+    found
+}
+
 /// What is wrong with one file. `path` is relative to the package.
 fn check(path: &str, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -160,6 +194,14 @@ fn check(path: &str, text: &str) -> Vec<String> {
             if ["print!(", "println!(", "eprint!(", "eprintln!("].iter().any(|call| calls(line, call)) {
                 wrong.push(format!("{path}:{}: prints; only {} may", number + 1, PRINTERS.join(", ")));
             }
+        }
+    }
+    for (line, name, length) in functions(&code) {
+        let allowed = LONG_FUNCTIONS.iter().any(|(file, function, _)| *file == path && *function == name);
+        if length > LONGEST_FUNCTION && !allowed && !is_test(path) {
+            wrong.push(format!(
+                "{path}:{line}: `{name}` has {length} lines; past {LONGEST_FUNCTION}, split it or say why"
+            ));
         }
     }
     let Some(module) = module_of(path) else { return wrong };
@@ -187,7 +229,7 @@ fn check(path: &str, text: &str) -> Vec<String> {
 
 /// Whether the whole file is compiled for tests only.
 fn is_test(path: &str) -> bool {
-    path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("/testing.rs")
+    path.contains("/tests/") || ["/tests.rs", "_tests.rs", "/testing.rs"].iter().any(|end| path.ends_with(end))
 }
 
 /// Whether `line` calls this macro and not one whose name only ends like it.
@@ -227,6 +269,12 @@ fn the_sources_keep_to_the_architecture() {
             wrong.push(format!("{file}: is not long (any more); take it out of LONG_FILES"));
         }
     }
+    for (file, name, _) in LONG_FUNCTIONS {
+        let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+        if !functions(&code(&text)).iter().any(|(_, one, length)| one == name && *length > LONGEST_FUNCTION) {
+            wrong.push(format!("{file}: `{name}` is not long (any more); take it out of LONG_FUNCTIONS"));
+        }
+    }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -252,6 +300,74 @@ fn printing_long_files_and_unknown_modules_are_found() {
     assert_eq!(check("src/main.rs", &"\n".repeat(31)).len(), 1);
     assert_eq!(check("src/model/big.rs", &"\n".repeat(601)).len(), 1);
     assert_eq!(check("src/odd/mod.rs", "").len(), 1);
+}
+
+#[test]
+fn long_functions_are_found() {
+    let body = "        x();\n".repeat(59);
+    let long = format!(
+        "impl X {{\n    pub(super) async fn long(\n        a: u8,\n    ) {{\n{body}    }}\n    fn short() {{}}\n}}\n"
+    );
+    let wrong = check("src/store/mod.rs", &long);
+    assert_eq!(wrong.len(), 1, "{wrong:#?}");
+    assert!(wrong[0].contains("src/store/mod.rs:2: `long` has 63 lines"), "{wrong:#?}");
+    assert!(check("src/store/x_tests.rs", &long).is_empty());
+    assert!(check("src/store/mod.rs", &format!("mod tests {{\n{long}}}\n")).is_empty());
+    let text = "fn f() -> &'static str {\n    \"\\\n".to_owned() + &"     }\\\n".repeat(60) + "    \"\n}\n";
+    assert_eq!(functions(&code(&text)), [(1, "f".to_owned(), 64)], "what stands in a string is a line of it");
+    let declared = "trait T {\n    fn one(\n        &self,\n    ) -> u8;\n}\n".to_owned() + &"\n".repeat(60);
+    assert!(check("src/store/mod.rs", &declared).is_empty());
+}
+
+/// The page and the module documentation say what this file holds.
+#[test]
+fn the_architecture_is_written_down_as_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let (page, lib) = (read("docs/architecture.md"), read("src/lib.rs").replace("//! ", ""));
+    let exists =
+        |module: &&&str| root.join(format!("src/{module}")).exists() || root.join(format!("src/{module}.rs")).exists();
+    let groups: Vec<String> = GROUPS
+        .iter()
+        .map(|group| group.iter().filter(exists).copied().collect::<Vec<_>>())
+        .map(|group| if group.len() == 1 { group[0].to_owned() } else { format!("{{{}}}", group.join(", ")) })
+        .collect();
+    // What the last two groups hold imports nothing of one another either.
+    let (last, before) = groups.split_last().unwrap_or_else(|| panic!("no groups"));
+    let (displays, before) = before.split_last().unwrap_or_else(|| panic!("one group"));
+    let line = format!("{} <- {{{displays}, {last}}} <- main", before.join(" <- "));
+    for (name, text) in [("docs/architecture.md", &page), ("src/lib.rs", &lib)] {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&line), "{name} has another line of imports than tests/structure.rs:\n{line}");
+    }
+    let table: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let named = |module: &str| {
+        table.iter().any(|row| row.split('|').nth(1).is_some_and(|cell| cell.contains(&format!("`{module}`"))))
+    };
+    for module in GROUPS.iter().flat_map(|group| group.iter().filter(exists)) {
+        assert!(named(module), "docs/architecture.md does not say what `{module}` holds");
+        assert!(lib.contains(&format!("pub mod {module};")), "src/lib.rs has no `{module}`");
+    }
+}
+
+/// The page leads people to files: they are there.
+#[test]
+fn the_files_that_the_architecture_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap_or_default();
+    let mut files = Vec::new();
+    for folder in ["src", "tests"] {
+        sources(&root.join(folder), &mut files);
+    }
+    let paths: Vec<String> = files.iter().map(|file| file.to_string_lossy().into_owned()).collect();
+    let is_path = |text: &&str| text.ends_with(".rs") || (text.contains('/') && !text.contains([' ', '<', '{', '.']));
+    let mut tried = 0;
+    for name in page.split('`').skip(1).step_by(2).filter(is_path) {
+        let ends = [format!("/{name}"), format!("/{name}.rs"), format!("/{name}/mod.rs")];
+        assert!(paths.iter().any(|path| ends.iter().any(|end| path.ends_with(end))), "there is no {name}");
+        tried += 1;
+    }
+    assert!(tried > 20, "{tried}: the files are named in another way now");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::model::Action;
 pub async fn run(args: &ApplyArgs, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     let way = if !args.plan.is_empty() {
         Way::Exact(&args.plan)
-    } else if terminal.interactive && !args.auto_approve {
+    } else if terminal.interactive && !args.change.auto_approve {
         Way::Ask
     } else {
         Way::Straight
@@ -19,6 +19,8 @@ pub async fn run(args: &ApplyArgs, terminal: &mut Terminal) -> anyhow::Result<Ex
     let deploy = Deploy {
         selection: &args.selection,
         run: &args.run,
+        planning: Some(&args.planning),
+        migrate_state: args.change.migrate_state,
         action: Action::Apply,
         way,
         rollback: args.rollback,

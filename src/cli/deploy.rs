@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::args::{Format, RunArgs, SelectionArgs};
+use super::args::{Format, PlanningArgs, RunArgs, SelectionArgs};
 use super::ask::Asked;
 use super::error::CliError;
 use super::fleet::{self, Fleet};
@@ -51,6 +51,10 @@ pub struct Deploy<'a> {
     pub selection: &'a SelectionArgs,
     /// How.
     pub run: &'a RunArgs,
+    /// What comes before its plans and judges them, where the verb takes that.
+    pub planning: Option<&'a PlanningArgs>,
+    /// Whether states whose key has changed are moved first.
+    pub migrate_state: bool,
     /// What is done.
     pub action: Action,
     /// What comes before it.
@@ -79,21 +83,12 @@ struct Chosen<'a> {
 impl Deploy<'_> {
     /// Does it.
     pub async fn run(&self, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-        if self.run.no_redact && !terminal.is_screen_alone() {
+        if self.run.outputs.no_redact && !terminal.is_screen_alone() {
             return Err(CliError::usage("--no-redact is for a terminal only")
                 .next("leave it out: what is written to a file or a pipe stays redacted")
                 .into());
         }
-        if self.run.migrate_state && !self.action.changes_state() {
-            return Err(CliError::usage(format!("{} moves no state", self.action))
-                .next(format!(
-                    "move it first: tfleet state move FROM TO ({} without --migrate-state names both keys)",
-                    self.action
-                ))
-                .next("or let apply do it: tfleet apply --migrate-state")
-                .into());
-        }
-        if self.run.migrate_state && matches!(self.way, Way::Exact(_)) {
+        if self.migrate_state && matches!(self.way, Way::Exact(_)) {
             return Err(CliError::usage("what was planned at one key is not applied at another")
                 .next("move the states first: tfleet state move FROM TO; then plan again")
                 .into());
@@ -236,6 +231,9 @@ impl Deploy<'_> {
     fn fleet(&self) -> Result<Fleet, CliError> {
         let mut overrides = self.selection.overrides();
         self.run.add_to(&mut overrides);
+        if let Some(planning) = self.planning {
+            planning.add_to(&mut overrides);
+        }
         overrides.rollback = self.rollback;
         match self.way {
             // Which part it is can be told only of what is in the plans.
@@ -251,11 +249,11 @@ impl Deploy<'_> {
             deployments: &chosen.deployments,
             revived: chosen.revived,
             action: self.action,
-            out_dir: self.run.out_dir.as_deref(),
+            out_dir: self.run.outputs.out_dir.as_deref(),
             artefacts: self.outputs().show_plans(),
-            recover: self.run.recover,
-            redact_screen: !self.run.no_redact,
-            migrate_state: self.run.migrate_state,
+            recover: self.planning.is_some_and(|planning| planning.recover),
+            redact_screen: !self.run.outputs.no_redact,
+            migrate_state: self.migrate_state,
             exact: &chosen.exact,
             rules: chosen.rules.clone(),
         };
@@ -264,7 +262,7 @@ impl Deploy<'_> {
 
     /// Nothing is done, because of a failure that names users, roles and accounts.
     pub(super) fn refused(&self, mut failure: Failure) -> CliError {
-        if !self.run.no_redact {
+        if !self.run.outputs.no_redact {
             let redactor = Redactor::new();
             failure.causes.iter_mut().for_each(|cause| *cause = redactor.text(cause));
         }
@@ -287,7 +285,7 @@ impl Deploy<'_> {
 
     /// The files that are written at the end.
     pub(super) fn outputs(&self) -> Outputs<'_> {
-        Outputs { run: self.run, working_dir: &self.selection.working_dir, shard: self.selection.shard }
+        Outputs { files: &self.run.outputs, working_dir: &self.selection.working_dir, shard: self.selection.shard }
     }
 
     /// Nothing is selected by the changes: not a mistake, and said so.

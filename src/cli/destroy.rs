@@ -33,7 +33,7 @@ pub async fn run(args: &DestroyArgs, terminal: &mut Terminal) -> anyhow::Result<
             .next("leave out one of them")
             .into());
     }
-    let way = match (args.auto_approve || args.run.dry_run, terminal.interactive) {
+    let way = match (args.change.auto_approve || args.run.dry_run, terminal.interactive) {
         // What is destroyed by a plan was looked at before.
         _ if exact => Way::Exact(&args.plan),
         (true, _) => Way::Straight,
@@ -47,6 +47,8 @@ pub async fn run(args: &DestroyArgs, terminal: &mut Terminal) -> anyhow::Result<
     let deploy = Deploy {
         selection: &args.selection,
         run: &args.run,
+        planning: Some(&args.planning),
+        migrate_state: args.change.migrate_state,
         action: Action::Destroy,
         way,
         rollback: None,
@@ -71,6 +73,7 @@ async fn revived(args: &DestroyArgs, key: &str) -> Result<Revived, CliError> {
     let key = BackendKey::new(key).map_err(|error| CliError::usage(error.to_string()))?;
     let mut overrides = args.selection.overrides();
     args.run.add_to(&mut overrides);
+    args.planning.add_to(&mut overrides);
     let settings = fleet::settings(&overrides)?;
     let options = fleet::options(&settings, &args.selection);
     let (discovery, unknown) = match discover(&options) {

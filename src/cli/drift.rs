@@ -9,16 +9,6 @@ use crate::model::Action;
 
 /// Compares the states of the selection with what is there.
 pub async fn run(args: &DriftArgs, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-    if args.run.recover {
-        return Err(CliError::usage("drift writes nothing, so it puts nothing in order either")
-            .next("do that first: tfleet runs --recover")
-            .into());
-    }
-    if !args.run.policy.is_empty() {
-        return Err(CliError::usage("drift makes no plan that a policy could judge")
-            .next("leave out --policy; to have the present files judged: tfleet plan --policy DIR")
-            .into());
-    }
     if args.run.dry_run && args.format == Format::Json {
         return Err(CliError::usage("--dry-run lists for people which deployments would be compared")
             .next("leave out --format json; or list them for programs: tfleet discover --format json")
@@ -27,6 +17,8 @@ pub async fn run(args: &DriftArgs, terminal: &mut Terminal) -> anyhow::Result<Ex
     let deploy = Deploy {
         selection: &args.selection,
         run: &args.run,
+        planning: None,
+        migrate_state: false,
         action: Action::Drift,
         way: Way::Straight,
         rollback: None,

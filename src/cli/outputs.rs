@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::args::{ReportFile, RunArgs};
+use super::args::{OutputArgs, ReportFile};
 use super::error::CliError;
 use super::{Exit, actions, comment};
 use crate::event::RunReport;
@@ -17,7 +17,7 @@ use crate::report::{About, COMMENT_LIMIT, PlanFiles, write_report, write_summary
 /// What was asked for.
 pub(super) struct Outputs<'a> {
     /// Which files.
-    pub run: &'a RunArgs,
+    pub files: &'a OutputArgs,
     /// Where the deployments are looked for.
     pub working_dir: &'a Utf8Path,
     /// The part of the selection that the run has.
@@ -27,30 +27,30 @@ pub(super) struct Outputs<'a> {
 impl Outputs<'_> {
     /// A file that could not be written would be found out only when everything is done.
     pub fn check(&self) -> Result<(), CliError> {
-        let named = [("summary", &self.run.output_summary), ("comment", &self.run.comment_file)];
-        check_paths(&named, &self.run.report)
+        let named = [("summary", &self.files.output_summary), ("comment", &self.files.comment_file)];
+        check_paths(&named, &self.files.report)
     }
 
     /// Whether any of them shows plans, which are then to be kept as text and as JSON.
     pub fn show_plans(&self) -> bool {
-        let report = self.run.report.iter().any(|report| report.format.shows_plans());
-        report || self.run.out_dir.is_some() || self.run.comment_file.is_some()
+        let report = self.files.report.iter().any(|report| report.format.shows_plans());
+        report || self.files.out_dir.is_some() || self.files.comment_file.is_some()
     }
 
     /// Writes them; `exit` is how the run ends otherwise. One that cannot be written keeps none of the others away.
     pub fn write(&self, report: &RunReport, exit: Exit) -> Result<(), CliError> {
         let mut unwritten = Vec::new();
-        if let Some(path) = &self.run.output_summary
+        if let Some(path) = &self.files.output_summary
             && let Err(error) = write_summary(path, report, self.shard)
         {
             unwritten.push(over("summary", path, exit, &error));
         }
-        if let Some(path) = &self.run.comment_file
+        if let Some(path) = &self.files.comment_file
             && let Err(error) = files::write_atomic(path, self.comment(report).as_bytes())
         {
             unwritten.push(over("comment", path, exit, &error));
         }
-        for file in &self.run.report {
+        for file in &self.files.report {
             if let Err(error) = write_report(file.format, &file.path, report) {
                 unwritten.push(over(&what(file), &file.path, exit, &error));
             }

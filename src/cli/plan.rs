@@ -11,6 +11,8 @@ pub async fn run(args: &PlanArgs, terminal: &mut Terminal) -> anyhow::Result<Exi
     let deploy = Deploy {
         selection: &args.selection,
         run: &args.run,
+        planning: Some(&args.planning),
+        migrate_state: false,
         action: Action::Plan,
         way: Way::Plan { purpose: if args.destroy { Action::Destroy } else { Action::Apply }, save: args.save },
         rollback: None,

@@ -165,51 +165,23 @@ fn duplicates(definitions: &[AccountDefinition]) -> Vec<Problem> {
 
 /// Reads one file.
 fn parse(path: &Utf8Path, text: &str) -> Result<AccountDefinition, Vec<Problem>> {
-    let written: Written = serde_yaml::from_str(text).map_err(|error| {
-        let shown = error.without_snippet().to_string();
-        let message = shown.lines().next().unwrap_or_default();
-        // The place stands in front already.
-        let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
-        vec![at(path, text, error.location().as_ref(), message.to_owned()).hint(SHAPE)]
-    })?;
+    let written: Written = serde_yaml::from_str(text).map_err(|error| vec![no_definition(path, text, &error)])?;
     let mut problems = Vec::new();
     let mut wrong = |place: &Location, message: String| problems.push(at(path, text, Some(place), message));
     let name = checked_name(&written.name.value);
     if let Err(why) = &name {
         wrong(&written.name.referenced, why.clone());
     }
-    if let Err(why) = check_email(&written.email.value) {
-        wrong(
-            &written.email.referenced,
-            format!("`{}` is not an email address that AWS takes: {why}", written.email.value),
-        );
-    }
     let region = Region::new(written.region.value.as_str());
     if let Err(error) = &region {
         wrong(&written.region.referenced, error.to_string());
-    }
-    if !TYPES.contains(&written.kind.value.as_str()) {
-        wrong(
-            &written.kind.referenced,
-            format!("the type is `{}`; it is `regional` or `management`", written.kind.value),
-        );
     }
     let ou = written.ou.as_ref().map(|ou| OuPlace::parse(&ou.value).map_err(|why| (ou, why))).transpose();
     if let Err((ou, why)) = &ou {
         wrong(&ou.referenced, format!("the ou `{}` cannot be: {why}", ou.value));
     }
-    if let Some(role) = written.role_name.as_ref().filter(|role| !is_role_name(&role.value)) {
-        let why = "is not the name of a role (64 letters, digits and +=,.@_- at most, no path)";
-        wrong(&role.referenced, format!("`{}` {why}", role.value));
-    }
-    if written.tags.len() > MOST_TAGS {
-        wrong(&written.name.referenced, format!("{} tags; AWS takes {MOST_TAGS} at most", written.tags.len()));
-    }
-    for (key, value) in &written.tags {
-        if let Err(why) = check_tag(key, &value.value) {
-            wrong(&value.referenced, format!("the tag `{key}` cannot be: {why}"));
-        }
-    }
+    check_texts(&written, &mut wrong);
+    check_tags(&written, &mut wrong);
     match (name, region, ou) {
         (Ok(name), Ok(region), Ok(ou)) if problems.is_empty() => Ok(AccountDefinition {
             file: path.to_owned(),
@@ -222,7 +194,46 @@ fn parse(path: &Utf8Path, text: &str) -> Result<AccountDefinition, Vec<Problem>>
             role_name: written.role_name.map(|role| role.value),
             environment: written.environment,
         }),
-        _ => Err(problems),
+        _ => {
+            problems.sort_by_key(|problem| (problem.line, problem.column));
+            Err(problems)
+        }
+    }
+}
+
+/// A file that is not of the form that a definition has.
+fn no_definition(path: &Utf8Path, text: &str, error: &serde_yaml::Error) -> Problem {
+    let shown = error.without_snippet().to_string();
+    let message = shown.lines().next().unwrap_or_default();
+    // The place stands in front already.
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    at(path, text, error.location().as_ref(), message.to_owned()).hint(SHAPE)
+}
+
+/// Checks what stays a text: the email address, the type, the role.
+fn check_texts(written: &Written, wrong: &mut dyn FnMut(&Location, String)) {
+    let (email, kind) = (&written.email, &written.kind);
+    if let Err(why) = check_email(&email.value) {
+        wrong(&email.referenced, format!("`{}` is not an email address that AWS takes: {why}", email.value));
+    }
+    if !TYPES.contains(&kind.value.as_str()) {
+        wrong(&kind.referenced, format!("the type is `{}`; it is `regional` or `management`", kind.value));
+    }
+    if let Some(role) = written.role_name.as_ref().filter(|role| !is_role_name(&role.value)) {
+        let why = "is not the name of a role (64 letters, digits and +=,.@_- at most, no path)";
+        wrong(&role.referenced, format!("`{}` {why}", role.value));
+    }
+}
+
+fn check_tags(written: &Written, wrong: &mut dyn FnMut(&Location, String)) {
+    let tags = &written.tags;
+    if tags.len() > MOST_TAGS {
+        wrong(&written.name.referenced, format!("{} tags; AWS takes {MOST_TAGS} at most", tags.len()));
+    }
+    for (key, value) in tags {
+        if let Err(why) = check_tag(key, &value.value) {
+            wrong(&value.referenced, format!("the tag `{key}` cannot be: {why}"));
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod output;
 mod process;
 mod program;
 mod record;
+mod supervise;
 mod terraform;
 mod transient;
 

@@ -7,19 +7,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 
 use super::Environment;
 use super::follow::Follower;
+use super::supervise::supervise;
 
 /// What running processes are asked to do; it only ever grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -209,120 +207,11 @@ fn start(spec: &Spec, (stdout, stderr): (Stdio, Stdio)) -> Result<Child, Process
     command.spawn().map_err(|source| spawn_error(spec, source))
 }
 
-/// Why a process is being ended, and until when it may do so in order.
-struct Ending {
-    exit: fn(bool) -> Exit,
-    deadline: Instant,
-    killed: bool,
-}
-
-async fn supervise(
-    spec: &Spec,
-    mut child: Child,
-    follower: &mut Follower,
-    mut stop: watch::Receiver<Stop>,
-    output: &mut dyn Output,
-) -> Result<Exit, ProcessError> {
-    let lost = |source| ProcessError::Lost { program: spec.program.clone(), source };
-    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let deadline = Instant::now() + spec.timeout;
-    let mut ending: Option<Ending> = None;
-    let mut readable = true;
-    let mut watched = true;
-    let status = loop {
-        let next_deadline = ending.as_ref().map_or(deadline, |e| e.deadline);
-        let waiting = ending.as_ref().is_none_or(|e| !e.killed);
-        tokio::select! {
-            biased;
-            status = child.wait() => break status.map_err(lost)?,
-            changed = stop.wait_for(|s| *s > asked(ending.as_ref())), if watched => match changed.map(|s| *s) {
-                Ok(Stop::Kill) => {
-                    kill_group(pid);
-                    ending = Some(Ending { exit: |killed| Exit::Cancelled { killed }, deadline: next_deadline, killed: true });
-                }
-                Ok(_) => {
-                    if ending.is_none() {
-                        interrupt(spec, pid);
-                        ending = Some(Ending {
-                            exit: |killed| Exit::Cancelled { killed },
-                            deadline: Instant::now() + spec.grace,
-                            killed: false,
-                        });
-                    }
-                }
-                Err(_) => watched = false,
-            },
-            () = sleep_until(next_deadline), if waiting => {
-                if let Some(ending) = &mut ending {
-                    kill_group(pid);
-                    ending.killed = true;
-                } else {
-                    interrupt(spec, pid);
-                    ending = Some(Ending {
-                        exit: |killed| Exit::TimedOut { killed },
-                        deadline: Instant::now() + spec.grace,
-                        killed: false,
-                    });
-                }
-            },
-            () = follower.grown(), if readable => {
-                // What it prints cannot be followed any more; that it ends must be.
-                if let Err(error) = follower.take(output) {
-                    tracing::warn!(%error, path = %spec.output, "the output of a process cannot be read any more");
-                    readable = false;
-                }
-            },
-        }
-    };
-    output.ended();
-    if let Err(error) = follower.finish(output) {
-        tracing::warn!(%error, path = %spec.output, "the end of a process's output cannot be read");
-    }
-    // Providers and provisioners of a Terraform that did not end in order would run on unseen. After an orderly end
-    // they are left alone, as plain Terraform leaves them.
-    if ending.is_some() || status.code().is_none() {
-        kill_group(pid);
-    }
-    Ok(match ending {
-        // It had done everything when the interrupt came.
-        Some(Ending { killed: false, .. }) if status.success() => Exit::Code(0),
-        Some(ending) => (ending.exit)(ending.killed),
-        None => exit_of(status),
-    })
-}
-
-/// What has been asked of the process already.
-fn asked(ending: Option<&Ending>) -> Stop {
-    match ending {
-        None => Stop::No,
-        Some(ending) if ending.killed => Stop::Kill,
-        Some(_) => Stop::Interrupt,
-    }
-}
-
-fn exit_of(status: ExitStatus) -> Exit {
-    status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code)
-}
-
-fn interrupt(spec: &Spec, pid: Option<Pid>) {
-    let send = match spec.interrupted {
-        Interrupted::Alone => kill_process,
-        Interrupted::Group => kill_process_group,
-    };
-    if let Some(Err(error)) = pid.map(|pid| send(pid, Signal::INT)) {
-        tracing::debug!(%error, "nothing to interrupt");
-    }
-}
-
-fn kill_group(pid: Option<Pid>) {
-    if let Some(Err(error)) = pid.map(|pid| kill_process_group(pid, Signal::KILL)) {
-        tracing::trace!(%error, "nothing to kill");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant as Clock;
+
+    use rustix::process::{Pid, Signal, kill_process};
 
     use super::*;
 

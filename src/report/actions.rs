@@ -91,7 +91,7 @@ fn failure(result: &DeploymentResult, in_repository: &dyn Fn(&Utf8Path) -> Utf8P
         severity: Severity::Error,
         file: Some(in_repository(&result.deployment.file)),
         line: None,
-        title: format!("{}: {}", result.deployment.name, text::outcome(result.outcome)),
+        title: format!("{}: {}", result.deployment.name, text::ended(result)),
         message: lines.join("\n"),
     }
 }
@@ -122,7 +122,7 @@ pub fn groups(report: &RunReport) -> String {
             left_out += 1;
             continue;
         }
-        let title = format!("output of {}: {}", result.deployment.name, text::outcome(result.outcome));
+        let title = format!("output of {}: {}", result.deployment.name, text::ended(result));
         let output = crate::text::no_command(&output);
         let _ = writeln!(text, "::group::{}\n{}\n::endgroup::", data(&text::line(&title)), output.trim_end());
     }

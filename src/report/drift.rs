@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::columns::align;
-use super::summary::{SummaryError, clean, millis};
+use super::summary::{Place, SummaryError, clean, millis};
 use super::text::{self, Paint};
 use crate::event::{DeploymentResult, Failure, Outcome, RunReport};
-use crate::model::{AccountId, AccountName, Action, ChangeKind, Project, Region, ResourceChange, RunId, Shard};
+use crate::model::{Action, ResourceChange, RunId, Shard};
 
 /// How many resources of one deployment the table names.
 const NAMED: usize = 50;
@@ -46,22 +46,18 @@ fn rows(result: &DeploymentResult) -> Vec<[String; 4]> {
         .map(|one| {
             let attributes: Vec<_> = one.attributes.iter().map(|attribute| text::line(attribute)).collect();
             let attributes = if attributes.is_empty() { "-".to_owned() } else { attributes.join(", ") };
-            [name.clone(), text::line(&one.address).into_owned(), word(one.action).to_owned(), attributes]
+            [
+                name.clone(),
+                text::line(&one.address).into_owned(),
+                text::became(result.action, one.action).to_owned(),
+                attributes,
+            ]
         })
         .collect();
     if let Some(more @ 1..) = result.resources.len().checked_sub(NAMED) {
         rows.push([name, format!("and {more} more (--format json has all)"), "-".to_owned(), "-".to_owned()]);
     }
     rows
-}
-
-/// What somebody did outside.
-const fn word(action: ChangeKind) -> &'static str {
-    match action {
-        ChangeKind::Update => "changed",
-        ChangeKind::Delete => "deleted",
-        other => other.as_str(),
-    }
 }
 
 /// A run of drift as JSON.
@@ -96,14 +92,8 @@ struct Counts {
 #[derive(Serialize)]
 struct Entry<'a> {
     name: &'a str,
-    account_id: &'a AccountId,
-    account_name: &'a AccountName,
-    region: &'a Region,
-    project: &'a Project,
-    environment: Option<&'a str>,
-    owner: Option<&'a str>,
-    team: Option<&'a str>,
-    bucket: Option<&'a str>,
+    #[serde(flatten)]
+    place: Place<'a>,
     backend_key: &'a str,
     outcome: Outcome,
     /// `null` where it could not be found out.
@@ -143,14 +133,7 @@ impl<'a> Entry<'a> {
         let deployment = &*result.deployment;
         Self {
             name: &deployment.name,
-            account_id: &deployment.account_id,
-            account_name: &deployment.account_name,
-            region: &deployment.region,
-            project: &deployment.project,
-            environment: deployment.environment.as_deref(),
-            owner: deployment.owner.as_deref(),
-            team: deployment.team.as_deref(),
-            bucket: deployment.state.bucket.as_deref(),
+            place: Place::of(deployment),
             backend_key: deployment.state.key.as_str(),
             outcome: result.outcome,
             drifted: text::drifts(result),
@@ -168,6 +151,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::model::ChangeKind;
     use crate::report::{final_report, samples};
 
     fn change(address: &str, action: ChangeKind, attributes: &[&str]) -> ResourceChange {

@@ -1,7 +1,7 @@
 //! A run as JUnit XML: one test suite, and in it a test case for each deployment.
 //!
-//! A deployment that failed or was rolled back is a failure; one that needs an operator, or was cancelled, is an error: it
-//! is not known to be as it was. Warnings make no failure.
+//! A deployment that failed or was rolled back is a failure, and so is one that drifted; one that needs an operator, or was
+//! cancelled, is an error: it is not known to be as it was. Warnings make no failure.
 
 use std::io::{self, Write};
 
@@ -65,6 +65,9 @@ fn test_case(result: &DeploymentResult) -> TestCase {
 }
 
 fn status(result: &DeploymentResult) -> TestCaseStatus {
+    if text::drifts(result) == Some(true) {
+        return drifted(result);
+    }
     let mut status = match result.outcome {
         Outcome::Succeeded | Outcome::NoChanges => return TestCaseStatus::success(),
         Outcome::Skipped => TestCaseStatus::skipped(),
@@ -81,6 +84,24 @@ fn status(result: &DeploymentResult) -> TestCaseStatus {
         .chain(error.causes.iter().map(|cause| format!("because: {cause}")))
         .chain(touched)
         .chain(error.next.iter().map(|next| format!("next: {next}")));
+    status.set_description(clean(&lines.collect::<Vec<_>>().join("\n")));
+    status
+}
+
+/// What was changed outside: whoever looks at nothing but the tests has to see it.
+fn drifted(result: &DeploymentResult) -> TestCaseStatus {
+    let count = result.resources.len();
+    let lines = result.resources.iter().map(|one| {
+        let attributes = one.attributes.join(", ");
+        let attributes = if attributes.is_empty() { attributes } else { format!(" ({attributes})") };
+        format!("{} {}{attributes}", text::became(result.action, one.action), one.address)
+    });
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    status.set_type("drifted");
+    status.set_message(match count {
+        1 => "one thing was changed outside of Terraform".to_owned(),
+        count => format!("{count} things were changed outside of Terraform"),
+    });
     status.set_description(clean(&lines.collect::<Vec<_>>().join("\n")));
     status
 }

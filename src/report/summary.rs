@@ -10,7 +10,8 @@ use super::text;
 use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunReport, Step, TouchedResource};
 use crate::files;
 use crate::model::{
-    AccountId, AccountName, Action, Finding, NeededApprovals, Project, Region, ResourceChange, RunId, Shard, SourceKind,
+    AccountId, AccountName, Action, Deployment, Finding, NeededApprovals, Project, Region, ResourceChange, RunId,
+    Shard, SourceKind,
 };
 
 /// The version of the format. It changes when something is removed or means something else.
@@ -118,6 +119,13 @@ struct Subject<'a> {
     name: &'a str,
     source: SourceKind,
     file: &'a Utf8Path,
+    #[serde(flatten)]
+    place: Place<'a>,
+}
+
+/// Where a deployment belongs, as every document for programs says it.
+#[derive(Debug, Serialize)]
+pub(super) struct Place<'a> {
     account_id: &'a AccountId,
     account_name: &'a AccountName,
     region: &'a Region,
@@ -126,6 +134,21 @@ struct Subject<'a> {
     owner: Option<&'a str>,
     team: Option<&'a str>,
     bucket: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(deployment: &'a Deployment) -> Self {
+        Self {
+            account_id: &deployment.account_id,
+            account_name: &deployment.account_name,
+            region: &deployment.region,
+            project: &deployment.project,
+            environment: deployment.environment.as_deref(),
+            owner: deployment.owner.as_deref(),
+            team: deployment.team.as_deref(),
+            bucket: deployment.state.bucket.as_deref(),
+        }
+    }
 }
 
 /// One of the four lists.
@@ -183,14 +206,7 @@ impl<'a> Entry<'a> {
                 name: &deployment.name,
                 source: deployment.source,
                 file: &deployment.file,
-                account_id: &deployment.account_id,
-                account_name: &deployment.account_name,
-                region: &deployment.region,
-                project: &deployment.project,
-                environment: deployment.environment.as_deref(),
-                owner: deployment.owner.as_deref(),
-                team: deployment.team.as_deref(),
-                bucket: deployment.state.bucket.as_deref(),
+                place: Place::of(deployment),
             },
             success: result.outcome.is_success(),
             outcome: result.outcome,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::event::{ChangeCounts, DeploymentResult, Outcome};
-use crate::model::Action;
+use crate::model::{Action, ChangeKind};
 pub(super) use crate::text::{block, line};
 
 /// The text in at most `width` characters, its middle left out: both ends of a name tell it from others.
@@ -65,11 +65,25 @@ pub(super) fn drifts(result: &DeploymentResult) -> Option<bool> {
 }
 
 /// How a deployment ended, as a person says it.
-pub(super) fn ended(result: &DeploymentResult) -> &'static str {
-    match drifts(result) {
-        Some(true) => "drifted",
-        Some(false) => "no drift",
-        None => outcome(result.outcome),
+pub(super) const fn ended(result: &DeploymentResult) -> &'static str {
+    ended_as(result.action, result.outcome)
+}
+
+/// How deployments of such a run ended, as a person says it: what was only compared has not succeeded in anything.
+pub(super) const fn ended_as(action: Action, ended: Outcome) -> &'static str {
+    match (action, ended) {
+        (Action::Drift, Outcome::Succeeded) => "drifted",
+        (Action::Drift, Outcome::NoChanges) => "no drift",
+        (_, ended) => outcome(ended),
+    }
+}
+
+/// What becomes of a resource, as a person says it; of one that drifted, what somebody did to it outside.
+pub(super) const fn became(action: Action, kind: ChangeKind) -> &'static str {
+    match (action, kind) {
+        (Action::Drift, ChangeKind::Update) => "changed",
+        (Action::Drift, ChangeKind::Delete) => "deleted",
+        (_, kind) => kind.as_str(),
     }
 }
 

@@ -7,9 +7,11 @@ mod apply;
 mod audit;
 mod backup;
 mod check;
+mod context;
 mod damaged;
 mod deliver;
 mod drift;
+mod ended;
 mod exact;
 mod failure;
 mod hooks;
@@ -37,280 +39,40 @@ mod snapshot;
 mod state;
 mod steps;
 mod surroundings;
+mod task;
 mod workspace;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use tempfile::TempDir;
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{OnceCell, watch};
 
-use crate::approvals::{Decision, Rules};
-use crate::check::Checks;
-use crate::config::Settings;
-use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunEvent, Step, TouchedResource};
-use crate::execute::{Environment, Interrupted, Spec, Stop, Terraform};
-use crate::hcl::RootModule;
+use crate::event::{ChangeCounts, DeploymentResult, Failure, Outcome, RunEvent, Step};
+use crate::execute::{Environment, Interrupted, Spec};
 use crate::journal::Opened;
-use crate::lease::{Caller, ChildConfig, CredentialServer, Leases, ProfileGrant, RoleSettings};
-use crate::model::{
-    Action, Deployment, Finding, Identity, Manifest, ResourceChange, RunId, Secret, SnapshotReason, StateAddress,
-};
-use crate::policy::Policies;
+use crate::lease::{ChildConfig, ProfileGrant};
+use crate::model::{Deployment, Finding, Manifest, ResourceChange, Secret};
 use crate::processes::{self, ProcessId};
 use crate::redact::Redactor;
-use crate::store::Known;
-use crate::store::{HeldLock, KeptPlan, LockOwner};
-use crate::store::{KnownFiles, LockTable, Object, Outbox, StateStore, States, TerraformLocks};
+use crate::store::{HeldLock, LockTable, Object, StateStore, States, TerraformLocks};
 use crate::tfstate::StateFile;
-use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, Included, PreparedModule, SourceTree, Workspace};
+use crate::workspace::{PreparedModule, Workspace};
 
+pub use context::{Context, Credentials, OwnedToolchain, Root};
 pub use kept::Kept;
-pub use recover::unknown_words;
+pub use recover::{may_write_over, unknown_words};
 pub use room::check_space;
+pub use task::Task;
 
 use apply::Applied;
 use deliver::DeliveryRecord;
+use ended::Ended;
 use output::Recorder;
 use plan::SavedPlan;
+use result::redacted;
 use scribe::Scribe;
-
-/// What all deployments of a run share. Nothing in it changes while the run is under way, but for what is behind a lock.
-pub struct Context {
-    /// The run.
-    pub run_id: RunId,
-    /// The settings.
-    pub settings: Arc<Settings>,
-    /// The Terraform that is run.
-    pub terraform: Terraform,
-    /// The make that is run, where a selected deployment needs one.
-    pub make: Option<Utf8PathBuf>,
-    /// What decides which providers and modules it fetches.
-    pub toolchain: OwnedToolchain,
-    /// The environment that every Terraform starts with.
-    pub environment: Environment,
-    /// How much memory each Terraform and each provider may use before it collects garbage more often, in bytes; where
-    /// that is not known, they do as they always do.
-    pub memory_each: Option<u64>,
-    /// How backends are configured.
-    pub backend: BackendSettings,
-    /// The state store of each bucket; under `None`, the local one.
-    pub stores: HashMap<Option<String>, Arc<dyn StateStore>>,
-    /// The lock tables by bucket and name.
-    pub tables: HashMap<(String, String), LockTable>,
-    /// Credentials; `None` where nothing of this run needs any.
-    pub credentials: Option<Credentials>,
-    /// The checks of files, before anything runs.
-    pub checks: Checks,
-    /// What judges plans, where anything does.
-    pub policies: Option<Policies>,
-    /// The root modules by their folder, as [`Deployment::root_module`] has it.
-    pub roots: BTreeMap<Utf8PathBuf, Arc<Root>>,
-    /// The files that workspaces get besides those of their modules, by the name of the rule that says so.
-    pub included: BTreeMap<String, Arc<Included>>,
-    /// tfleet's own files on this machine.
-    pub cache: CacheDirs,
-    /// Where logs and artefacts of this run go.
-    pub out_dir: Utf8PathBuf,
-    /// Where unredacted output lies until the audit has it.
-    pub private_dir: Utf8PathBuf,
-    /// Where the journals of this run are.
-    pub journals_dir: Utf8PathBuf,
-    /// Whether plans are kept as JSON and markdown too.
-    pub artefacts: bool,
-    /// Whether the binary plan is kept with them. It holds secrets in clear: only where somebody named the folder.
-    pub keep_binary: bool,
-    /// What hides secrets.
-    pub redactor: Redactor,
-    /// Whether it hides them from the screen too.
-    pub redact_screen: bool,
-    /// Where audit records wait that the store did not take.
-    pub outbox: Outbox,
-    /// The ownership records that were found.
-    pub owners: HashMap<StateAddress, Known>,
-    /// What this repository is called in ownership records.
-    pub repository: String,
-    /// Who runs it, as far as it is known.
-    pub identity: Identity,
-    /// Who may change what, and what has to be approved; `None` where there are no such rules.
-    pub rules: Option<Arc<Rules>>,
-    /// What was decided by them, by deployment.
-    pub decisions: Mutex<BTreeMap<String, Decision>>,
-    /// Who holds the locks of this run.
-    pub lock_owner: LockOwner,
-    /// Where events go.
-    pub events: UnboundedSender<RunEvent>,
-    /// What running processes are asked to do.
-    pub stop: watch::Receiver<Stop>,
-    /// Workspaces with a plan in them that waits for an answer, by deployment.
-    pub kept: Mutex<HashMap<String, Kept>>,
-    /// The inputs with which plans were made that wait for an answer, by deployment.
-    pub planned_inputs: Mutex<HashMap<String, Map<String, Value>>>,
-    /// The plans that are applied exactly as they are kept, by deployment.
-    pub exact: BTreeMap<String, KeptPlan>,
-    /// The commit of the working copy, where it is one.
-    pub commit: Option<String>,
-    /// The notices that were given once already.
-    pub said: Mutex<HashSet<String>>,
-    /// The states on which nothing is to be run, and why.
-    pub blocked: HashMap<StateAddress, Failure>,
-    /// The contents of snapshots and kept plans that this run has written.
-    pub uploaded: KnownFiles,
-    /// What the snapshots of this run say of themselves.
-    pub snapshot_reason: SnapshotReason,
-}
-
-/// A root module as the run needs it.
-pub struct Root {
-    /// What it says.
-    pub module: Arc<RootModule>,
-    /// Its files.
-    pub tree: SourceTree,
-    /// Whose credentials its providers get.
-    pub credentials_for: CredentialsFor,
-    /// Its providers and modules, once somebody has fetched them, or why they could not be fetched.
-    pub prepared: OnceCell<Result<Arc<PreparedModule>, Failure>>,
-}
-
-/// [`crate::workspace::Toolchain`], owned.
-#[derive(Debug, Clone)]
-pub struct OwnedToolchain {
-    /// `terraform` or `tofu`.
-    pub product: String,
-    /// Its version.
-    pub version: String,
-    /// Its platform.
-    pub platform: String,
-    /// The content of the CLI configuration file.
-    pub cli_config: Option<Vec<u8>>,
-}
-
-/// Where credentials come from and how child processes get them.
-pub struct Credentials {
-    /// The leases.
-    pub leases: Arc<Leases>,
-    /// What serves them to child processes.
-    pub server: CredentialServer,
-    /// Where its socket, tokens and configuration files are; it goes with the run.
-    pub folder: TempDir,
-    /// Who runs tfleet.
-    pub caller: Caller,
-    /// The role in the deployments' accounts.
-    pub role: RoleSettings,
-    /// The role for plans.
-    pub plan_role: RoleSettings,
-}
-
-/// What is done with one deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
-    /// Show what would change by an apply or a destroy.
-    Plan(Action),
-    /// The same, and keep the plan in the store for [`Task::Exact`].
-    Keep(Action),
-    /// Show what was changed outside of Terraform, and write nothing anywhere.
-    Drift,
-    /// Do it without asking.
-    Direct(Action),
-    /// Plan it, and keep the plan and its workspace for [`Task::Saved`].
-    Ask(Action),
-    /// Do exactly what was planned by [`Task::Ask`].
-    Saved(Action),
-    /// Do exactly what was planned by a [`Task::Keep`], of another run and perhaps on another machine.
-    Exact(Action),
-}
-
-impl Task {
-    /// What it does itself.
-    #[must_use]
-    pub const fn action(self) -> Action {
-        match self {
-            Self::Plan(_) | Self::Keep(_) | Self::Ask(_) => Action::Plan,
-            Self::Drift => Action::Drift,
-            Self::Direct(action) | Self::Saved(action) | Self::Exact(action) => action,
-        }
-    }
-
-    /// What is wanted in the end: a plan that waits for a yes is made with the rights of its apply.
-    #[must_use]
-    pub const fn purpose(self) -> Action {
-        match self {
-            Self::Plan(_) | Self::Keep(_) => Action::Plan,
-            Self::Drift => Action::Drift,
-            Self::Direct(action) | Self::Ask(action) | Self::Saved(action) | Self::Exact(action) => action,
-        }
-    }
-
-    /// What it is all about: a plan is one of an apply or of a destroy.
-    #[must_use]
-    pub const fn deed(self) -> Action {
-        match self {
-            Self::Drift => Action::Drift,
-            Self::Plan(action)
-            | Self::Keep(action)
-            | Self::Direct(action)
-            | Self::Ask(action)
-            | Self::Saved(action)
-            | Self::Exact(action) => action,
-        }
-    }
-
-    /// Whether a plan is all that is wanted now.
-    #[must_use]
-    pub const fn is_plan(self) -> bool {
-        matches!(self, Self::Plan(_) | Self::Keep(_))
-    }
-
-    /// Whether what the checkout makes of the workspace is a part of what is planned here and applied elsewhere.
-    const fn compares_inputs(self) -> bool {
-        matches!(self, Self::Keep(_) | Self::Exact(_))
-    }
-
-    /// Whether it changes anything itself.
-    #[must_use]
-    pub const fn changes(self) -> bool {
-        matches!(self, Self::Direct(_) | Self::Saved(_) | Self::Exact(_))
-    }
-}
-
-/// How the steps of a deployment ended.
-#[derive(Debug)]
-struct Ended {
-    outcome: Outcome,
-    failure: Option<Box<Failure>>,
-    changes: ChangeCounts,
-    has_changes: bool,
-    touched: Vec<TouchedResource>,
-}
-
-impl Ended {
-    fn new(outcome: Outcome, failure: Option<Failure>) -> Self {
-        Self {
-            outcome,
-            failure: failure.map(Box::new),
-            changes: ChangeCounts::default(),
-            has_changes: false,
-            touched: Vec::new(),
-        }
-    }
-
-    fn failed(failure: Failure) -> Self {
-        Self::new(Outcome::Failed, Some(failure))
-    }
-
-    fn cancelled() -> Self {
-        Self::new(Outcome::Cancelled, Some(Failure::new("cancelled before anything was changed")))
-    }
-
-    fn one_line(&self) -> String {
-        self.failure.as_deref().map(Failure::one_line).unwrap_or_default()
-    }
-}
 
 /// One deployment under way.
 struct Saga<'c> {
@@ -393,81 +155,94 @@ struct Saga<'c> {
 /// Takes one deployment through all its steps.
 pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> DeploymentResult {
     let _ = ctx.events.send(RunEvent::DeploymentStarted { deployment: deployment.name.clone() });
-    let Some(store) = ctx.stores.get(&deployment.state.bucket) else {
-        let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::Failed);
-        result.error = Some(Failure::new(format!("no state store was opened for {}", deployment.state)));
-        return result;
+    let store = match may_begin(ctx, &deployment, task) {
+        Ok(store) => store,
+        Err(not_begun) => return *not_begun,
     };
-    if task == Task::Drift && deployment.recipe.make().is_some() {
-        let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::Skipped);
-        result.error =
-            Some(Failure::new("not compared: it is run by make, which cannot tell what was changed outside"));
-        return result;
-    }
-    if let Some(failure) = ctx.blocked.get(&deployment.state) {
-        let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::NeedsOperator);
-        let mut shown = failure.clone();
-        for text in shown.causes.iter_mut().chain(&mut shown.next) {
-            *text = ctx.redactor.text(text);
-        }
-        if !ctx.redact_screen {
-            result.unredacted = Some(failure.clone());
-        }
-        result.error = Some(shown);
-        return result;
-    }
-    let mut saga = Saga {
-        ctx,
-        task,
-        store: Arc::clone(store),
-        began: Instant::now(),
-        started: Timestamp::now(),
-        steps: Vec::new(),
-        begun: Vec::new(),
-        scribe: Scribe::default(),
-        recorder: None,
-        redactor: ctx.redactor.clone(),
-        lock: None,
-        environment: ctx.environment.clone(),
-        grants: Vec::new(),
-        child: None,
-        workspace: None,
-        module: None,
-        manifest: None,
-        checkout: None,
-        inputs: Map::new(),
-        input_secrets: Vec::new(),
-        secret_inputs: Vec::new(),
-        init_args: None,
-        locks_with_file: false,
-        lock_table: None,
-        before: None,
-        before_object: None,
-        after: None,
-        backup_key: None,
-        recovered_key: None,
-        saved_plan: None,
-        planned: None,
-        bound_to: None,
-        kept_plan: None,
-        resources: Vec::new(),
-        findings: Vec::new(),
-        plan_text: None,
-        applied: None,
-        sound: None,
-        undone: false,
-        spent: false,
-        rollback_key: None,
-        outputs: Vec::new(),
-        deliveries: Vec::new(),
-        audit_key: None,
-        output_key: None,
-        tail: String::new(),
-        log: None,
-        deployment,
-    };
+    let mut saga = Saga::new(ctx, deployment, task, store);
     let ended = saga.run().await;
     saga.result(ended)
+}
+
+/// The store of its state, or the result of a deployment with which nothing is begun.
+fn may_begin(
+    ctx: &Context,
+    deployment: &Arc<Deployment>,
+    task: Task,
+) -> Result<Arc<dyn StateStore>, Box<DeploymentResult>> {
+    let not_begun = |outcome, error| {
+        let result = DeploymentResult::new(Arc::clone(deployment), task.action(), outcome);
+        DeploymentResult { error: Some(error), ..result }
+    };
+    let Some(store) = ctx.stores.get(&deployment.state.bucket) else {
+        let error = Failure::new(format!("no state store was opened for {}", deployment.state));
+        return Err(Box::new(not_begun(Outcome::Failed, error)));
+    };
+    if task == Task::Drift && deployment.recipe.make().is_some() {
+        let error = Failure::new("not compared: it is run by make, which cannot tell what was changed outside");
+        return Err(Box::new(not_begun(Outcome::Skipped, error)));
+    }
+    if let Some(failure) = ctx.blocked.get(&deployment.state) {
+        let unredacted = (!ctx.redact_screen).then(|| failure.clone());
+        let result = not_begun(Outcome::NeedsOperator, redacted(&ctx.redactor, failure.clone()));
+        return Err(Box::new(DeploymentResult { unredacted, ..result }));
+    }
+    Ok(Arc::clone(store))
+}
+
+impl<'c> Saga<'c> {
+    fn new(ctx: &'c Context, deployment: Arc<Deployment>, task: Task, store: Arc<dyn StateStore>) -> Self {
+        Self {
+            ctx,
+            task,
+            store,
+            began: Instant::now(),
+            started: Timestamp::now(),
+            steps: Vec::new(),
+            begun: Vec::new(),
+            scribe: Scribe::default(),
+            recorder: None,
+            redactor: ctx.redactor.clone(),
+            lock: None,
+            environment: ctx.environment.clone(),
+            grants: Vec::new(),
+            child: None,
+            workspace: None,
+            module: None,
+            manifest: None,
+            checkout: None,
+            inputs: Map::new(),
+            input_secrets: Vec::new(),
+            secret_inputs: Vec::new(),
+            init_args: None,
+            locks_with_file: false,
+            lock_table: None,
+            before: None,
+            before_object: None,
+            after: None,
+            backup_key: None,
+            recovered_key: None,
+            saved_plan: None,
+            planned: None,
+            bound_to: None,
+            kept_plan: None,
+            resources: Vec::new(),
+            findings: Vec::new(),
+            plan_text: None,
+            applied: None,
+            sound: None,
+            undone: false,
+            spent: false,
+            rollback_key: None,
+            outputs: Vec::new(),
+            deliveries: Vec::new(),
+            audit_key: None,
+            output_key: None,
+            tail: String::new(),
+            log: None,
+            deployment,
+        }
+    }
 }
 
 impl Saga<'_> {

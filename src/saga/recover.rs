@@ -97,30 +97,15 @@ impl Saga<'_> {
     async fn rescue(&mut self, errored: &Utf8Path, applied: &Applied, ended: &mut Ended) {
         let bytes = match std::fs::read(errored) {
             Ok(bytes) => bytes,
-            Err(error) => {
-                ended.outcome = Outcome::NeedsOperator;
-                if let Some(failure) = &mut ended.failure {
-                    failure.causes.push(format!(
-                        "the state could not be written at the end, and {errored} cannot be read: {error}"
-                    ));
-                }
-                return;
-            }
+            Err(error) => return not_rescued(ended, &format!("{errored} cannot be read: {error}"), Vec::new()),
         };
         self.learn(&bytes);
         let copy = self.keep_copy(errored, &bytes).await;
-        let manual = self.manual_push(errored);
-        let refuse = |ended: &mut Ended, why: String| {
-            ended.outcome = Outcome::NeedsOperator;
-            if let Some(failure) = &mut ended.failure {
-                failure.causes.push(format!("the state could not be written at the end, and {why}"));
-                failure.next.push(format!("the state with everything that was created is kept in {copy}"));
-                failure.next.push(manual.clone());
-            }
-        };
+        let by_hand =
+            vec![format!("the state with everything that was created is kept in {copy}"), self.manual_push(errored)];
         let state = match StateFile::parse(&bytes) {
             Ok(state) => state,
-            Err(error) => return refuse(ended, format!("{errored} is {error}")),
+            Err(error) => return not_rescued(ended, &format!("{errored} is {error}"), by_hand),
         };
         ended.touched = self.touched(Some(&state), applied);
         self.release_dead_lock(applied, ended).await;
@@ -131,22 +116,8 @@ impl Saga<'_> {
         }
         // The write may have arrived, and only its answer been lost.
         let arrived = found.is_ok_and(|now| now.as_ref() == Some(&state));
-        if arrived {
-            // Its digest is written after it, and only by whoever got the answer.
-            self.repair_digest().await;
-        } else {
-            if let Err(why) = self.may_push(&state).await {
-                return refuse(ended, why);
-            }
-            // Terraform reads the state before it writes one, and does not read it with a wrong digest.
-            self.repair_digest().await;
-            if let Err(why) = self.push(errored).await {
-                return refuse(ended, why);
-            }
-        }
-        // Only what the store really has may be forgotten here.
-        match self.read_back().await {
-            Ok(Some(now)) if now.lineage == state.lineage && now.serial >= state.serial => {
+        match self.save_errored(errored, &state, arrived).await {
+            Ok(now) => {
                 self.notice(&format!("the state that Terraform could not write was saved (serial {})", now.serial));
                 if let Err(error) = std::fs::remove_file(errored) {
                     tracing::warn!(%errored, %error, "the rescued state could not be removed");
@@ -155,8 +126,31 @@ impl Saga<'_> {
                 // A later one is not only this run's.
                 self.sound = Some(now).filter(|now| *now == state);
             }
-            Ok(_) => refuse(ended, "the store does not show the state that was pushed".to_owned()),
-            Err(why) => refuse(ended, why.to_string()),
+            Err(why) => not_rescued(ended, &why, by_hand),
+        }
+    }
+
+    /// Pushes a state that Terraform could not write, unless it has arrived already; the state that the store then has.
+    async fn save_errored(
+        &mut self,
+        errored: &Utf8Path,
+        state: &StateFile,
+        arrived: bool,
+    ) -> Result<StateFile, String> {
+        if !arrived {
+            self.may_push(state).await?;
+        }
+        // It is written after the state, and only by whoever got the answer; and Terraform reads the state before it
+        // writes one, and does not read it with a wrong digest.
+        self.repair_digest().await;
+        if !arrived {
+            self.push(errored).await?;
+        }
+        // Only what the store really has may be forgotten here.
+        match self.read_back().await {
+            Ok(Some(now)) if now.lineage == state.lineage && now.serial >= state.serial => Ok(now),
+            Ok(_) => Err("the store does not show the state that was pushed".to_owned()),
+            Err(why) => Err(why.to_string()),
         }
     }
 
@@ -226,24 +220,8 @@ impl Saga<'_> {
             return Err(format!("tfleet's lock is not certain any more, so somebody else may have written: {error}"));
         }
         let found = self.read_back().await.map_err(|error| error.to_string())?;
-        let started_from = self.before.as_ref();
-        if started_from.is_some_and(|before| before.lineage != state.lineage) {
-            return Err("it is of another lineage than the state that this run started from".to_owned());
-        }
-        let Some(now) = found else {
-            return if started_from.is_some() { Err("the state in the store has vanished".to_owned()) } else { Ok(()) };
-        };
-        let lowest = started_from.map_or(0, |before| before.serial);
-        if now.lineage != state.lineage {
-            Err("the state in the store is of another lineage".to_owned())
-        } else if now.serial < lowest || now.serial >= state.serial {
-            Err(format!(
-                "the state in the store has serial {}, which this run did not write (started from {lowest}, wants {})",
-                now.serial, state.serial
-            ))
-        } else {
-            Ok(())
-        }
+        let started = self.before.as_ref().map(|before| (before.lineage.as_str(), before.serial));
+        may_write_over(found.as_ref(), state, started, "run")
     }
 
     pub(super) async fn push(&mut self, errored: &Utf8Path) -> Result<(), String> {
@@ -384,6 +362,42 @@ pub(super) fn failure_of(applied: &Applied, limit: Duration) -> Failure {
     failure.causes.extend(applied.record.errors.iter().cloned());
     failure.causes.extend(applied.stray.iter().cloned());
     with_hints(failure)
+}
+
+/// Whether `state` may be written over the one that is in the store now, by lineage and serials: only what `who` wrote may lie
+/// in between. `started` is what it started from.
+pub fn may_write_over(
+    there: Option<&StateFile>,
+    state: &StateFile,
+    started: Option<(&str, u64)>,
+    who: &str,
+) -> Result<(), String> {
+    if started.is_some_and(|(lineage, _)| lineage != state.lineage) {
+        return Err(format!("it is of another lineage than the state that this {who} started from"));
+    }
+    let Some(there) = there else {
+        return if started.is_some() { Err("the state in the store has vanished".to_owned()) } else { Ok(()) };
+    };
+    let lowest = started.map_or(0, |(_, serial)| serial);
+    if there.lineage != state.lineage {
+        Err("the state in the store is of another lineage".to_owned())
+    } else if there.serial < lowest || there.serial >= state.serial {
+        Err(format!(
+            "the state in the store has serial {}, which this {who} did not write (started from {lowest}, wants {})",
+            there.serial, state.serial
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// The state is not in the store: why, and what a person does about it.
+fn not_rescued(ended: &mut Ended, why: &str, by_hand: Vec<String>) {
+    ended.outcome = Outcome::NeedsOperator;
+    if let Some(failure) = &mut ended.failure {
+        failure.causes.push(format!("the state could not be written at the end, and {why}"));
+        failure.next.extend(by_hand);
+    }
 }
 
 /// What is not known must be looked at by a person.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{Ended, Saga};
-use crate::event::DeploymentResult;
+use crate::event::{DeploymentResult, Failure};
 use crate::model::Finding;
+use crate::redact::Redactor;
 
 impl Saga<'_> {
     /// Makes the result of it, with nothing in it that must be hidden.
@@ -24,7 +25,7 @@ impl Saga<'_> {
         if !self.ctx.redact_screen {
             result.unredacted = ended.failure.as_deref().cloned();
         }
-        result.error = ended.failure.map(|failure| self.redacted_failure(*failure));
+        result.error = ended.failure.map(|failure| redacted(&self.redactor, *failure));
         result.touched = ended.touched;
         for touched in &mut result.touched {
             touched.address = self.redactor.text(&touched.address);
@@ -49,13 +50,13 @@ impl Saga<'_> {
         let shown = |finding: &Finding| Finding { message: self.redactor.text(&finding.message), ..finding.clone() };
         self.findings.iter().map(shown).collect()
     }
+}
 
-    /// `what` is left as it is: it is made of tfleet's own words, with names and paths of the repository and the settings, and
-    /// the account of the deployment has to be readable in it. What anything else has said stands in the causes.
-    fn redacted_failure(&self, mut failure: crate::event::Failure) -> crate::event::Failure {
-        for text in failure.causes.iter_mut().chain(&mut failure.next) {
-            *text = self.redactor.text(text);
-        }
-        failure
+/// `what` is left as it is: it is made of tfleet's own words, with names and paths of the repository and the settings, and
+/// the account of the deployment has to be readable in it. What anything else has said stands in the causes.
+pub(super) fn redacted(redactor: &Redactor, mut failure: Failure) -> Failure {
+    for text in failure.causes.iter_mut().chain(&mut failure.next) {
+        *text = redactor.text(text);
     }
+    failure
 }

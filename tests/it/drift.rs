@@ -12,6 +12,15 @@ use crate::bed::{
     block_on, files_below, tree,
 };
 
+/// What keeps the deployment `broken` from being compared.
+const UNREADABLE: &str = r#"
+data "terraform_remote_state" "none" {
+  count   = var.project == "broken" ? 1 : 0
+  backend = "local"
+  config  = { path = "/nowhere/terraform.tfstate" }
+}
+"#;
+
 fn drift(fleet: &Fleet) -> Tfleet {
     fleet.tfleet("drift")
 }
@@ -180,7 +189,7 @@ fn what_cannot_be_compared_is_a_failure_whatever_else_drifted() {
         fleet.deploy(deploy);
     }
     fleet.apply().run().assert_code(0);
-    fleet.root("data \"terraform_remote_state\" \"none\" {\n  count = var.project == \"broken\" ? 1 : 0\n  backend = \"local\"\n  config = {\n    path = \"/nowhere/terraform.tfstate\"\n  }\n}\n");
+    fleet.root(UNREADABLE);
     fs::write(fleet.dir("outside"), "another").unwrap();
     fleet.store().delete(&lost.key());
     let done = drift(&fleet).args(["--format", "json"]).run().assert_code(1);
@@ -203,6 +212,59 @@ fn what_cannot_be_compared_is_a_failure_whatever_else_drifted() {
         "it was applied from Accounts/wkld-dev/lost/us-east-1.tfvars by run",
         &format!("tfleet state history {}", lost.key()),
     ]);
+}
+
+/// Issue: "as table, JSON, comment": what a person reads of a schedule has the words of drift, not those of a plan.
+#[test]
+fn the_comment_and_the_reports_say_what_drifted_and_what_could_not_be_compared() {
+    let fleet = Fleet::local();
+    let outside = fleet.dir("outside");
+    fleet.root(&format!(
+        "output \"outside\" {{\n  value = var.project == \"drifted\" ? file(\"{}\") : \"\"\n}}\n",
+        outside.display()
+    ));
+    fs::write(&outside, "as it was").unwrap();
+    let (drifted, broken, same) = (Deploy::new("drifted"), Deploy::new("broken"), Deploy::new("same"));
+    fleet.deploy(&drifted).deploy(&broken).deploy(&same).apply().run().assert_code(0);
+    fleet.root(UNREADABLE);
+    fs::write(fleet.dir("outside"), "another").unwrap();
+    let place = |name: &str| fleet.dir(name).display().to_string();
+    let reports = [format!("--report=html={}", place("r.html")), format!("--report=junit={}", place("r.xml"))];
+    let call = drift(&fleet).args(["--comment-file", &place("comment.md")]).args(reports);
+    call.run().assert_code(1);
+    let read = |name: &str| fs::read_to_string(fleet.dir(name)).unwrap();
+    let [name, failed, unchanged] =
+        [&drifted, &broken, &same].map(|deploy| deploy.key().replace("/terraform.tfstate", ""));
+    let comment = read("comment.md");
+    for words in [
+        "## Drift: 1 drifted, 1 without drift, 1 failed (of 3)",
+        "### Not compared: 1 deployment",
+        "Unable to find remote state",
+        "| deployment | outcome | changed | deleted |",
+        &format!("| <code>{failed}</code> | failed |"),
+        &format!("| <code>{name}</code> | drifted (outputs) |"),
+        &format!("| <code>{unchanged}</code> | no drift |"),
+        "### Changed outside of Terraform",
+        "changed output.outside",
+        "as it was",
+        "another",
+    ] {
+        assert!(comment.contains(words), "{words}\n{comment}");
+    }
+    assert!(!comment.contains("| changes") && !comment.contains("destroy"), "{comment}");
+    let tests = read("r.xml");
+    assert!(tests.contains("failures=\"2\""), "what drifted is no test that passed\n{tests}");
+    assert!(tests.contains("<failure message=\"one thing was changed outside of Terraform\" type=\"drifted\">changed output.outside</failure>"), "{tests}");
+    let page = read("r.html");
+    for words in [
+        "badge o-drifted\">drifted<",
+        ">no drift<",
+        "It was changed outside of Terraform.",
+        "It is as Terraform left it.",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(!page.contains(">succeeded<"), "nothing was to succeed");
 }
 
 /// What came from another deployment that is gone has the value of the last apply.
@@ -300,13 +362,9 @@ fn a_drift_that_is_cancelled_or_killed_leaves_nothing() {
 fn flags_that_do_not_fit_are_refused() {
     let fleet = Fleet::local();
     fleet.deploy(&Deploy::new("a"));
-    drift(&fleet).arg("--recover").run().assert_code(3).assert_says(&["drift writes nothing", "tfleet runs --recover"]);
-    drift(&fleet)
-        .args(["--policy", "policies"])
-        .run()
-        .assert_code(3)
-        .assert_says(&["drift makes no plan", "tfleet plan --policy"]);
-    drift(&fleet).arg("--migrate-state").run().assert_code(3).assert_says(&["drift moves no state"]);
+    for flag in ["--recover", "--policy=policies", "--migrate-state", "--auto-approve", "--save"] {
+        drift(&fleet).arg(flag).run().assert_code(3).assert_says(&["unexpected argument"]);
+    }
     drift(&fleet)
         .args(["--dry-run", "--format", "json"])
         .run()

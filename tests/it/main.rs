@@ -28,6 +28,7 @@ mod environment;
 mod exact;
 mod examples;
 mod failure;
+mod flags;
 mod graph;
 mod harness;
 mod hooks;

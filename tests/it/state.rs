@@ -220,7 +220,7 @@ fn a_moved_state_is_the_one_that_terraform_reads() {
 fn apply_and_destroy_move_states_when_they_are_told_to() {
     for fleet in stores() {
         let (from, to) = moved_key(&fleet);
-        fleet.plan().arg("--migrate-state").run().assert_code(3).assert_says(&["tfleet state move"]);
+        fleet.plan().arg("--migrate-state").run().assert_code(3).assert_says(&["unexpected argument"]);
         fleet.apply().arg("--migrate-state").run().assert_code(0).assert_says(&["moved the state", "+1 ~0 -0"]);
         assert_eq!(fleet.store().states(), std::slice::from_ref(&to));
         assert_eq!(fleet.store().resources(&to).len(), 2);

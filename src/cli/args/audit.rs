@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use super::{Format, PlaceArgs};
+use super::{Format, PlaceArgs, ViewArgs};
 use crate::config::parse_duration;
 use crate::model::RunId;
 
@@ -73,17 +73,9 @@ pub struct AuditListArgs {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
 
-    /// As a table for people or JSON for programs
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-
-    /// Show ARNs, account ids and addresses, on a terminal
-    #[arg(long)]
-    pub no_redact: bool,
-
-    /// Where the records are.
+    /// How they are shown, and where they are.
     #[command(flatten)]
-    pub place: PlaceArgs,
+    pub view: ViewArgs,
 }
 
 /// `tfleet audit show`.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 
-use super::{Format, SelectionArgs};
-use crate::config::{Overrides, parse_duration, variables};
+use super::{PlaceArgs, SelectionArgs, ViewArgs};
+use crate::config::parse_duration;
 
 /// The verbs of `tfleet state`.
 #[derive(Debug, Subcommand)]
@@ -27,30 +27,6 @@ pub enum StateVerb {
     Unlock(UnlockArgs),
 }
 
-/// Where the states are.
-#[derive(Debug, Args)]
-pub struct PlaceArgs {
-    /// Where the settings are looked for
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub working_dir: Utf8PathBuf,
-
-    /// The settings file
-    #[arg(long, value_name = "FILE", env = variables::CONFIG.name, hide_env_values = true)]
-    pub config: Option<Utf8PathBuf>,
-
-    /// The bucket, where it is not the one of the settings
-    #[arg(long)]
-    pub bucket: Option<String>,
-}
-
-impl PlaceArgs {
-    /// What these flags say to the settings.
-    #[must_use]
-    pub fn overrides(&self) -> Overrides {
-        Overrides { working_dir: Some(self.working_dir.clone()), config: self.config.clone(), ..Overrides::default() }
-    }
-}
-
 /// `tfleet state history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
@@ -61,17 +37,9 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub limit: usize,
 
-    /// As a table for people or JSON for programs
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-
-    /// Show ARNs, account ids and addresses, on a terminal
-    #[arg(long)]
-    pub no_redact: bool,
-
-    /// Where the states are.
+    /// How it is shown, and where the states are.
     #[command(flatten)]
-    pub place: PlaceArgs,
+    pub view: ViewArgs,
 }
 
 /// `tfleet state show`.
@@ -84,21 +52,13 @@ pub struct ShowArgs {
     #[arg(long, value_name = "ID", default_value = "current")]
     pub at: String,
 
-    /// As a table for people or JSON for programs
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
-
     /// Write the whole state, secrets included, to this new file instead
     #[arg(long, value_name = "FILE")]
     pub output: Option<Utf8PathBuf>,
 
-    /// Show ARNs, account ids and addresses, on a terminal
-    #[arg(long)]
-    pub no_redact: bool,
-
-    /// Where the states are.
+    /// How it is shown, and where the states are.
     #[command(flatten)]
-    pub place: PlaceArgs,
+    pub view: ViewArgs,
 }
 
 /// `tfleet state restore`.
@@ -167,11 +127,11 @@ pub struct AdoptArgs {
     pub selection: SelectionArgs,
 
     /// Show what would be recorded, and record nothing
-    #[arg(long)]
+    #[arg(long, help_heading = "Recording")]
     pub dry_run: bool,
 
     /// Record the selected files also for states that belong to others now
-    #[arg(long)]
+    #[arg(long, help_heading = "Recording")]
     pub take_over: bool,
 }
 

@@ -2,41 +2,14 @@
 
 use serde_json::Value;
 
+use super::fields::is_own;
 use crate::redact::{Redactor, sensitive};
 use crate::store::ReadStore;
 
 /// What stands for a value that is not shown.
 const HIDDEN: &str = "***REDACTED***";
 
-/// Fields that tfleet fills with names, keys, times and numbers of its own.
-const OWN: [&str; 24] = [
-    "schema_version",
-    "time",
-    "began",
-    "run_id",
-    "recovered_by_run",
-    "action",
-    "mode",
-    "success",
-    "outcome",
-    "changes",
-    "has_changes",
-    "bucket",
-    "backend_key",
-    "services",
-    "backup_key",
-    "recovered_key",
-    "rollback_key",
-    "rolls_back",
-    "output_key",
-    "tfleet_version",
-    "terraform_product",
-    "terraform_version",
-    "duration_seconds",
-    "steps",
-];
-
-/// The same of a deployment: how it is called and where it is.
+/// What tfleet itself says of a deployment: how it is called and where it is.
 const OWN_OF_DEPLOYMENT: [&str; 12] = [
     "name",
     "source",
@@ -87,7 +60,7 @@ pub(super) fn hide(record: &mut Value, redactor: &Redactor, with_output: bool) {
                     if name == "variables" { hide_whole(value) } else { hide_texts(value, redactor) }
                 }
             }
-            value if !OWN.contains(&name.as_str()) => hide_texts(value, redactor),
+            value if !is_own(name) => hide_texts(value, redactor),
             _ => {}
         }
     }

@@ -52,16 +52,16 @@ struct Row {
 
 /// Lists them.
 pub(super) async fn run(args: &AuditListArgs, terminal: &mut Terminal) -> Result<Exit, CliError> {
-    let redactor = redactor(args.no_redact, terminal)?;
+    let redactor = redactor(args.view.no_redact, terminal)?;
     if let (Some(since), Some(until)) = (args.since, args.until)
         && since > until
     {
         return Err(CliError::usage(format!("nothing is after {since} and before {until}"))
             .next("give --since the earlier moment, --until the later one"));
     }
-    let place = Place::read(&args.place, None)?;
+    let place = Place::read(&args.view.place, None)?;
     let filter = filter(args, place.discovery())?;
-    let found = find(&stores(&place, &args.place).await?, &filter).await?;
+    let found = find(&stores(&place, &args.view.place).await?, &filter).await?;
     check(args, &filter, &found.seen, place.discovery())?;
     if args.run.is_some() && found.records.is_empty() && only_run(args) {
         return Err(unknown_run(args.run));
@@ -74,7 +74,7 @@ pub(super) async fn run(args: &AuditListArgs, terminal: &mut Terminal) -> Result
         terminal.note(&format!("{}/{} cannot be read: {why}", row.store, row.key));
     }
     let whole = !strange && unreadable.is_empty();
-    match args.format {
+    match args.view.format {
         Format::Table if rows.is_empty() => terminal.out("No audit record matches.\n"),
         Format::Table => terminal.out(&table(&rows, more)),
         Format::Json => {

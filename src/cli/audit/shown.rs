@@ -5,53 +5,11 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::fields::is_known;
 use crate::text;
 
 /// How many touched resources are named.
 const NAMED: usize = 50;
-
-/// Fields that are shown in their own way, or that people need not see: the journal says what the steps say.
-const KNOWN: [&str; 39] = [
-    "schema_version",
-    "time",
-    "began",
-    "run_id",
-    "recovered_by_run",
-    "action",
-    "caller",
-    "who",
-    "local_user",
-    "identity",
-    "deployment",
-    "success",
-    "outcome",
-    "changes",
-    "has_changes",
-    "error",
-    "touched",
-    "findings",
-    "deliveries",
-    "bucket",
-    "backend_key",
-    "services",
-    "backup_key",
-    "recovered_key",
-    "rollback_key",
-    "rolls_back",
-    "recovers",
-    "done",
-    "tfleet_version",
-    "terraform_product",
-    "terraform_version",
-    "output",
-    "output_key",
-    "duration_seconds",
-    "steps",
-    "journal",
-    "found",
-    "mode",
-    "to",
-];
 
 /// A record, with what its store and its name say.
 pub(super) struct Shown<'a> {
@@ -105,7 +63,7 @@ impl Shown<'_> {
             out.json(field, &record[field]);
         }
         for (name, value) in record.as_object().into_iter().flatten() {
-            if !KNOWN.contains(&name.as_str()) {
+            if !is_known(name) {
                 out.json(name, value);
             }
         }

@@ -25,6 +25,8 @@ impl Session<'_> {
         let deploy = Deploy {
             selection: &selection,
             run: &run,
+            planning: None,
+            migrate_state: false,
             action: if self.args.dry_run { Action::Plan } else { Action::Apply },
             way: if ask { Way::Ask } else { Way::Straight },
             rollback: None,

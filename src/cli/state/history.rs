@@ -32,10 +32,10 @@ struct Document<'a> {
 /// Lists it.
 pub(super) async fn run(args: &HistoryArgs, terminal: &mut Terminal) -> Result<Exit, CliError> {
     let key = key_of(&args.key)?;
-    let redactor = redactor(args.no_redact, terminal)?;
-    let place = Place::read(&args.place, None)?;
+    let redactor = redactor(args.view.no_redact, terminal)?;
+    let place = Place::read(&args.view.place, None)?;
     let desk = place.desk().await?;
-    let home = desk.home(Some(&key), args.place.bucket.as_deref()).await.map_err(usage)?;
+    let home = desk.home(Some(&key), args.view.place.bucket.as_deref()).await.map_err(usage)?;
     let mut found = history(&*home.store, &key, args.limit)
         .await
         .map_err(|error| failed(Exit::Failed, format!("the history of {key} cannot be read"), &error, error.hint()))?;
@@ -47,7 +47,7 @@ pub(super) async fn run(args: &HistoryArgs, terminal: &mut Terminal) -> Result<E
         moment.who = moment.who.take().map(|who| caller_name(&who, &redactor));
     }
     let owner = owner.map(|known| known.record);
-    match args.format {
+    match args.view.format {
         Format::Json => {
             let store = home.store.describe();
             let document = Document { schema_version: 1, key: &key, store, owner, history: found };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::super::args::{Format, RestoreArgs, RunArgs, SelectionArgs};
+use super::super::args::{Format, OutputArgs, RestoreArgs, RunArgs, SelectionArgs};
 use super::super::deploy::{Deploy, Way};
 use super::super::error::CliError;
 use super::super::terminal::Terminal;
@@ -81,10 +81,13 @@ pub(super) async fn run(args: &RestoreArgs, terminal: &mut Terminal) -> anyhow::
 
 /// Applies the configuration of a snapshot, as an ordinary apply would.
 async fn apply(args: &RestoreArgs, revived: &Revived, terminal: &mut Terminal) -> anyhow::Result<Exit> {
-    let run = RunArgs { lock_timeout: args.lock_timeout, no_redact: args.no_redact, ..RunArgs::default() };
+    let outputs = OutputArgs { no_redact: args.no_redact, ..OutputArgs::default() };
+    let run = RunArgs { lock_timeout: args.lock_timeout, outputs, ..RunArgs::default() };
     let deploy = Deploy {
         selection: &SelectionArgs::default(),
         run: &run,
+        planning: None,
+        migrate_state: false,
         action: Action::Apply,
         way: if args.auto_approve { Way::Straight } else { Way::Ask },
         rollback: None,

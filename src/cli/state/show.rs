@@ -41,10 +41,10 @@ struct Resource {
 /// Shows it, or writes all of it to a file.
 pub(super) async fn run(args: &ShowArgs, terminal: &mut Terminal) -> Result<Exit, CliError> {
     let key = key_of(&args.key)?;
-    let redactor = redactor(args.no_redact, terminal)?;
-    let place = Place::read(&args.place, None)?;
+    let redactor = redactor(args.view.no_redact, terminal)?;
+    let place = Place::read(&args.view.place, None)?;
     let desk = place.desk().await?;
-    let home = desk.home(Some(&key), args.place.bucket.as_deref()).await.map_err(usage)?;
+    let home = desk.home(Some(&key), args.view.place.bucket.as_deref()).await.map_err(usage)?;
     let (object, kind) = read_moment(&*home.store, &key, &args.at)
         .await
         .map_err(|error| failed(Exit::Usage, format!("the state {key} cannot be shown"), &error, error.hint()))?;
@@ -67,7 +67,7 @@ pub(super) async fn run(args: &ShowArgs, terminal: &mut Terminal) -> Result<Exit
     let redactor =
         if redactor.is_on() { redactor.with_secrets(sensitive::from_state(&object.bytes)) } else { redactor };
     let resources = resources(&state, &redactor);
-    match args.format {
+    match args.view.format {
         Format::Json => {
             let document = Document {
                 schema_version: 1,

@@ -103,32 +103,10 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
             || (yaml && LABELS.contains(&name))
             || (name == "type" && spec.kind.is_some())
     };
-    let templates = Templates { has: &has, words: &words };
-    let key = match &spec.key {
-        Some(key) => Some(
-            KeyTemplate::parse_with(key, &|name| templates.known(name))
-                .map_err(|error| Wrong { why: format!("`key`: {error}"), hint: Some(templates.advice()) })?,
-        ),
-        None => None,
-    };
-    let fields = templates.map("fields", &spec.fields)?;
-    let variables = templates.map("variables", &spec.variables)?;
-    let deliver = spec.deliver.iter().map(|spec| templates.delivery(spec)).collect::<Result<Vec<_>, _>>()?;
+    let written = Written::of(&spec, &Templates { has: &has, words: &words })?;
     let depends_on = spec.depends_on.clone().unwrap_or_default();
     dependencies(&spec, &depends_on, known)?;
-    let changes = spec.changes.as_ref().map(|globs| changes(globs, &templates)).transpose()?;
-    let root_module = spec.root_module.as_deref().map(|path| templates.place("root_module", path)).transpose()?;
-    let variable_files = templates.files("variable_files", &spec.variable_files, false)?;
-    let backend_files = templates.files("backend_files", &spec.backend_files, true)?;
-    let workspace = spec.workspace.as_deref().map(|text| templates.parse("workspace", text)).transpose()?;
     let included = included(&spec.include)?;
-    let mut file_attributes = BTreeSet::new();
-    let used = fields.values().chain(variables.values());
-    let of_deliver = deliver.iter().flat_map(|d| [d.account.as_ref(), d.region.as_ref(), Some(&d.name)]).flatten();
-    let of_backend = backend_files.iter().map(|file| &file.path).chain(&workspace);
-    let all = used.chain(of_deliver).chain(of_backend);
-    let named = all.flat_map(Template::fields).chain(key.iter().flat_map(KeyTemplate::fields));
-    file_attributes.extend(named.filter(|name| name.contains('.')).map(str::to_owned));
     Ok(Rule {
         source: base.source,
         listed,
@@ -140,20 +118,20 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
         when: spec.when,
         kind: spec.kind,
         also: spec.also.unwrap_or_default(),
-        root_module,
-        variable_files,
-        backend_files,
-        workspace,
+        file_attributes: written.file_attributes(),
+        root_module: written.root_module,
+        variable_files: written.variable_files,
+        backend_files: written.backend_files,
+        workspace: written.workspace,
         account_by: spec.account_by.unwrap_or_default(),
-        key,
-        templates: fields,
-        file_attributes,
+        key: written.key,
+        templates: written.fields,
         account_of: spec.account_of,
         depends_on,
         inputs: spec.inputs,
-        variables,
-        deliver,
-        changes,
+        variables: written.variables,
+        deliver: written.deliver,
+        changes: written.changes,
         included,
         recipe: Recipe {
             rule: spec.name.clone(),
@@ -166,6 +144,44 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
         .into(),
         name: spec.name,
     })
+}
+
+/// What of a rule is written with words in braces, each checked.
+struct Written {
+    key: Option<KeyTemplate>,
+    fields: BTreeMap<String, Template>,
+    variables: BTreeMap<String, Template>,
+    deliver: Vec<DeliveryRule>,
+    changes: Option<Vec<Pattern>>,
+    root_module: Option<Template>,
+    variable_files: Vec<FileTemplate>,
+    backend_files: Vec<FileTemplate>,
+    workspace: Option<Template>,
+}
+
+impl Written {
+    fn of(spec: &RuleSpec, templates: &Templates<'_>) -> Result<Self, Wrong> {
+        Ok(Self {
+            key: spec.key.as_deref().map(|key| templates.key(key)).transpose()?,
+            fields: templates.map("fields", &spec.fields)?,
+            variables: templates.map("variables", &spec.variables)?,
+            deliver: spec.deliver.iter().map(|spec| templates.delivery(spec)).collect::<Result<_, _>>()?,
+            changes: spec.changes.as_ref().map(|globs| changes(globs, templates)).transpose()?,
+            root_module: spec.root_module.as_deref().map(|path| templates.place("root_module", path)).transpose()?,
+            variable_files: templates.files("variable_files", &spec.variable_files, false)?,
+            backend_files: templates.files("backend_files", &spec.backend_files, true)?,
+            workspace: spec.workspace.as_deref().map(|text| templates.parse("workspace", text)).transpose()?,
+        })
+    }
+
+    /// The attributes of files that are asked for: `file.NAME` and `var.NAME`.
+    fn file_attributes(&self) -> BTreeSet<String> {
+        let of_deliver = self.deliver.iter().flat_map(|d| [d.account.as_ref(), d.region.as_ref(), Some(&d.name)]);
+        let of_backend = self.backend_files.iter().map(|file| &file.path).chain(&self.workspace);
+        let all = self.fields.values().chain(self.variables.values()).chain(of_deliver.flatten()).chain(of_backend);
+        let named = all.flat_map(Template::fields).chain(self.key.iter().flat_map(KeyTemplate::fields));
+        named.filter(|name| name.contains('.')).map(str::to_owned).collect()
+    }
 }
 
 /// The fields that modules of clusters may declare as variables.
@@ -253,6 +269,11 @@ impl Templates<'_> {
         let all: BTreeSet<&str> = all.into_iter().collect();
         let all: Vec<&str> = all.into_iter().collect();
         format!("known are {}, `file.NAME` for an attribute of the file, and `var.NAME` for a variable", all.join(", "))
+    }
+
+    fn key(&self, text: &str) -> Result<KeyTemplate, Wrong> {
+        KeyTemplate::parse_with(text, &|name| self.known(name))
+            .map_err(|error| Wrong { why: format!("`key`: {error}"), hint: Some(self.advice()) })
     }
 
     /// A path of the words of the rule's own path, and `{folder}`.

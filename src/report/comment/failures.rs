@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{About, capped, clean, findings, shortened, whole};
 use crate::event::{DeploymentResult, Outcome, ResourceFate, RunReport};
 use crate::markdown;
-use crate::model::Severity;
+use crate::model::{Action, Severity};
 use crate::report::text;
 
 /// How much of each failure is told, in bytes: the first of these with which there is room for all.
@@ -23,7 +23,8 @@ pub(super) fn section(report: &RunReport, about: &About<'_>, room: usize) -> Str
     if failed.is_empty() {
         return String::new();
     }
-    let title = format!("### Not done: {}\n\n", text::deployments(failed.len()));
+    let not = if report.action == Action::Drift { "compared" } else { "done" };
+    let title = format!("### Not {not}: {}\n\n", text::deployments(failed.len()));
     let room = room.saturating_sub(title.len());
     let told = DETAIL.iter().find_map(|most| at_most(&failed, about, *most, room));
     let told = told.unwrap_or_else(|| in_lines(&failed, room));

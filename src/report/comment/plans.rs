@@ -61,15 +61,20 @@ pub(super) fn section(report: &RunReport, open: &OpenPlan<'_>, about: &About<'_>
         text.push_str(&details(one.result, about, body(one.result, open, share).as_ref()));
     }
     if !text.is_empty() {
-        text.insert_str(0, if report.action == Action::Plan { "### Plans\n\n" } else { "### Changes\n\n" });
+        let title = match report.action {
+            Action::Plan => "Plans",
+            Action::Drift => "Changed outside of Terraform",
+            Action::Apply | Action::Destroy => "Changes",
+        };
+        text.insert_str(0, &format!("### {title}\n\n"));
     }
     if let Some(left_out @ 1..) = total.checked_sub(kept.len()) {
-        let _ = writeln!(
-            text,
-            "What {} would change is left out here; {}.",
-            text::deployments(left_out),
-            whole(about, None)
-        );
+        let deployments = text::deployments(left_out);
+        let what = match report.action {
+            Action::Drift => format!("What differs in {deployments}"),
+            _ => format!("What {deployments} would change"),
+        };
+        let _ = writeln!(text, "{what} is left out here; {}.", whole(about, None));
     }
     if without_text > 0 {
         let _ = writeln!(text, "The text of the plan was not found for {}.", text::deployments(without_text));
@@ -124,9 +129,10 @@ fn details(result: &DeploymentResult, about: &About<'_>, body: Option<&Body>) ->
     text
 }
 
-/// The resources by what becomes of them: those that are taken away, or all where no text tells of them.
+/// The resources by what becomes of them: those that are taken away, or all where no text tells of them, or where they are
+/// what was asked for.
 fn resources(result: &DeploymentResult, beside_text: bool) -> String {
-    let shown = |action| !beside_text || is_taken_away(action);
+    let shown = |action| !beside_text || result.action == Action::Drift || is_taken_away(action);
     let mut resources: Vec<_> = result.resources.iter().filter(|change| shown(change.action)).collect();
     resources.sort_by_key(|change| change.action);
     let most = if beside_text { BESIDE } else { ALONE };
@@ -134,7 +140,8 @@ fn resources(result: &DeploymentResult, beside_text: bool) -> String {
     for change in resources.iter().take(most) {
         let attributes = shortened(&change.attributes.join(", "), 200);
         let attributes = if attributes.is_empty() { attributes } else { format!(" ({attributes})") };
-        let line = format!("{:7} {}{attributes}", change.action.as_str(), shortened(&change.address, 300));
+        let became = text::became(result.action, change.action);
+        let line = format!("{became:7} {}{attributes}", shortened(&change.address, 300));
         lines.push(text::line(&line).into_owned());
     }
     if let Some(more @ 1..) = resources.len().checked_sub(most) {

@@ -58,9 +58,12 @@ fn table(report: &RunReport, rows: Rows) -> String {
     let (shown, folded): (Vec<&DeploymentResult>, Vec<&DeploymentResult>) =
         results.into_iter().partition(|result| shown(result));
     if !shown.is_empty() {
-        text.push_str("| deployment | outcome | add | change | destroy |");
+        text.push_str(match report.action {
+            Action::Drift => "| deployment | outcome | changed | deleted |",
+            _ => "| deployment | outcome | add | change | destroy |",
+        });
         text.push_str(if findings { " findings |\n" } else { "\n" });
-        text.push_str("|---|---|--:|--:|--:|");
+        text.push_str(if report.action == Action::Drift { "|---|---|--:|--:|" } else { "|---|---|--:|--:|--:|" });
         text.push_str(if findings { "---|\n" } else { "\n" });
         for result in shown {
             row(&mut text, result, findings);
@@ -68,19 +71,25 @@ fn table(report: &RunReport, rows: Rows) -> String {
         text.push('\n');
     }
     if !folded.is_empty() {
-        let _ = writeln!(text, "{}\n", counted(&folded));
+        let _ = writeln!(text, "{}\n", counted(&folded, report.action));
     }
     text
 }
 
 fn row(text: &mut String, result: &DeploymentResult, with_findings: bool) {
     let (name, changes) = (markdown::html_code(&result.deployment.name), result.changes);
-    let other = if result.has_changes && !changes.any() { " (outputs, moves or imports)" } else { "" };
+    let other = match result.action {
+        _ if !result.has_changes || changes.any() => "",
+        Action::Drift => " (outputs)",
+        _ => " (outputs, moves or imports)",
+    };
     // A plan has done nothing that could have succeeded.
-    let planned = result.outcome == Outcome::Succeeded && !matches!(result.action, Action::Apply | Action::Destroy);
-    let outcome = if planned { "changes" } else { text::outcome(result.outcome) };
+    let planned = result.outcome == Outcome::Succeeded && result.action == Action::Plan;
+    let outcome = if planned { "changes" } else { text::ended(result) };
     let _ = write!(text, "| {name} | {outcome}{other} |");
-    for count in [changes.add, changes.change, changes.destroy] {
+    // Nothing is added by being changed outside.
+    let added = (result.action != Action::Drift).then_some(changes.add);
+    for count in added.into_iter().chain([changes.change, changes.destroy]) {
         let _ = if count == 0 { write!(text, "  |") } else { write!(text, " {count} |") };
     }
     if with_findings {
@@ -96,9 +105,13 @@ fn row(text: &mut String, result: &DeploymentResult, with_findings: bool) {
 }
 
 /// The rows that are not shown, as a sentence.
-fn counted(folded: &[&DeploymentResult]) -> String {
+fn counted(folded: &[&DeploymentResult], action: Action) -> String {
     let of = |wanted: usize| folded.iter().filter(|result| group(result) == wanted).count();
-    let words = [(of(0), "not done, see above"), (of(1), "with changes"), (of(2), "without changes")];
+    let (some, none) = match action {
+        Action::Drift => ("drifted", "without drift"),
+        _ => ("with changes", "without changes"),
+    };
+    let words = [(of(0), "not done, see above"), (of(1), some), (of(2), none)];
     let words: Vec<String> =
         words.into_iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")).collect();
     format!("Not in this table: {}.", words.join("; "))

@@ -339,3 +339,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_drift_is_told_what_somebody_did_outside() {
+    let change = |address: &str, action, attributes: &[&str]| ResourceChange {
+        address: address.to_owned(),
+        resource_type: "aws_s3_bucket".to_owned(),
+        action,
+        attributes: attributes.iter().map(|&name| name.to_owned()).collect(),
+    };
+    let compared = |project: &str, outcome, changes: ChangeCounts| DeploymentResult {
+        action: Action::Drift,
+        ..planned(project, outcome, changes)
+    };
+    let mut drifted = compared("drifted", Outcome::Succeeded, counts(0, 1, 1));
+    drifted.resources = vec![
+        change("aws_s3_bucket.logs", ChangeKind::Update, &["tags", "tags_all"]),
+        change("aws_s3_bucket.data", ChangeKind::Delete, &[]),
+    ];
+    let mut failed = compared("failed", Outcome::Failed, counts(0, 0, 0));
+    failed.error = Some(Failure::new("terraform plan failed").because("the bucket is closed"));
+    let same = compared("same", Outcome::NoChanges, counts(0, 0, 0));
+    let report = RunReport { action: Action::Drift, ..report(vec![drifted, failed, same]) };
+    let text = "Note: Objects have changed outside of Terraform\n\n  # aws_s3_bucket.data has been deleted\n";
+    insta::assert_snapshot!(comment(&report, &always(text), &About::default(), COMMENT_LIMIT));
+}

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::facts::{Facts, all, sum};
-use super::{badge, count};
+use super::{badge, class, count};
 use crate::event::{ChangeCounts, Outcome};
 use crate::report::text;
 
@@ -29,10 +29,13 @@ fn outcomes(facts: &Facts) -> Markup {
     let parts: Vec<(String, f64)> = facts
         .outcomes
         .iter()
-        .map(|(outcome, count)| (format!("f-{}", outcome.as_str()), share(*count, facts.total)))
+        .map(|(outcome, count)| (format!("f-{}", class(facts.action, *outcome)), share(*count, facts.total)))
         .collect();
-    let words: Vec<String> =
-        facts.outcomes.iter().map(|(outcome, count)| format!("{count} {}", text::outcome(*outcome))).collect();
+    let words: Vec<String> = facts
+        .outcomes
+        .iter()
+        .map(|(outcome, count)| format!("{count} {}", text::ended_as(facts.action, *outcome)))
+        .collect();
     html! {
         section.chart aria-labelledby="outcomes-h" {
             h2 #outcomes-h { "Outcomes" }
@@ -41,19 +44,19 @@ fn outcomes(facts: &Facts) -> Markup {
                 caption.hidden { "How the deployments ended" }
                 thead { tr { th scope="col" { "Outcome" } th.n scope="col" { "Deployments" } th.n scope="col" { "Share" } } }
                 tbody {
-                    @for (outcome, count) in &facts.outcomes { (outcome_row(*outcome, *count, facts.total)) }
+                    @for (outcome, count) in &facts.outcomes { (outcome_row(facts, *outcome, *count)) }
                 }
             }
         }
     }
 }
 
-fn outcome_row(outcome: Outcome, count: usize, total: usize) -> Markup {
+fn outcome_row(facts: &Facts, outcome: Outcome, count: usize) -> Markup {
     html! {
         tr {
-            th scope="row" { (badge(outcome)) }
+            th scope="row" { (badge(facts.action, outcome)) }
             td.n { (count) }
-            td.n { (format!("{:.1} %", 100.0 * share(count, total))) }
+            td.n { (format!("{:.1} %", 100.0 * share(count, facts.total))) }
         }
     }
 }

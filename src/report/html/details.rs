@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::texts::Shown;
 use super::{badge, count, id};
 use crate::event::{DeploymentResult, Failure, Outcome, ResourceFate, TouchedResource};
-use crate::model::{ChangeKind, ResourceChange, Severity};
+use crate::model::{Action, ChangeKind, ResourceChange, Severity};
 use crate::report::text;
 
 /// How many resources of one deployment are named, what takes most away first.
@@ -21,13 +21,13 @@ pub(super) fn article(at: usize, result: &DeploymentResult, texts: &Shown) -> Ma
         article id=(id(at)) aria-labelledby=(heading) class={ "is-" (result.outcome.as_str()) } {
             h3 id=(heading) { (text::line(&result.deployment.name)) }
             p.outcome {
-                (badge(result.outcome))
+                (badge(result.action, result.outcome))
                 span { (meaning(result)) }
             }
             (error(result))
             (findings(result))
             (touched(&result.touched))
-            (resources(&result.resources))
+            (resources(result))
             @if let Some(plan) = &texts.plan {
                 details.text { summary { "Plan" } (plan.render(result.plan.as_deref())) }
             }
@@ -44,8 +44,11 @@ pub(super) fn article(at: usize, result: &DeploymentResult, texts: &Shown) -> Ma
 const fn meaning(result: &DeploymentResult) -> &'static str {
     match result.outcome {
         Outcome::Succeeded if result.action.changes_state() => "It did what was asked.",
+        Outcome::Succeeded if matches!(result.action, Action::Drift) => "It was changed outside of Terraform.",
         Outcome::Succeeded => "There is something to change.",
+        Outcome::NoChanges if matches!(result.action, Action::Drift) => "It is as Terraform left it.",
         Outcome::NoChanges => "There was nothing to change.",
+        Outcome::Failed if !result.action.changes_state() => "Nothing was changed.",
         Outcome::Failed => "Nothing was changed, or what was changed is recorded in the state.",
         Outcome::RolledBack => "It failed, and the real infrastructure was put back by the last good configuration.",
         Outcome::NeedsOperator => "Something could not be put back or is not known: a person has to go on.",
@@ -137,7 +140,8 @@ const fn fate(one: &TouchedResource) -> &'static str {
 }
 
 /// The resources by what becomes of them, what takes most away first.
-fn resources(all: &[ResourceChange]) -> Markup {
+fn resources(result: &DeploymentResult) -> Markup {
+    let all = &result.resources;
     let mut room = RESOURCES;
     let groups = ChangeKind::ALL.map(|kind| {
         let of: Vec<&ResourceChange> = all.iter().filter(|resource| resource.action == kind).collect();
@@ -151,7 +155,7 @@ fn resources(all: &[ResourceChange]) -> Markup {
                 h4 { "Resources" }
                 @for (kind, of, shown) in &groups {
                     @if !of.is_empty() {
-                        h5 class={ "k-" (kind.as_str()) } { (kind.as_str()) " " span.quiet { (count(of.len(), "resource")) } }
+                        h5 class={ "k-" (kind.as_str()) } { (text::became(result.action, *kind)) " " span.quiet { (count(of.len(), "resource")) } }
                         ul.resources {
                             @for resource in of.iter().take(*shown) {
                                 li {

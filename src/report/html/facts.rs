@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::event::{ChangeCounts, Outcome, RunReport, Step};
+use crate::model::Action;
 
 /// The numbers of a run.
 #[derive(Debug)]
 pub(super) struct Facts {
+    /// What was done.
+    pub action: Action,
     /// How many deployments there are.
     pub total: usize,
     /// How many ended in each way, what needs a person first; those with any.
@@ -46,6 +49,7 @@ impl Facts {
         accounts.retain(|(_, changes)| changes.any());
         accounts.sort_by_key(|(_, changes)| std::cmp::Reverse(all(*changes)));
         Self {
+            action: report.action,
             total: report.results.len(),
             outcomes: outcomes.into_values().collect(),
             changes,

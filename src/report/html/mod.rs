@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::table::totals;
 use super::text;
 use crate::event::{DeploymentResult, Outcome, RunReport};
+use crate::model::Action;
 use facts::Facts;
 use texts::Texts;
 
@@ -132,7 +133,7 @@ impl<'a> Page<'a> {
                     ul {
                         @for (at, result) in failed.iter().take(NAMED_FAILURES) {
                             li {
-                                (badge(result.outcome)) " "
+                                (badge(result.action, result.outcome)) " "
                                 a href={ "#" (id(*at)) } { (text::line(&result.deployment.name)) }
                                 @if let Some(error) = &result.error {
                                     span.why { (text::line(&error.one_line())) }
@@ -179,8 +180,16 @@ fn id(at: usize) -> String {
     format!("d{}", at + 1)
 }
 
-fn badge(outcome: Outcome) -> Markup {
-    html! { span class={ "badge o-" (outcome.as_str()) } { (text::outcome(outcome)) } }
+fn badge(action: Action, outcome: Outcome) -> Markup {
+    html! { span class={ "badge o-" (class(action, outcome)) } { (text::ended_as(action, outcome)) } }
+}
+
+/// By which the style knows how a deployment ended: what drifted is not well.
+const fn class(action: Action, outcome: Outcome) -> &'static str {
+    match (action, outcome) {
+        (Action::Drift, Outcome::Succeeded) => "drifted",
+        (_, outcome) => outcome.as_str(),
+    }
 }
 
 /// `1 resource`, `2 resources`.

@@ -48,8 +48,9 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
 /// What is shown only where the script runs: it would do nothing without.
 fn filters(page: &Page<'_>) -> Markup {
     let outcomes = page.facts.outcomes.iter().map(|(outcome, _)| *outcome);
-    let outcomes: Vec<(String, String)> =
-        outcomes.map(|outcome| (outcome.as_str().to_owned(), text::outcome(outcome).to_owned())).collect();
+    let outcomes: Vec<(String, String)> = outcomes
+        .map(|outcome| (outcome.as_str().to_owned(), text::ended_as(page.facts.action, outcome).to_owned()))
+        .collect();
     let of = |field: fn(&DeploymentResult) -> Cow<'_, str>| -> Vec<(String, String)> {
         let all: BTreeSet<Cow<'_, str>> = page.results.iter().map(|result| field(result)).collect();
         all.into_iter().filter(|value| !value.is_empty()).map(|value| (value.to_string(), value.to_string())).collect()
@@ -103,7 +104,7 @@ fn row(at: usize, result: &DeploymentResult) -> Markup {
         tr role="row" data-at=(at) data-outcome=(result.outcome.as_str()) data-account=(account)
             data-environment=(environment) data-region=(region) {
             th role="rowheader" scope="row" data-label="Deployment" { a href={ "#" (id(at)) } { (text::line(&deployment.name)) } }
-            td role="cell" data-label="Outcome" data-v=(rank(result.outcome)) { (badge(result.outcome)) }
+            td role="cell" data-label="Outcome" data-v=(rank(result.outcome)) { (badge(result.action, result.outcome)) }
             td role="cell" data-label="Account" { (account) }
             td role="cell" data-label="Environment" { (environment) }
             td role="cell" data-label="Region" { (region) }

@@ -143,7 +143,7 @@ fn drawn(page: &Page<'_>, lanes: &Lanes, bar: &Bar) -> Markup {
         }
         from += *took;
     }
-    let label = format!("{}: {}, {}", result.deployment.name, text::outcome(result.outcome), text::duration(bar.took));
+    let label = format!("{}: {}, {}", result.deployment.name, text::ended(result), text::duration(bar.took));
     html! {
         // The table has the same links: here they would be hundreds of stops for the keyboard.
         a href={ "#" (id(bar.at)) } tabindex="-1" {

@@ -9,10 +9,10 @@ use crate::config::Settings;
 use crate::config::StateSettings;
 use crate::event::Failure;
 use crate::lease::{
-    CredentialServer, ExternalId, LeaseError, LeaseKey, Leases, RoleName, RoleSettings, ServerOptions, SessionDuration,
-    SessionName, sdk_config,
+    Caller, CredentialServer, ExternalId, LeaseError, LeaseKey, Leases, RoleName, RoleSettings, ServerOptions,
+    SessionDuration, SessionName, sdk_config,
 };
-use crate::model::{IdError, Region};
+use crate::model::{GithubActor, IdError, Identity, Region};
 use crate::saga::Credentials;
 
 /// Finds the caller's credentials, asks who that is, and starts serving credentials to child processes.
@@ -92,4 +92,21 @@ pub fn role_settings(settings: &Settings, plan: bool) -> Result<RoleSettings, Fa
             .unwrap_or_default(),
         sts_region: None,
     })
+}
+
+/// Who runs tfleet, as far as AWS, the environment of a job and this machine say it.
+pub(in crate::run) fn identity_of(caller: Option<&Caller>) -> Identity {
+    Identity {
+        arn: caller.map(|caller| caller.arn.clone()),
+        github: GithubActor::from_environment(&|name| std::env::var(name).ok()),
+        local_user: caller.is_none().then(local_user),
+    }
+}
+
+/// The user of this machine, where no AWS caller is known.
+pub(in crate::run) fn local_user() -> String {
+    ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::geteuid().as_raw()))
 }

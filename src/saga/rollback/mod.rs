@@ -59,14 +59,8 @@ impl Saga<'_> {
         }
         // What is not sound, or not this run's, is an operator's.
         let Some(sound) = self.sound.clone() else { return };
-        if ended.outcome == Outcome::NeedsOperator {
-            return left(ended, "what is not known must be looked at first");
-        }
-        if ended.outcome == Outcome::Cancelled || *self.ctx.stop.borrow() > Stop::No {
-            return left(ended, &Refusal::Cancelled.to_string());
-        }
-        if only_unsaved(applied) {
-            return left(ended, "everything was applied, only its state could not be written or unlocked at first");
+        if let Some(why) = self.nothing_to_undo(applied, ended) {
+            return left(ended, &why);
         }
         self.show(Step::RollBack);
         let began = Timestamp::now();
@@ -83,16 +77,30 @@ impl Saga<'_> {
         };
         let own = std::mem::replace(&mut self.recorder, first);
         match &tried {
-            Tried::Left(why) => {
-                left(ended, &self.with_log(own, why));
-                return;
-            }
+            Tried::Left(why) => return left(ended, &self.with_log(own, why)),
             Tried::Done(undo) => {
                 self.spent = true;
                 rolled_back(ended, undo, mode);
             }
             Tried::Broken(failure) => broken(ended, failure, log.as_str()),
         }
+        self.record_rollback(began, &tried, ended, own).await;
+    }
+
+    /// Why a changed infrastructure stays as it is, whatever its state says.
+    fn nothing_to_undo(&self, applied: &Applied, ended: &Ended) -> Option<String> {
+        if ended.outcome == Outcome::NeedsOperator {
+            return Some("what is not known must be looked at first".to_owned());
+        }
+        if ended.outcome == Outcome::Cancelled || *self.ctx.stop.borrow() > Stop::No {
+            return Some(Refusal::Cancelled.to_string());
+        }
+        only_unsaved(applied)
+            .then(|| "everything was applied, only its state could not be written or unlocked at first".to_owned())
+    }
+
+    /// Writes the audit record of a rollback that was begun.
+    async fn record_rollback(&mut self, began: Timestamp, tried: &Tried, ended: &Ended, own: Option<Recorder>) {
         let raw = own.map(|recorder| self.close(recorder));
         let name = self.audit_name("rollback");
         let (output, output_key) = self.send_output(&name, raw).await;
@@ -102,7 +110,7 @@ impl Saga<'_> {
             "began": began,
             "run_id": self.ctx.run_id,
             "action": "rollback",
-            "mode": mode.as_str(),
+            "mode": self.ctx.settings.run.rollback.as_str(),
             "rolls_back": self.audit_name(self.task.action().as_str()).record_key(),
             "who": self.ctx.lock_owner.who,
             "deployment": self.deployment,
@@ -110,8 +118,8 @@ impl Saga<'_> {
             "backup_key": self.backup_key,
             "success": matches!(tried, Tried::Done(_)),
             "outcome": ended.outcome,
-            "to": if let Tried::Done(undo) = &tried { undo.to.clone() } else { serde_json::Value::Null },
-            "error": if let Tried::Broken(failure) = &tried { json!(failure) } else { serde_json::Value::Null },
+            "to": if let Tried::Done(undo) = tried { undo.to.clone() } else { serde_json::Value::Null },
+            "error": if let Tried::Broken(failure) = tried { json!(failure) } else { serde_json::Value::Null },
             "touched": ended.touched,
             "output": output,
             "output_key": output_key,
@@ -119,9 +127,7 @@ impl Saga<'_> {
         let place = self.send_record(&name, &record).await;
         self.rollback_key = place;
     }
-}
 
-impl Saga<'_> {
     /// A reason with the log beside it, where there is one. What is unredacted of the log goes: nothing was changed.
     fn with_log(&self, own: Option<Recorder>, why: &str) -> String {
         let Some(own) = own else { return why.to_owned() };

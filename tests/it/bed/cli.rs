@@ -87,25 +87,23 @@ impl Tfleet {
 
     /// The same, for a terminal that will be closed: `code` takes the exit code, as nobody else is there any more to hear
     /// of it.
-    pub fn on_terminal_with_code(mut self, code: &Path) -> Self {
-        let script = format!("trap : HUP; \"$@\"; echo $? > '{}'", code.display());
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &script, "sh"]).arg(self.command.get_program()).args(self.command.get_args());
-        shell.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        shell.current_dir(self.command.get_current_dir().unwrap());
-        self.command = shell;
-        self.on_terminal()
+    pub fn on_terminal_with_code(self, code: &Path) -> Self {
+        self.in_shell(&format!("trap : HUP; \"$@\"; echo $? > '{}'", code.display())).on_terminal()
     }
 
     /// The same, with its standard output in a file beside the terminal.
-    pub fn on_terminal_with_output(mut self, file: &Path) -> Self {
-        let script = format!("exec \"$@\" > '{}'", file.display());
+    pub fn on_terminal_with_output(self, file: &Path) -> Self {
+        self.in_shell(&format!("exec \"$@\" > '{}'", file.display())).on_terminal()
+    }
+
+    /// Has a shell run it, as `"$@"` of this script.
+    fn in_shell(mut self, script: &str) -> Self {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &script, "sh"]).arg(self.command.get_program()).args(self.command.get_args());
+        shell.args(["-c", script, "sh"]).arg(self.command.get_program()).args(self.command.get_args());
         shell.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         shell.current_dir(self.command.get_current_dir().unwrap());
         self.command = shell;
-        self.on_terminal()
+        self
     }
 
     /// Starts it with nobody at the other end of its standard output and standard error.

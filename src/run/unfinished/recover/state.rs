@@ -10,7 +10,7 @@ use super::{Stop, Work};
 use crate::event::{Failure, Step};
 use crate::journal::{Fact, Status};
 use crate::processes;
-use crate::saga::unknown_words;
+use crate::saga::{may_write_over, unknown_words};
 use crate::store::{
     LockOwner, LongestLease, Object, Precondition, States, StatesError, TerraformLockError, TerraformLocks, acquire,
     keep_recovered,
@@ -174,7 +174,7 @@ impl Work<'_> {
         }
         let there = now.map(|object| StateFile::parse(&object.bytes)).transpose();
         let there = there.map_err(|error| format!("the state in the store is {error}"))?;
-        guard(state, there.as_ref(), started.as_ref())?;
+        may_write_over(there.as_ref(), state, lineage_and_serial(started.as_ref()), "deployment")?;
         match &self.lock {
             TfleetLock::Own { .. } => Ok(()),
             TfleetLock::Other { holder } => Err(format!("somebody else has locked it since: {holder}")),
@@ -295,25 +295,8 @@ impl Work<'_> {
     }
 }
 
-/// Lineage and serials: only what this deployment wrote may lie in between.
-fn guard(state: &StateFile, there: Option<&StateFile>, started: Option<&(String, u64)>) -> Result<(), String> {
-    if started.is_some_and(|(lineage, _)| *lineage != state.lineage) {
-        return Err("it is of another lineage than the state that this deployment started from".to_owned());
-    }
-    let Some(there) = there else {
-        return if started.is_some() { Err("the state in the store has vanished".to_owned()) } else { Ok(()) };
-    };
-    let lowest = started.map_or(0, |(_, serial)| *serial);
-    if there.lineage != state.lineage {
-        Err("the state in the store is of another lineage".to_owned())
-    } else if there.serial < lowest || there.serial >= state.serial {
-        Err(format!(
-            "the state in the store has serial {}, which this deployment did not write (started from {lowest}, wants {})",
-            there.serial, state.serial
-        ))
-    } else {
-        Ok(())
-    }
+fn lineage_and_serial(started: Option<&(String, u64)>) -> Option<(&str, u64)> {
+    started.map(|(lineage, serial)| (lineage.as_str(), *serial))
 }
 
 /// Whether the state is not one that a run may have made of what it started from.
@@ -367,7 +350,8 @@ mod tests {
             ("somebody else's first", None, Some(state("m", 1)), false),
         ];
         for (case, started, there, allowed) in cases {
-            assert_eq!(guard(&mine, there.as_ref(), started.as_ref()).is_ok(), allowed, "{case}");
+            let started = lineage_and_serial(started.as_ref());
+            assert_eq!(may_write_over(there.as_ref(), &mine, started, "run").is_ok(), allowed, "{case}");
         }
         assert!(replaced(started("l", 5).as_ref(), None) && replaced(started("l", 5).as_ref(), Some(&state("l", 4))));
         assert!(!replaced(started("l", 5).as_ref(), Some(&state("l", 7))) && !replaced(None, None));
