@@ -79,7 +79,8 @@ pub(super) struct Mentions {
 
 /// A deployment as it is compared.
 pub(super) struct Traits {
-    own: Vec<(Field, Vec<String>)>,
+    /// Its values by field: as words, and as they are written.
+    own: Vec<(Field, Vec<(String, String)>)>,
     /// Its values, of whatever field, and the names of its folders.
     all: BTreeSet<String>,
     last: BTreeSet<String>,
@@ -118,12 +119,13 @@ impl Vocabulary {
 
 impl Traits {
     pub(super) fn of(deployment: &Deployment) -> Self {
-        let own: Vec<(Field, Vec<String>)> = Field::ALL
-            .into_iter()
-            .map(|field| (field, field.values(deployment).into_iter().map(normal).collect()))
-            .collect();
+        let values = |field: Field| field.values(deployment).into_iter().map(|value| (normal(value), value.to_owned()));
+        let own: Vec<_> = Field::ALL.into_iter().map(|field| (field, values(field).collect::<Vec<_>>())).collect();
         let folder = deployment.folder().as_str();
-        let all = own.iter().flat_map(|(_, values)| values.iter().cloned()).chain(folder.split('/').map(normal));
+        let all = own
+            .iter()
+            .flat_map(|(_, values)| values.iter().map(|(words, _)| words.clone()))
+            .chain(folder.split('/').map(normal));
         Self {
             all: all.collect(),
             last: [last(folder), last(deployment.state.key.stem())].into_iter().flatten().collect(),
@@ -139,11 +141,11 @@ impl Traits {
         let mut shared = BTreeSet::new();
         for (field, own) in &self.own {
             let mentioned = mentions.values.get(field).unwrap_or(&none);
-            if let Some(value) = own.iter().find(|value| mentioned.contains(*value)) {
+            if let Some((value, written)) = own.iter().find(|(value, _)| mentioned.contains(value)) {
                 // One word that stands for two things speaks once.
                 if shared.insert(value) {
                     score += field.weight();
-                    because.push(format!("{} {value}", field.word()));
+                    because.push(format!("{} {written}", field.word()));
                 }
             } else if mentioned.iter().any(|value| !self.all.contains(value)) {
                 return None;

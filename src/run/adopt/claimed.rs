@@ -1,5 +1,6 @@
 //! The states of deployments: whose they are by the records, and writing that down.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::Utf8Path;
@@ -14,7 +15,7 @@ use crate::model::{BackendKey, Deployment};
 use crate::redact::Redactor;
 use crate::run::desk::{Done, Home};
 use crate::store::{
-    Claim, FoundHead, Known, OwnerError, Record, StoreError, list_records, read_record, read_state_head, replace_record,
+    Claim, FoundHead, Known, OwnerError, Record, StoreError, read_record, read_state_head, replace_record,
 };
 use crate::workspace::declared_backend;
 
@@ -64,14 +65,13 @@ impl LookError {
 }
 
 impl Adopting<'_> {
-    /// Looks at the deployments of one store. What the store refuses of all of them is an error.
+    /// Looks at the deployments of one store. Only those records are read that are there.
     pub(super) async fn look_at<'d>(
         &self,
         home: &Home,
         deployments: &[&'d Deployment],
-    ) -> Result<Vec<Looked<'d>>, OwnerError> {
-        // Records are listed: only those that are there are read.
-        let recorded = list_records(&*home.store).await?;
+        recorded: &BTreeSet<BackendKey>,
+    ) -> Vec<Looked<'d>> {
         let looks = deployments.iter().map(|deployment| {
             let has_record = recorded.contains(&deployment.state.key);
             async move {
@@ -83,7 +83,7 @@ impl Adopting<'_> {
                 looked
             }
         });
-        Ok(futures_util::stream::iter(looks).buffered(CONCURRENT).collect().await)
+        futures_util::stream::iter(looks).buffered(CONCURRENT).collect().await
     }
 
     /// A deployment of which nothing is known yet.
@@ -191,7 +191,8 @@ impl Adopting<'_> {
                     Ok(notice) => (notice, None),
                     Err(error) => {
                         broken.store(true, Ordering::Relaxed);
-                        one.fails(Outcome::Failed, format!("not recorded: {}", chain(&error)), error.hint());
+                        let why = Redactor::new().text(&chain(&error));
+                        one.fails(Outcome::Failed, format!("not recorded: {why}"), error.hint());
                         (None, Some(error))
                     }
                 }

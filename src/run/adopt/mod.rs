@@ -22,7 +22,7 @@ use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::model::{BackendKey, Deployment, StateAddress};
 use crate::redact::Redactor;
-use crate::store::{Inventory, OwnerError, ReadStore as _, StoreError, Wanted, inventory};
+use crate::store::{Inventory, ReadStore as _, StoreError, Wanted, inventory, list_records};
 use claimed::{Looked, chain};
 
 use super::desk::{Desk, Home};
@@ -142,16 +142,18 @@ impl<'a> Adopting<'a> {
             StoreFound { store: home.store.describe(), deployments: deployments.len(), ..StoreFound::default() };
         let mut surveyed =
             Surveyed { home: None, looked: Vec::new(), states: Vec::new(), unreadable: Vec::new(), found };
-        match self.look_at(&home, deployments).await {
-            Ok(looked) => surveyed.looked = looked,
+        let recorded = match list_records(&*home.store).await {
+            Ok(recorded) => recorded,
+            // What is refused here is refused of everything in it.
             Err(error) => {
                 surveyed.fails(&error, error.hint());
                 surveyed.looked = deployments.iter().map(|deployment| self.begin(deployment)).collect();
                 return Ok(surveyed);
             }
-        }
+        };
+        surveyed.looked = self.look_at(&home, deployments, &recorded).await;
         if self.not_looked_for.is_none()
-            && let Err(error) = self.list(&home, &mut surveyed).await
+            && let Err(error) = self.list(&home, &recorded, &mut surveyed).await
         {
             surveyed.fails(&error, error.hint());
         }
@@ -160,13 +162,18 @@ impl<'a> Adopting<'a> {
     }
 
     /// Lists one store, and asks whose the states in it are that no deployment claims.
-    async fn list(&self, home: &Home, surveyed: &mut Surveyed<'_>) -> Result<(), ListError> {
+    async fn list(
+        &self,
+        home: &Home,
+        recorded: &BTreeSet<BackendKey>,
+        surveyed: &mut Surveyed<'_>,
+    ) -> Result<(), StoreError> {
         let bucket = home.bucket.as_deref();
         let discovered = self.discovery.deployments.iter().map(|one| &one.state).chain(self.also_claimed);
         let known: BTreeSet<BackendKey> =
             discovered.filter(|state| state.bucket.as_deref() == bucket).map(|state| state.key.clone()).collect();
         let listed = inventory(&*home.store, Wanted { known: &known, probes: self.how.probes }).await?;
-        surveyed.states = self.whose(home, &listed.states).await?;
+        surveyed.states = self.whose(home, &listed.states, recorded).await;
         let Inventory { objects, strangers, probed, not_probed, first_not_probed, .. } = listed;
         let redactor = Redactor::new();
         surveyed.unreadable = strangers
@@ -191,24 +198,6 @@ impl<'a> Adopting<'a> {
             store.fails(&error, error.hint());
         }
         notices
-    }
-}
-
-/// Why a store could not be listed.
-#[derive(Debug, thiserror::Error)]
-enum ListError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Owner(#[from] OwnerError),
-}
-
-impl ListError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.hint(),
-            Self::Owner(error) => error.hint(),
-        }
     }
 }
 

@@ -11,15 +11,19 @@ use super::{Adopting, CONCURRENT};
 use crate::model::{BackendKey, Deployment};
 use crate::redact::Redactor;
 use crate::run::desk::Home;
-use crate::store::{OwnerError, Record, StateObject, list_records, read_record};
+use crate::store::{Record, StateObject, read_record};
 
 /// How many likenesses are named of one state or deployment. More of the same strength tell nothing.
 const NAMED: usize = 3;
 
 impl Adopting<'_> {
     /// What is recorded of states that no deployment claims.
-    pub(super) async fn whose(&self, home: &Home, states: &[StateObject]) -> Result<Vec<StateFound>, OwnerError> {
-        let recorded = list_records(&*home.store).await?;
+    pub(super) async fn whose(
+        &self,
+        home: &Home,
+        states: &[StateObject],
+        recorded: &BTreeSet<BackendKey>,
+    ) -> Vec<StateFound> {
         let found = states.iter().map(|state| {
             let has_record = recorded.contains(&state.key);
             async move {
@@ -35,7 +39,7 @@ impl Adopting<'_> {
                 found
             }
         });
-        Ok(futures_util::stream::iter(found).buffered(CONCURRENT).collect().await)
+        futures_util::stream::iter(found).buffered(CONCURRENT).collect().await
     }
 
     fn by_record(&self, found: &mut StateFound, record: Option<Record>) {

@@ -67,7 +67,7 @@ pub(super) async fn run(args: &AdoptArgs, terminal: &mut Terminal) -> Result<Exi
 
 async fn adopt(args: &AdoptArgs, fleet: &Fleet, terminal: &mut Terminal) -> Result<Adoption, CliError> {
     let not_looked_for = not_looked_for(args, fleet);
-    let also_claimed = if not_looked_for.is_none() { of_region_files(fleet) } else { BTreeSet::new() };
+    let also_claimed = if not_looked_for.is_none() { of_region_files(fleet, terminal) } else { BTreeSet::new() };
     let desk = Desk::open(&fleet.settings, Some(&fleet.discovery)).await.map_err(usage)?;
     let adopting = Adopting {
         desk: &desk,
@@ -99,9 +99,16 @@ fn not_looked_for(args: &AdoptArgs, fleet: &Fleet) -> Option<String> {
 }
 
 /// The states of region files, which are read only if they are asked for, and whose states are no less claimed for that.
-fn of_region_files(fleet: &Fleet) -> BTreeSet<StateAddress> {
+fn of_region_files(fleet: &Fleet, terminal: &mut Terminal) -> BTreeSet<StateAddress> {
     let args = SelectionArgs { source: Some(Source::Regions), ..SelectionArgs::default() };
-    let found = discover(&fleet::options(&fleet.settings, &args));
-    // A folder `regions` may hold anything: what is wrong in it is told to those who ask for it.
-    found.into_iter().flat_map(|found| found.deployments).map(|deployment| deployment.state).collect()
+    // What would be an error of the settings was one already.
+    let Ok(found) = discover(&fleet::options(&fleet.settings, &args)) else { return BTreeSet::new() };
+    if found.problems.iter().any(|problem| !problem.awaits_minting) {
+        // A folder `regions` may hold anything: no reason to say nothing at all.
+        terminal.note(
+            "there are region files that cannot be used: states of theirs may be shown as claimed by no deployment (see tfleet \
+             discover --source regions)",
+        );
+    }
+    found.deployments.into_iter().map(|deployment| deployment.state).collect()
 }

@@ -154,7 +154,13 @@ fn way_out(one: &DeploymentFound, state: &Address) -> String {
     if state.bucket != one.address.bucket {
         return format!("{name}, and that bucket");
     }
-    format!("{name}, or move it: tfleet state move {} {}", shell_word(&line(from)), shell_word(&line(to)))
+    format!("{name}, or move it: {}", move_command(from, to, state.bucket.as_deref()))
+}
+
+/// The command that moves a state, to be copied.
+fn move_command(from: &str, to: &str, bucket: Option<&str>) -> String {
+    let bucket = bucket.map(|bucket| format!(" --bucket {}", shell_word(bucket))).unwrap_or_default();
+    format!("tfleet state move {} {}{bucket}", shell_word(&line(from)), shell_word(&line(to)))
 }
 
 fn place(address: &Address) -> String {
@@ -218,24 +224,21 @@ fn about(state: &StateFound) -> String {
 
 /// Why no deployment claims it, and what to do about that.
 fn why(cause: &Cause, address: &Address, facts: &Facts) -> String {
-    let key = shell_word(address.backend_key.as_str());
+    let key = address.backend_key.as_str();
+    let moving = |to: &str| move_command(key, to, address.bucket.as_deref());
     match cause {
         Cause::FileGone { source } if facts.empty => format!("of {source}, which is gone"),
-        Cause::FileGone { source } => {
-            format!("of {source}, which is gone; what it described is removed by: tfleet destroy --key {key}")
-        }
+        Cause::FileGone { source } => format!(
+            "of {source}, which is gone; if tfleet has applied it, what it described is removed by: tfleet destroy --key {}",
+            shell_word(key)
+        ),
         Cause::KeyChanged { source, now } => {
-            format!(
-                "of {source}, whose key is {now} now; it follows by: tfleet state move {key} {}",
-                shell_word(now.as_str())
-            )
+            format!("of {source}, whose key is {now} now; if nothing is there yet: {}", moving(now.as_str()))
         }
         Cause::NoDeployment { source } => {
-            format!("of {source}, which is there and makes no deployment (tfleet layouts shows the rules)")
+            format!("of {source}, which is there and makes no deployment of this key (tfleet layouts shows the rules)")
         }
-        Cause::MoveBrokeOff { to } => {
-            format!("left by a move that broke off; finish it: tfleet state move {key} {}", shell_word(to.as_str()))
-        }
+        Cause::MoveBrokeOff { to } => format!("left by a move that broke off; finish it: {}", moving(to.as_str())),
         Cause::CopyOf { address: of, their_serial } => {
             let serial = their_serial.map(|serial| format!(", which has serial {serial}")).unwrap_or_default();
             format!("a copy: it has the lineage of {of}{serial}")
