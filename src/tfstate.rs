@@ -1,6 +1,7 @@
 //! Reading Terraform's state format (version 4), and telling two states of one lineage apart.
 
 mod compare;
+mod head;
 mod outputs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 pub use compare::{Comparison, Listed, import_block, resource_type};
+pub use head::StateHead;
 pub use outputs::{OutputValue, outputs};
 
 /// Why some bytes are not a state.

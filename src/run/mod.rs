@@ -6,6 +6,7 @@
 //! A deployment begins as soon as all that it needs has done what was asked (for a destroy: all that needs it). Where
 //! one of those has not, it is skipped, and so is what waits for it in turn.
 
+pub mod adopt;
 pub mod approve;
 pub mod desk;
 pub mod exact;

@@ -31,11 +31,13 @@ fn refused<T: std::fmt::Debug>(result: Result<T, StoreError>) {
 
 async fn conforms(store: Arc<dyn StateStore>) {
     lists(&*store).await;
+    lists_in_parts(&*store).await;
     conforms_but_for_lists(store).await;
 }
 
 async fn conforms_but_for_lists(store: Arc<dyn StateStore>) {
     reads_and_writes(&*store).await;
+    reads_beginnings(&*store).await;
     keeps_conditions(&*store).await;
     copies(&*store).await;
     streams_files(&*store).await;
@@ -91,6 +93,46 @@ async fn reads_and_writes(store: &dyn StateStore) {
         assert!(matches!(store.put(bad, body(""), Precondition::Always).await, Err(StoreError::BadKey { .. })));
         assert!(matches!(store.delete(bad, None).await, Err(StoreError::BadKey { .. })), "{bad}");
     }
+}
+
+async fn reads_beginnings(store: &dyn StateStore) {
+    store.put("begins", body("0123456789"), Precondition::Always).await.unwrap();
+    for (most, text, whole) in
+        [(4, "0123", false), (9, "012345678", false), (10, "0123456789", true), (11, "0123456789", true)]
+    {
+        let found = store.get_beginning("begins", most).await.unwrap().unwrap();
+        assert_eq!((std::str::from_utf8(&found.bytes).unwrap(), found.whole), (text, whole), "{most}");
+    }
+    store.put("begins", body(""), Precondition::Always).await.unwrap();
+    let found = store.get_beginning("begins", 4).await.unwrap().unwrap();
+    assert!(found.bytes.is_empty() && found.whole);
+    store.delete("begins", None).await.unwrap();
+    assert_eq!(store.get_beginning("begins", 4).await.unwrap(), None);
+    assert!(matches!(store.get_beginning("../x", 4).await, Err(StoreError::BadKey { .. })));
+}
+
+/// All keys from one on, part by part.
+async fn parts(store: &dyn StateStore, after: &str) -> Vec<String> {
+    let (mut keys, mut after) = (Vec::new(), after.to_owned());
+    loop {
+        let page = store.page(&after).await.unwrap();
+        let Some(last) = page.entries.last() else { return keys };
+        after.clone_from(&last.key);
+        keys.extend(page.entries.into_iter().map(|entry| entry.key));
+        if !page.more {
+            return keys;
+        }
+    }
+}
+
+async fn lists_in_parts(store: &dyn StateStore) {
+    let all: Vec<String> = store.list("").await.unwrap().into_iter().map(|entry| entry.key).collect();
+    assert!(all.len() > 3);
+    assert_eq!(parts(store, "").await, all);
+    assert_eq!(parts(store, "s3/a/x").await, ["s3/a/y", "s3/b/x", "s3x/z", "top"]);
+    assert_eq!(parts(store, "s3/a").await, ["s3/a/x", "s3/a/y", "s3/b/x", "s3x/z", "top"], "behind what is no key");
+    assert_eq!(parts(store, &format!("s3/{}", char::MAX)).await, ["s3x/z", "top"], "behind a whole folder");
+    assert_eq!(parts(store, "zzz").await, Vec::<String>::new());
 }
 
 async fn keeps_conditions(store: &dyn StateStore) {

@@ -6,7 +6,7 @@
 //! process that dies is released by the kernel.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -14,7 +14,10 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{Body, Entry, INTERNAL, Object, ObjectVersion, Precondition, ReadStore, StateStore, StoreError, check_key};
+use super::{
+    Beginning, Body, Entry, INTERNAL, Object, ObjectVersion, Page, Precondition, ReadStore, StateStore, StoreError,
+    check_key,
+};
 use crate::files;
 
 /// tfleet's own locks mean nothing once the machine stopped, so they need not reach the disk.
@@ -78,6 +81,23 @@ impl LocalStore {
         let path = self.dir.join(key);
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+
+    fn read_beginning(&self, key: &str, most: usize) -> Result<Option<Beginning>, StoreError> {
+        let path = self.dir.join(key);
+        let read = |path: &Utf8Path| -> io::Result<Beginning> {
+            let mut bytes = Vec::new();
+            // One byte more tells whether there is more.
+            File::open(path)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
+            let whole = bytes.len() <= most;
+            bytes.truncate(most);
+            Ok(Beginning { bytes, whole })
+        };
+        match read(&path) {
+            Ok(beginning) => Ok(Some(beginning)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(io_error("read", &path)(error)),
         }
@@ -216,6 +236,19 @@ impl ReadStore for LocalStore {
         let key = key.to_owned();
         let bytes = self.blocking(move |store| store.read(&key)).await?;
         Ok(bytes.map(|bytes| Object { etag: tag(&bytes), bytes, version: None }))
+    }
+
+    async fn get_beginning(&self, key: &str, most: usize) -> Result<Option<Beginning>, StoreError> {
+        check_key(key)?;
+        let key = key.to_owned();
+        self.blocking(move |store| store.read_beginning(&key, most)).await
+    }
+
+    /// One part: a directory has to be walked as a whole to be sorted by key.
+    async fn page(&self, after: &str) -> Result<Page, StoreError> {
+        let mut entries = self.list("").await?;
+        entries.retain(|entry| entry.key.as_str() > after);
+        Ok(Page { entries, more: false })
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {

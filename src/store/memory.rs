@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Body, Entry, Object, ObjectVersion, Precondition, ReadStore, StateStore, StoreError, check_key};
+use super::{
+    Beginning, Body, Entry, Object, ObjectVersion, Page, Precondition, ReadStore, StateStore, StoreError, check_key,
+};
 
 /// Objects in a map.
 #[derive(Debug, Default)]
@@ -76,6 +78,26 @@ impl ReadStore for MemoryStore {
         let found = self.objects().get(key).map(|(bytes, _)| bytes.clone());
         let version = self.history(key).len().checked_sub(1).map(version_id);
         Ok(found.map(|bytes| Object { etag: tag(&bytes), bytes, version }))
+    }
+
+    async fn get_beginning(&self, key: &str, most: usize) -> Result<Option<Beginning>, StoreError> {
+        check_key(key)?;
+        let found = self.objects().get(key).map(|(bytes, _)| bytes.clone());
+        Ok(found.map(|mut bytes| {
+            let whole = bytes.len() <= most;
+            bytes.truncate(most);
+            Beginning { bytes, whole }
+        }))
+    }
+
+    /// In small parts, so that tests see several.
+    async fn page(&self, after: &str) -> Result<Page, StoreError> {
+        const MOST: usize = 3;
+        let mut entries = self.list("").await?;
+        entries.retain(|entry| entry.key.as_str() > after);
+        let more = entries.len() > MOST;
+        entries.truncate(MOST);
+        Ok(Page { entries, more })
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {

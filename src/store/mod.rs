@@ -23,12 +23,14 @@ mod conformance;
 mod error;
 mod guard;
 mod history;
+mod inventory;
 mod local;
 mod lock;
 #[cfg(test)]
 pub(crate) mod memory;
 mod moves;
 mod outbox;
+mod own;
 mod owners;
 mod plans;
 mod prune;
@@ -61,6 +63,7 @@ pub use backup::{backup, keep_abandoned};
 pub use error::StoreError;
 pub use guard::{Guard, GuardError, Guarding};
 pub use history::{Content, History, HistoryError, Moment, MomentKind, history, read_moment, who_ran};
+pub use inventory::{FoundHead, Inventory, StateObject, Stranger, Wanted, inventory, read_state_head};
 pub use local::LocalStore;
 pub use lock::{
     CLOCK_SKEW, Carrier, FoundLock, HeldLock, Holder, LockError, LockInfo, LockOwner, LongestLease, Pace, Released,
@@ -69,8 +72,8 @@ pub use lock::{
 pub use moves::{Move, MoveError, Moved, NewOwner, move_state};
 pub use outbox::{Flushed, Outbox, OutboxError};
 pub use owners::{
-    Claim, Conflict, Fleet, Known, OwnerError, Preflight, Record, check_owners, forget, owner_key, read_record, record,
-    replace_record, repository_id,
+    Claim, Conflict, Fleet, Known, OwnerError, Preflight, Record, check_owners, forget, list_records, owner_key,
+    read_record, record, replace_record, repository_id,
 };
 pub use plans::{
     KeptPlan, PlanStoreError, plan_record_key, plans_of, read_plan_index, read_plan_record, write_plan_index,
@@ -114,6 +117,31 @@ impl std::fmt::Debug for Object {
             .field("version", &self.version)
             .finish()
     }
+}
+
+/// The beginning of an object.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Beginning {
+    /// Its first bytes.
+    pub bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub whole: bool,
+}
+
+impl std::fmt::Debug for Beginning {
+    /// Without the content: states hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Beginning").field("bytes", &self.bytes.len()).field("whole", &self.whole).finish()
+    }
+}
+
+/// A part of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Its objects, sorted by key.
+    pub entries: Vec<Entry>,
+    /// Whether there are others behind the last of them.
+    pub more: bool,
 }
 
 /// One object of a listing.
@@ -179,6 +207,13 @@ pub trait ReadStore: Send + Sync {
     /// Reads an object whole; `None` if there is none.
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError>;
 
+    /// Reads the first `most` bytes of an object, or all of it if it has no more; `None` if there is none.
+    async fn get_beginning(&self, key: &str, most: usize) -> Result<Option<Beginning>, StoreError>;
+
+    /// The objects whose keys come behind `after` (which need not be a key; empty: all), in parts, for whoever must not
+    /// hold all of them, or wants to leave some out: the first part.
+    async fn page(&self, after: &str) -> Result<Page, StoreError>;
+
     /// All objects whose key starts with `prefix`, sorted by key.
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError>;
 
@@ -220,6 +255,14 @@ impl<T: ReadStore + ?Sized> ReadStore for Arc<T> {
 
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
         (**self).get(key).await
+    }
+
+    async fn get_beginning(&self, key: &str, most: usize) -> Result<Option<Beginning>, StoreError> {
+        (**self).get_beginning(key, most).await
+    }
+
+    async fn page(&self, after: &str) -> Result<Page, StoreError> {
+        (**self).page(after).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {

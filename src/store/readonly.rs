@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::audit::AUDIT_PREFIX;
 use super::plans::PLANS_PREFIX;
-use super::{Body, Entry, Object, ObjectVersion, Precondition, ReadStore, StateStore, StoreError};
+use super::{Beginning, Body, Entry, Object, ObjectVersion, Page, Precondition, ReadStore, StateStore, StoreError};
 
 /// Wraps a store for what must not change states: reading passes, everything else is refused, but for what the kind of run
 /// may leave there.
@@ -39,6 +39,14 @@ impl<S: StateStore> ReadStore for ReadOnlyState<S> {
 
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
         self.inner.get(key).await
+    }
+
+    async fn get_beginning(&self, key: &str, most: usize) -> Result<Option<Beginning>, StoreError> {
+        self.inner.get_beginning(key, most).await
+    }
+
+    async fn page(&self, after: &str) -> Result<Page, StoreError> {
+        self.inner.page(after).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {

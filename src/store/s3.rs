@@ -15,8 +15,8 @@ use aws_sdk_s3::types::{Object as Listed, ServerSideEncryption};
 use jiff::Timestamp;
 
 use super::{
-    Body, Entry, Object, ObjectVersion, Precondition, ReadStore, StateStore, StoreError, check_key, s3_error,
-    s3_versions,
+    Beginning, Body, Entry, Object, ObjectVersion, Page, Precondition, ReadStore, StateStore, StoreError, check_key,
+    s3_error, s3_versions,
 };
 
 /// How often a read whose body broke off is begun again. (The client retries only until the body begins.)
@@ -112,29 +112,42 @@ impl S3Store {
         }
     }
 
-    /// Reads an object, or one version of it.
-    async fn read(&self, key: &str, version: Option<&str>) -> Result<Option<Object>, StoreError> {
+    /// Reads an object, or one version of it, or of its first bytes so many. Returns how many bytes it has too, where only
+    /// some of them were asked for.
+    async fn read(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        most: Option<usize>,
+    ) -> Result<Option<(Object, Option<usize>)>, StoreError> {
         check_key(key)?;
         let action = if version.is_none() { "s3:GetObject" } else { "s3:GetObjectVersion" };
         let mut reads = 0;
         loop {
             reads += 1;
             let request = self.client.get_object().bucket(&self.bucket).key(key);
-            let found = match request.set_version_id(version.map(str::to_owned)).send().await {
+            let range = most.map(|most| format!("bytes=0-{}", most.saturating_sub(1)));
+            let found = match request.set_version_id(version.map(str::to_owned)).set_range(range).send().await {
                 Ok(found) => found,
+                // There is no first byte of nothing.
+                Err(error) if error.code() == Some("InvalidRange") => {
+                    return Ok(Some((Object { bytes: Vec::new(), etag: String::new(), version: None }, Some(0))));
+                }
                 Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => {
                     return Ok(None);
                 }
                 Err(error) if version.is_some() && s3_versions::is_none(&error) => return Ok(None),
                 Err(error) => return Err(self.error(action, key, error)),
             };
+            let all = found.content_range().and_then(|range| range.rsplit_once('/')?.1.parse().ok());
             match found.body.collect().await {
                 Ok(bytes) => {
-                    return Ok(Some(Object {
+                    let object = Object {
                         bytes: bytes.to_vec(),
                         etag: found.e_tag.unwrap_or_default(),
                         version: found.version_id,
-                    }));
+                    };
+                    return Ok(Some((object, all)));
                 }
                 Err(error) if reads < READS => tracing::debug!(key, %error, "the object broke off, reading it again"),
                 Err(error) => {
@@ -204,21 +217,31 @@ impl ReadStore for S3Store {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        self.read(key, None).await
+        Ok(self.read(key, None, None).await?.map(|(object, _)| object))
+    }
+
+    async fn get_beginning(&self, key: &str, most: usize) -> Result<Option<Beginning>, StoreError> {
+        let found = self.read(key, None, Some(most)).await?;
+        Ok(found.map(|(Object { mut bytes, .. }, all)| {
+            // A server that knows no ranges sends everything.
+            let whole = all.unwrap_or(bytes.len()) <= most;
+            bytes.truncate(most);
+            Beginning { bytes, whole }
+        }))
+    }
+
+    async fn page(&self, after: &str) -> Result<Page, StoreError> {
+        let request = self.client.list_objects_v2().bucket(&self.bucket);
+        let request = request.set_start_after((!after.is_empty()).then(|| after.to_owned()));
+        let page = request.send().await.map_err(|error| self.error("s3:ListBucket", "", error))?;
+        let mut entries: Vec<Entry> = page.contents.unwrap_or_default().into_iter().filter_map(entry).collect();
+        entries.sort_unstable();
+        Ok(Page { entries, more: page.is_truncated == Some(true) })
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         let (objects, _) = self.pages(prefix, None).await?;
-        let mut entries: Vec<Entry> = objects
-            .into_iter()
-            .filter_map(|object| {
-                Some(Entry {
-                    key: object.key?,
-                    size: object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-                    modified: object.last_modified.map(timestamp).unwrap_or_default(),
-                })
-            })
-            .collect();
+        let mut entries: Vec<Entry> = objects.into_iter().filter_map(entry).collect();
         entries.sort_unstable();
         Ok(entries)
     }
@@ -236,7 +259,7 @@ impl ReadStore for S3Store {
     }
 
     async fn get_version(&self, key: &str, version: &str) -> Result<Option<Object>, StoreError> {
-        self.read(key, Some(version)).await
+        Ok(self.read(key, Some(version), None).await?.map(|(object, _)| object))
     }
 }
 
@@ -309,6 +332,14 @@ impl StateStore for S3Store {
             Err(error) => Err(self.error("s3:DeleteObject", key, error)),
         }
     }
+}
+
+fn entry(object: Listed) -> Option<Entry> {
+    Some(Entry {
+        key: object.key?,
+        size: object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+        modified: object.last_modified.map(timestamp).unwrap_or_default(),
+    })
 }
 
 pub(super) fn timestamp(time: DateTime) -> Timestamp {

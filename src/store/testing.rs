@@ -17,7 +17,8 @@ use futures_util::StreamExt;
 
 use super::memory::MemoryStore;
 use super::{
-    Body, Encryption, Entry, LockTable, Object, ObjectVersion, Precondition, ReadStore, S3Store, StateStore, StoreError,
+    Beginning, Body, Encryption, Entry, LockTable, Object, ObjectVersion, Page, Precondition, ReadStore, S3Store,
+    StateStore, StoreError,
 };
 
 /// A moto server of its own, ended with the value. `TFLEET_TEST_MOTO` names the program if it is not on the path.
@@ -198,6 +199,16 @@ impl<S: ReadStore> ReadStore for Watched<S> {
         self.inner.get(key).await
     }
 
+    async fn get_beginning(&self, key: &str, most: usize) -> Result<Option<Beginning>, StoreError> {
+        self.pass(&self.gets)?;
+        self.inner.get_beginning(key, most).await
+    }
+
+    async fn page(&self, after: &str) -> Result<Page, StoreError> {
+        self.pass(&self.lists)?;
+        self.inner.page(after).await
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         self.pass(&self.lists)?;
         self.inner.list(prefix).await
@@ -285,6 +296,14 @@ impl ReadStore for Dies {
 
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
         self.inner.get(key).await
+    }
+
+    async fn get_beginning(&self, key: &str, most: usize) -> Result<Option<Beginning>, StoreError> {
+        self.inner.get_beginning(key, most).await
+    }
+
+    async fn page(&self, after: &str) -> Result<Page, StoreError> {
+        self.inner.page(after).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {

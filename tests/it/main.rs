@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "everything here is a test, and a panic is how a test says what is wrong")]
 
+mod adopt;
 mod apply;
 mod approve;
 mod ask;

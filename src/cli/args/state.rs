@@ -19,7 +19,7 @@ pub enum StateVerb {
     Restore(RestoreArgs),
     /// Move a state to another key
     Move(MoveArgs),
-    /// Record which file each state belongs to, where nothing is recorded yet
+    /// Record which file each state belongs to, where nothing is recorded yet, and name states that no deployment claims
     Adopt(AdoptArgs),
     /// Remove old backups, contents that no snapshot needs, and kept plans that are too old
     Prune(PruneArgs),
@@ -121,6 +121,7 @@ pub struct MoveArgs {
 
 /// `tfleet state adopt`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct AdoptArgs {
     /// Which deployments.
     #[command(flatten)]
@@ -133,6 +134,22 @@ pub struct AdoptArgs {
     /// Record the selected files also for states that belong to others now
     #[arg(long, help_heading = "Recording")]
     pub take_over: bool,
+
+    /// As a table for people or JSON for programs
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+
+    /// Show every one, not only the first of each kind
+    #[arg(long)]
+    pub all: bool,
+
+    /// Exit with 2 if a deployment has no state, or no deployment claims a state that is not empty
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+
+    /// Into how many objects of each bucket to look whose names do not say whether they are states
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub probes: usize,
 }
 
 /// `tfleet state prune`.

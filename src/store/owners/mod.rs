@@ -8,6 +8,8 @@ mod preflight;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,7 +20,7 @@ use super::{Body, Precondition, ReadStore, StateStore, StoreError};
 use crate::model::{BackendKey, RunId};
 
 /// The prefix of all records.
-const OWNERS_PREFIX: &str = "owners/";
+pub(super) const OWNERS_PREFIX: &str = "owners/";
 
 /// Why ownership could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +146,14 @@ pub struct Known {
 #[must_use]
 pub fn owner_key(key: &BackendKey) -> String {
     format!("{OWNERS_PREFIX}{key}.json")
+}
+
+/// The keys that have a record.
+pub async fn list_records(store: &dyn ReadStore) -> Result<BTreeSet<BackendKey>, OwnerError> {
+    let listed = store.list(OWNERS_PREFIX).await;
+    let listed = listed.map_err(|source| OwnerError::Store { operation: "read", source })?;
+    let key = |place: &str| BackendKey::new(place.strip_prefix(OWNERS_PREFIX)?.strip_suffix(".json")?).ok();
+    Ok(listed.iter().filter_map(|entry| key(&entry.key)).collect())
 }
 
 /// Reads the record of `key`.

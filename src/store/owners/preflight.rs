@@ -10,7 +10,7 @@ use std::fmt;
 use camino::Utf8Path;
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{Claim, Known, OWNERS_PREFIX, OwnerError, Record, owner_key, read};
+use super::{Claim, Known, OWNERS_PREFIX, OwnerError, Record, list_records, owner_key, read};
 use crate::model::BackendKey;
 use crate::store::{ReadStore, StoreError};
 
@@ -180,13 +180,6 @@ pub async fn check_owners(store: &dyn ReadStore, fleet: &Fleet<'_>) -> Result<Pr
 
 fn store_error(source: StoreError) -> OwnerError {
     OwnerError::Store { operation: "read", source }
-}
-
-/// The keys that have a record.
-async fn list_records(store: &dyn ReadStore) -> Result<BTreeSet<BackendKey>, OwnerError> {
-    let listed = store.list(OWNERS_PREFIX).await.map_err(store_error)?;
-    let key = |place: &str| BackendKey::new(place.strip_prefix(OWNERS_PREFIX)?.strip_suffix(".json")?).ok();
-    Ok(listed.iter().filter_map(|entry| key(&entry.key)).collect())
 }
 
 async fn read_records(store: &dyn ReadStore, keys: Vec<BackendKey>) -> Result<HashMap<BackendKey, Known>, OwnerError> {
