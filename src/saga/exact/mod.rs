@@ -4,8 +4,10 @@
 //! that is kept with the plan, so that what hooks have made, and modules from elsewhere, are those that were planned with.
 
 mod differences;
+mod own;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use camino::Utf8Path;
 use serde_json::{Map, Value};
@@ -107,10 +109,19 @@ impl Saga<'_> {
     }
 
     async fn check_exact_inputs(&mut self, contents: &Contents, record: &PlanRecord) -> Result<(), Ended> {
-        let planned = contents.manifest(&*self.store, &record.inputs).await.map_err(|error| self.unreadable(&error))?;
-        let now = self.checkout.take().ok_or_else(|| Ended::failed(self.refused("its workspace was not read")))?;
-        let declared = &self.root()?.module.dirs[0].variables;
-        let found = differences(&planned, &now, &|name| declared.contains(name));
+        let mut planned =
+            contents.manifest(&*self.store, &record.inputs).await.map_err(|error| self.unreadable(&error))?;
+        let mut now = self.checkout.take().ok_or_else(|| Ended::failed(self.refused("its workspace was not read")))?;
+        let root = Arc::clone(self.root()?);
+        let declared = |name: &str| root.module.dirs[0].variables.contains(name);
+        if differences(&planned, &now, &declared).is_empty() {
+            return Ok(());
+        }
+        let own = self.own_files(&planned, &now)?;
+        for manifest in [&mut planned, &mut now] {
+            manifest.files.retain(|file| !own.contains(&file.path));
+        }
+        let found = differences(&planned, &now, &declared);
         if found.is_empty() {
             return Ok(());
         }

@@ -4,6 +4,7 @@ mod damaged;
 mod destroy;
 mod kept;
 mod moved;
+mod own;
 mod selected;
 
 use std::fs;
