@@ -70,9 +70,16 @@ pub struct Request<'a> {
     pub rules: Option<Arc<Rules>>,
     /// Where the deployment was made from, if it is none of the files that are there.
     pub revived: Option<&'a Revived>,
+    /// What was done for this run by now, where it was not the first step: `restored the state a`.
+    pub done: &'a [String],
 }
 
 impl Request<'_> {
+    /// What the files say today of what is made again from a snapshot.
+    pub(in crate::run) fn today(&self) -> &[Deployment] {
+        self.revived.map_or(&[], |revived| &revived.today)
+    }
+
     /// The folder whose name or remote says what the repository is called.
     fn repository_dir(&self) -> &Utf8Path {
         self.revived.map_or(&self.settings.base_dir, |revived| &revived.repository_dir)
@@ -87,6 +94,8 @@ pub struct Ready {
     pub channels: Channels,
     /// What a person should know first.
     pub notices: Vec<String>,
+    /// What of that, and before it, has changed something: no refusal may say that nothing was.
+    pub done: Vec<String>,
 }
 
 /// Checks everything and opens what the run needs.
@@ -127,9 +136,9 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     // Before anything looks at the states: one of them may be saved only now.
     let attended = Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await;
     notices.extend(attended.notices);
-    if request.migrate_state {
-        notices.extend(migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?);
-    }
+    let moved = migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?;
+    notices.extend(moved.iter().cloned());
+    let done = [request.done, &attended.done, &moved].concat();
     let tables = stores::open_tables(request, &backend, credentials.as_ref()).await?;
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
@@ -174,6 +183,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         repository: ownership.repository,
         identity,
         rules: request.rules.clone(),
+        today: request.today().to_vec(),
         decisions: Mutex::new(decisions),
         lock_owner: LockOwner { run: run_id, who, action: request.action.as_str(), longest_lease },
         events,
@@ -187,7 +197,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         uploaded: KnownFiles::default(),
         snapshot_reason: if request.revived.is_some() { SnapshotReason::Restore } else { SnapshotReason::Apply },
     };
-    Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices })
+    Ok(Ready { context: Arc::new(context), channels: Channels { events: receiver, stop }, notices, done })
 }
 
 /// The cache directory, with room in it.

@@ -139,6 +139,8 @@ pub struct Context {
     pub identity: Identity,
     /// Who may change what, and what has to be approved; `None` where there are no such rules.
     pub rules: Option<Arc<Rules>>,
+    /// What the files say today of a deployment that is made again from a snapshot.
+    pub today: Vec<Deployment>,
     /// What was decided by them, by deployment.
     pub decisions: Mutex<BTreeMap<String, Decision>>,
     /// Who holds the locks of this run.
