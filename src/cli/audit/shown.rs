@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::decided;
 use crate::text;
 
 /// How many touched resources are named.
 const NAMED: usize = 50;
 
 /// Fields that are shown in their own way, or that people need not see: the journal says what the steps say.
-const KNOWN: [&str; 39] = [
+const KNOWN: [&str; 42] = [
     "schema_version",
     "time",
     "began",
@@ -51,6 +52,9 @@ const KNOWN: [&str; 39] = [
     "found",
     "mode",
     "to",
+    "plan",
+    "decision",
+    "comment",
 ];
 
 /// A record, with what its store and its name say.
@@ -85,6 +89,9 @@ impl Shown<'_> {
         out.one("account", &account(&record["deployment"]));
         out.one("state", &in_bucket(&of("backend_key"), &of("bucket")));
         out.one("changes", &changes(record));
+        out.one("plan", &decided::plan(&record["plan"]));
+        out.all("decision", decided::decision(&record["decision"]));
+        out.one("comment", &of("comment"));
         self.failure(&mut out);
         out.all("touched", touched(&record["touched"]));
         out.all("findings", items(&record["findings"]).map(finding));
