@@ -3,8 +3,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::NamedTempFile;
 
 /// Makes a directory (and those above it) that only the owner may enter.
 pub fn private_dir(path: &Utf8Path) -> io::Result<()> {
@@ -38,11 +40,8 @@ pub fn write_atomic_with<E: From<io::Error>>(
     path: &Utf8Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_str().is_empty() => parent,
-        _ => Utf8Path::new("."),
-    };
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    let folder = folder_of(path);
+    let mut temporary = temporary_in(folder)?;
     let mut buffered = BufWriter::new(&mut temporary);
     write(&mut buffered)?;
     buffered.flush()?;
@@ -50,6 +49,23 @@ pub fn write_atomic_with<E: From<io::Error>>(
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
     Ok(File::open(folder)?.sync_all()?)
+}
+
+/// Whether a file could be written at `path`, which is tried beside it.
+pub fn try_beside(path: &Utf8Path) -> io::Result<()> {
+    temporary_in(folder_of(path)).map(drop)
+}
+
+/// A file that only the owner may read and that goes when it is dropped. An error does not have its name, which would mean
+/// nothing to anybody: whoever gets it names the target.
+fn temporary_in(folder: &Utf8Path) -> io::Result<NamedTempFile> {
+    let make = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    tempfile::Builder::new().prefix(".tfleet-").make_in(folder, make)
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Utf8Path) -> &Utf8Path {
+    path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
 }
 
 /// `path` without `.` and with `..` taken back by words alone; `None` if it would leave its beginning.
@@ -105,6 +121,18 @@ mod tests {
         fs::set_permissions(dir.join("a/x"), fs::Permissions::from_mode(0o644)).unwrap();
         write_private(&dir.join("a/x"), b"3").unwrap();
         assert_eq!(mode(&dir.join("a/x")), 0o600, "an old file becomes private");
+    }
+
+    #[test]
+    fn an_error_does_not_name_a_temporary_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(temp.path()).unwrap().join("none/x");
+        for error in [try_beside(&path).unwrap_err(), write_atomic(&path, b"").unwrap_err()] {
+            assert_eq!(error.to_string(), "No such file or directory (os error 2)");
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+        try_beside(&Utf8Path::from_path(temp.path()).unwrap().join("x")).unwrap();
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 
     #[test]

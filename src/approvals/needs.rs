@@ -83,6 +83,13 @@ pub struct Barred {
 #[serde(transparent)]
 pub struct ByTeams(BTreeSet<String>);
 
+impl ByTeams {
+    /// Adds those of others.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+}
+
 impl Rules {
     /// Whether somebody may change a deployment: what teams name, their members alone may change. An environment and a
     /// service are looked at each for itself.
@@ -130,10 +137,11 @@ impl Rules {
         by_environment.chain(by_plan).collect()
     }
 
-    /// Whether a rule has to see the plan of a deployment.
+    /// Whether a rule has to see the plan of a deployment, by what it is or by what its files say `today`.
     #[must_use]
-    pub fn look_at_plan_of(&self, deployment: &Deployment) -> bool {
-        deployment.recipe.make().is_none() && self.protection.iter().any(|rule| rule.is_for(deployment))
+    pub fn look_at_plan_of(&self, deployment: &Deployment, today: &[Deployment]) -> bool {
+        let is_for = |rule: &ProtectionRule| std::iter::once(deployment).chain(today).any(|one| rule.is_for(one));
+        deployment.recipe.make().is_none() && self.protection.iter().any(is_for)
     }
 
     /// The rules of an environment: the one of its name; else all whose pattern matches it; else that of `*`.

@@ -186,8 +186,8 @@ fn what_nobody_can_see_is_protected() {
     let deployment = Deployment { recipe, ..of(Some("production")) };
     let all = needed(&deployment, Planned::Unknown);
     assert!(all.len() == 3 && all[2].contains("nobody can tell what it changes"), "{all:?}");
-    assert!(!rules(RULES).look_at_plan_of(&deployment), "there is nothing to look at");
-    assert!(rules(RULES).look_at_plan_of(&of(None)), "the resource types are protected everywhere");
+    assert!(!rules(RULES).look_at_plan_of(&deployment, &[]), "there is nothing to look at");
+    assert!(rules(RULES).look_at_plan_of(&of(None), &[]), "the resource types are protected everywhere");
 }
 
 #[test]

@@ -46,14 +46,14 @@ impl Deploy<'_> {
             context.drop_kept();
             return Ok(Asked::Done(withdraw(&planned, self.action, outcome, &why)));
         }
-        if let Err(refused) = self.judged(&context, &go).await {
+        if let Err(refused) = self.judged(&context, &ready.done, &go).await {
             context.drop_kept();
             terminal.out(&final_report(&planned, terminal.colours));
             return Err(refused.into());
         }
         if let Some(why) = self.declined(&planned, &go, &mut signals, terminal).await {
             context.drop_kept();
-            terminal.note(&format!("{why}: nothing was changed"));
+            terminal.note(&format!("{why}: {}", self.nothing_done(&ready.done)));
             return Ok(Asked::Withdrawn(withdraw(&planned, self.action, Outcome::Cancelled, &why)));
         }
         let deployments: Vec<Arc<Deployment>> = go.iter().map(|result| Arc::clone(&result.deployment)).collect();
@@ -65,10 +65,20 @@ impl Deploy<'_> {
         Ok(Asked::Done(merge(&planned, &go, &done)))
     }
 
-    /// Has the rules look at what would be done.
-    async fn judged(&self, context: &Context, go: &[Arc<DeploymentResult>]) -> Result<(), CliError> {
+    /// What is said where nobody approved; `done` is what had been done before.
+    fn nothing_done(&self, done: &[String]) -> String {
+        if done.is_empty() {
+            return "nothing was changed".to_owned();
+        }
+        let deed = if self.action == Action::Destroy { "destroyed" } else { "applied" };
+        format!("nothing was {deed}; done before that: {}", done.join("; "))
+    }
+
+    /// Has the rules look at what would be done; `done` is what has been done before.
+    async fn judged(&self, context: &Context, done: &[String], go: &[Arc<DeploymentResult>]) -> Result<(), CliError> {
         let Some(rules) = &context.rules else { return Ok(()) };
-        let gate = Gate { rules, applier: &context.identity, action: self.action };
+        let (applier, action) = (&context.identity, self.action);
+        let gate = Gate { rules, applier, action, today: &context.today, done };
         let decisions = || context.decisions.lock().unwrap_or_else(PoisonError::into_inner);
         let before = decisions().clone();
         match gate.judge_plans(go, before) {

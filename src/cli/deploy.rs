@@ -74,6 +74,8 @@ struct Chosen<'a> {
     graph: &'a Graph,
     deployments: Vec<Arc<Deployment>>,
     revived: Option<&'a Revived>,
+    /// What was done for them by now.
+    done: &'a [String],
     /// The kept plans that are applied, by deployment.
     exact: BTreeMap<String, KeptPlan>,
     /// None for what is no apply of a file: accounts are minted by rules of their own.
@@ -130,12 +132,17 @@ impl Deploy<'_> {
         for notice in rules.iter().flat_map(|rules| rules.unmatched(&discovery.deployments)) {
             terminal.note(&notice);
         }
-        let chosen = Chosen { settings, discovery, graph, deployments, revived: None, exact, rules };
+        let chosen = Chosen { settings, discovery, graph, deployments, revived: None, done: &[], exact, rules };
         Box::pin(self.go(&chosen, terminal)).await
     }
 
-    /// The same with a deployment that was made from a snapshot.
-    pub async fn run_revived(&self, revived: &Revived, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+    /// The same with a deployment that was made from a snapshot; `done` is what has been done for it by now.
+    pub async fn run_revived(
+        &self,
+        revived: &Revived,
+        done: &[String],
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<Exit> {
         self.outputs().check()?;
         let chosen = Chosen {
             settings: &revived.settings,
@@ -144,6 +151,7 @@ impl Deploy<'_> {
             graph: &Graph::default(),
             deployments: vec![Arc::clone(&revived.deployment)],
             revived: Some(revived),
+            done,
             exact: BTreeMap::new(),
             rules: fleet::rules(&revived.settings)?,
         };
@@ -158,6 +166,7 @@ impl Deploy<'_> {
             graph: &Graph::default(),
             deployments: vec![Arc::clone(&made.deployment)],
             revived: None,
+            done: &[],
             exact: BTreeMap::new(),
             rules: None,
         };
@@ -186,7 +195,8 @@ impl Deploy<'_> {
         let context = Arc::clone(&ready.context);
         let judged = self.way == Way::Straight
             && context.rules.as_ref().is_some_and(|rules| {
-                self.action.changes_state() && deployments.iter().any(|deployment| rules.look_at_plan_of(deployment))
+                let looked_at = |deployment: &Arc<Deployment>| rules.look_at_plan_of(deployment, &context.today);
+                self.action.changes_state() && deployments.iter().any(looked_at)
             });
         let report = match self.way {
             Way::Straight | Way::Plan { .. } | Way::Exact(_) if !judged => {
@@ -256,6 +266,7 @@ impl Deploy<'_> {
             migrate_state: self.migrate_state,
             exact: &chosen.exact,
             rules: chosen.rules.clone(),
+            done: chosen.done,
         };
         Box::pin(preflight(&request)).await.map_err(|failure| self.refused(failure))
     }

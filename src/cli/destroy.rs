@@ -63,7 +63,7 @@ pub async fn run(args: &DestroyArgs, terminal: &mut Terminal) -> anyhow::Result<
                 "{key}: by the snapshot {} of the apply of {:.0} ({})",
                 revived.entry.id, revived.entry.time, revived.deployment.file
             ));
-            deploy.run_revived(&revived, terminal).await
+            deploy.run_revived(&revived, &[], terminal).await
         }
     }
 }
@@ -89,7 +89,7 @@ async fn revived(args: &DestroyArgs, key: &str) -> Result<Revived, CliError> {
     }
     let home = desk.home(Some(&key), args.bucket.as_deref()).await.map_err(usage)?;
     let state = StateAddress { bucket: home.bucket.clone(), key };
-    let revived = revive(&settings, options, &*home.store, state, None).await.map_err(usage)?;
+    let revived = revive(&settings, options, discovery.as_ref(), &*home.store, state, None).await.map_err(usage)?;
     let file = &revived.deployment.file;
     if settings.working_dir.join(file).exists() && !describes(discovery.as_ref(), file) {
         let mut error = CliError::usage(format!("the file of this deployment is not gone: {file}")).next(

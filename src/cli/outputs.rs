@@ -101,9 +101,7 @@ pub(super) fn check_path(what: &str, path: &Utf8Path) -> Result<(), CliError> {
     if path.is_dir() {
         return Err(CliError::usage(format!("the {what} {path} is a directory")).next("name a file in it"));
     }
-    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    let tried = tempfile::Builder::new().prefix(".tfleet-").tempfile_in(folder);
-    tried.map(drop).map_err(|error| {
+    files::try_beside(path).map_err(|error| {
         CliError::caused_by(format!("the {what} {path} cannot be written there"), &error)
             .next("name a file in a directory that exists and that you may write to")
     })

@@ -3,6 +3,7 @@
 //! Precedence: flag, environment, file, default.
 
 mod file;
+mod own;
 pub mod variables;
 
 use std::collections::BTreeMap;

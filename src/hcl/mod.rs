@@ -3,6 +3,7 @@
 
 mod lock_file;
 mod module;
+mod reads;
 mod yaml;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,6 +16,7 @@ pub use module::{
     AssumesRole, BackendBlock, ModuleDir, ModuleError, ModuleReader, ProviderBlock, RootModule, Setting,
     VersionConstraint, is_module_file, object_key,
 };
+pub use reads::Readers;
 pub use yaml::{Entries, parse_yaml, yaml_error};
 
 /// A file that is not what it should be, with the place and the line.

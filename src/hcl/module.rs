@@ -221,7 +221,7 @@ fn is_override(path: &Utf8Path) -> bool {
 }
 
 /// `source` seen from `dir`, by words alone, as Terraform does it.
-fn join_by_words(dir: &Utf8Path, source: &str) -> Utf8PathBuf {
+pub(super) fn join_by_words(dir: &Utf8Path, source: &str) -> Utf8PathBuf {
     let mut joined = dir.to_owned();
     for part in Utf8Path::new(source).components() {
         match part {

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::desk::{Desk, Home};
 use super::preflight::Request;
-use crate::approvals::{Asked, ByTeams, Decision, Judgement, Need, Planned, Rules, judge};
+use super::revive::Revived;
+use crate::approvals::{Asked, Barred, ByTeams, Decision, Judgement, Need, Planned, Rules, judge};
 use crate::event::{DeploymentResult, Failure, RunReport};
 use crate::model::{Action, Deployment, FoundApproval, Identity, NeededApprovals, RunId};
 use crate::redact::Redactor;
@@ -41,6 +43,10 @@ pub struct Gate<'a> {
     pub applier: &'a Identity,
     /// Apply or destroy.
     pub action: Action,
+    /// What the files say today of a deployment that is made again from a snapshot: its rules hold as well.
+    pub today: &'a [Deployment],
+    /// What has been done by now, before all of this could be decided: `moved the state a to b`.
+    pub done: &'a [String],
 }
 
 impl Gate<'_> {
@@ -53,7 +59,7 @@ impl Gate<'_> {
         for candidate in selected {
             let Candidate { deployment, plan } = candidate;
             let of = plan.map(|kept| (kept.record.run, kept.digest.clone()));
-            let teams = match self.rules.may_change(self.applier, deployment) {
+            let teams = match self.may_change(deployment) {
                 Ok(teams) => teams,
                 Err(barred) => {
                     refused.bar(&deployment.name, &barred);
@@ -68,12 +74,12 @@ impl Gate<'_> {
             }
             let judgement = match plan {
                 Some(kept) => self.judge(kept, deployment, &approvals),
-                None => unapproved(self.rules.needs(deployment, planned_here(deployment))),
+                None => unapproved(self.needs(deployment, planned_here(deployment))),
             };
             refused.lack(self.rules, &deployment.name, *plan, &judgement);
             decisions.insert(deployment.name.clone(), Decision::new(self.rules, teams, of, judgement));
         }
-        refused.verdict(self.rules, self.action, decisions)
+        refused.verdict(self, decisions)
     }
 
     /// Looks at the plans that were made in this run, and lets all through or none: an approval is of a plan that is kept.
@@ -85,12 +91,35 @@ impl Gate<'_> {
         let mut refused = Refused::default();
         for result in planned {
             let deployment = &result.deployment;
-            let judgement = unapproved(self.rules.needs(deployment, seen(result)));
+            let judgement = unapproved(self.needs(deployment, seen(result)));
             refused.lack(self.rules, &deployment.name, None, &judgement);
             let teams = decisions.get(&deployment.name).map_or_else(ByTeams::default, |before| before.teams.clone());
             decisions.insert(deployment.name.clone(), Decision::new(self.rules, teams, None, judgement));
         }
-        refused.verdict(self.rules, self.action, decisions)
+        refused.verdict(self, decisions)
+    }
+
+    /// The teams by which it may be changed, as it is and as the files describe it today.
+    fn may_change(&self, deployment: &Deployment) -> Result<ByTeams, Vec<Barred>> {
+        let (mut teams, mut barred) = (ByTeams::default(), Vec::new());
+        for described in std::iter::once(deployment).chain(self.today) {
+            match self.rules.may_change(self.applier, described) {
+                Ok(by) => teams.extend(by),
+                Err(more) => barred.extend(more.into_iter().filter(|one| !barred.contains(one)).collect::<Vec<_>>()),
+            }
+        }
+        if barred.is_empty() { Ok(teams) } else { Err(barred) }
+    }
+
+    /// What it needs as it is, and what more it needs as the files describe it today.
+    fn needs(&self, deployment: &Deployment, planned: Planned<'_>) -> Vec<Need> {
+        let mut needs = self.rules.needs(deployment, planned);
+        for described in self.today {
+            let more = self.rules.needs(described, planned).into_iter();
+            let more: Vec<Need> = more.filter(|one| needs.iter().all(|known| known.rule != one.rule)).collect();
+            needs.extend(more);
+        }
+        needs
     }
 
     fn judge(&self, kept: &KeptPlan, deployment: &Deployment, approvals: &Approvals) -> Judgement {
@@ -136,7 +165,18 @@ pub(super) async fn pass(
     let (Some(rules), true) = (&request.rules, request.action.changes_state()) else { return Ok(Decisions::new()) };
     let candidate = |deployment| Candidate { deployment, plan: plans.get(&deployment.name) };
     let selected: Vec<Candidate<'_>> = request.deployments.iter().map(|one| candidate(&**one)).collect();
-    Gate { rules, applier, action: request.action }.decide(stores, &selected).await
+    let gate = Gate { rules, applier, action: request.action, today: request.today(), done: request.done };
+    gate.decide(stores, &selected).await
+}
+
+/// Asks the rules about a deployment from a snapshot before its state is restored: what can be said without a plan.
+pub async fn ahead(rules: &Rules, desk: &Desk<'_>, home: &Home, revived: &Revived) -> Result<(), Failure> {
+    let (identity, action, deployment) = (desk.identity(), Action::Apply, &*revived.deployment);
+    let stores = Stores::from([(home.bucket.clone(), Arc::clone(&home.store))]);
+    let gate = Gate { rules, applier: &identity, action, today: &revived.today, done: &[] };
+    let Err(refusal) = gate.decide(&stores, &[Candidate { deployment, plan: None }]).await else { return Ok(()) };
+    let attempt = Attempt { run: desk.run, action, identity: &identity, stores: &stores, outbox: desk.outbox() };
+    Err(refusal.recorded(&attempt, std::iter::once(deployment)).await)
 }
 
 /// Approvals by store, run and deployment.

@@ -80,9 +80,16 @@ pub struct Request<'a> {
     pub rules: Option<Arc<Rules>>,
     /// Where the deployment was made from, if it is none of the files that are there.
     pub revived: Option<&'a Revived>,
+    /// What was done for this run by now, where it was not the first step: `restored the state a`.
+    pub done: &'a [String],
 }
 
 impl Request<'_> {
+    /// What the files say today of what is made again from a snapshot.
+    pub(in crate::run) fn today(&self) -> &[Deployment] {
+        self.revived.map_or(&[], |revived| &revived.today)
+    }
+
     /// The folder whose name or remote says what the repository is called.
     fn repository_dir(&self) -> &Utf8Path {
         self.revived.map_or(&self.settings.base_dir, |revived| &revived.repository_dir)
@@ -97,6 +104,8 @@ pub struct Ready {
     pub channels: Channels,
     /// What a person should know first.
     pub notices: Vec<String>,
+    /// What of that, and before it, has changed something: no refusal may say that nothing was.
+    pub done: Vec<String>,
 }
 
 /// Checks everything and opens what the run needs.
@@ -108,6 +117,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let settled = Settled::settle(request, &contents, &opened, tools.cache.root()).await?;
     let mut notices = contents.notices();
     notices.extend(settled.notices.iter().cloned());
+    let done = settled.done.clone();
     notices.extend(dropped_notice());
     let folders = Folders::make(&tools.cache, opened.run, request.out_dir)?;
     let lock_owner = opened.lock_owner(request.action).await;
@@ -115,7 +125,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let (events, receiver) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(Stop::No);
     let context = Arc::new(found.context(request, events, stopped));
-    Ok(Ready { context, channels: Channels { events: receiver, stop }, notices })
+    Ok(Ready { context, channels: Channels { events: receiver, stop }, notices, done })
 }
 
 /// All that was found out.
@@ -162,6 +172,7 @@ impl Found {
             repository: settled.owners.repository,
             identity: opened.identity,
             rules: request.rules.clone(),
+            today: request.today().to_vec(),
             decisions: Mutex::new(decisions),
             lock_owner,
             events,

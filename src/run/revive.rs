@@ -25,6 +25,8 @@ pub struct Revived {
     pub discovery: Discovery,
     /// The deployment.
     pub deployment: Arc<Deployment>,
+    /// What the files say of it today, where they still do: it may belong to another environment by now.
+    pub today: Vec<Deployment>,
     /// The snapshot.
     pub entry: SnapshotEntry,
     /// The `TF_VAR_*` variables of that time.
@@ -37,10 +39,12 @@ pub struct Revived {
 
 /// Makes the deployment whose state is `key` from its snapshot `id`, or from the newest.
 ///
-/// `options` are those of an ordinary discovery; what they say of places is replaced.
+/// `options` are those of an ordinary discovery; what they say of places is replaced. `found` is what the repository
+/// describes today, where that could be read.
 pub async fn revive(
     settings: &Settings,
     options: Options,
+    found: Option<&Discovery>,
     store: &dyn StateStore,
     state: StateAddress,
     id: Option<&str>,
@@ -58,6 +62,7 @@ pub async fn revive(
     };
     let entry = entry.cloned().ok_or_else(|| none_found(&key, id))?;
     let manifest = read_manifest(store, &entry.manifest).await.map_err(unread)?;
+    let today = described_today(settings, found, &state, &manifest.deployment)?;
     let made = |error: &(dyn std::error::Error + 'static)| {
         Failure::caused_by(format!("the files of {key} cannot be made again"), error)
     };
@@ -84,11 +89,38 @@ pub async fn revive(
         settings: Arc::new(Settings { working_dir, base_dir: top, ..settings.clone() }),
         discovery,
         deployment: Arc::new(deployment),
+        today,
         entry,
         variables: manifest.environment,
         repository_dir: settings.base_dir.clone(),
         _folder: folder,
     })
+}
+
+/// The deployments of today that have this state, or are what the same file describes of the same place: their key may have
+/// moved since. Rules judge by what they say, so where there are rules it has to be known.
+fn described_today(
+    settings: &Settings,
+    found: Option<&Discovery>,
+    state: &StateAddress,
+    then: &Deployment,
+) -> Result<Vec<Deployment>, Failure> {
+    let place = |one: &Deployment| (one.file.clone(), one.account_id.clone(), one.region.clone(), one.project.clone());
+    let all = found.map(|found| &found.deployments[..]).unwrap_or_default();
+    let today = all.iter().filter(|one| one.state == *state || place(one) == place(then));
+    let today: Vec<Deployment> = today.cloned().collect();
+    let file = &then.file;
+    let unread = settings.working_dir.join(file).exists() && !all.iter().any(|one| one.file == *file);
+    if settings.deployment_rules.is_none() || found.is_some() && !unread || !today.is_empty() {
+        return Ok(today);
+    }
+    let why = match found {
+        None => "the deployments of this repository cannot be discovered".to_owned(),
+        Some(_) => format!("{file} is there, and no deployment is read from it"),
+    };
+    Err(Failure::new(format!("it is not known what the files say of {} today, and the rules go by that", state.key))
+        .because(why)
+        .next("mend that: tfleet discover says what is wrong"))
 }
 
 fn none_found(key: &BackendKey, id: Option<&str>) -> Failure {

@@ -17,7 +17,7 @@ use crate::event::{Failure, RunEvent};
 use crate::execute::{Environment, Stop, Terraform};
 use crate::hcl::RootModule;
 use crate::lease::{Caller, CredentialServer, Leases, RoleSettings};
-use crate::model::{Identity, RunId, SnapshotReason, StateAddress};
+use crate::model::{Deployment, Identity, RunId, SnapshotReason, StateAddress};
 use crate::policy::Policies;
 use crate::redact::Redactor;
 use crate::store::{KeptPlan, Known, KnownFiles, LockOwner, LockTable, Outbox, StateStore};
@@ -82,6 +82,8 @@ pub struct Context {
     pub identity: Identity,
     /// Who may change what, and what has to be approved; `None` where there are no such rules.
     pub rules: Option<Arc<Rules>>,
+    /// What the files say today of a deployment that is made again from a snapshot.
+    pub today: Vec<Deployment>,
     /// What was decided by them, by deployment.
     pub decisions: Mutex<BTreeMap<String, Decision>>,
     /// Who holds the locks of this run.

@@ -63,7 +63,7 @@ impl Saga<'_> {
         };
         let keeps = matches!(self.task, Task::Keep(_));
         let by_rules = matches!(self.task, Task::Ask(_))
-            && self.ctx.rules.as_ref().is_some_and(|rules| rules.look_at_plan_of(&self.deployment));
+            && self.ctx.rules.as_ref().is_some_and(|rules| rules.look_at_plan_of(&self.deployment, &self.ctx.today));
         let kept_types = !self.deployment.recipe.keep.is_empty();
         // A policy may look at what stays as it is, too.
         let looked_at = artefacts || keeps || self.ctx.policies.is_some() || (has_changes && (by_rules || kept_types));

@@ -23,6 +23,7 @@ mod dirs;
 mod error;
 mod guard;
 mod lock;
+mod modules;
 mod overrides;
 mod prepared;
 mod providers;

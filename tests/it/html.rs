@@ -61,7 +61,8 @@ fn reports_that_cannot_be_written_stop_the_run_before_it_begins() {
         (vec!["report.html".to_owned()], "it names no file; write it as html=FILE or junit=FILE"),
     ] {
         let reports = reports.into_iter().flat_map(|report| ["--report".to_owned(), report]);
-        fleet.apply().args(reports).run().assert_code(3).assert_says(&[said]);
+        let done = fleet.apply().args(reports).run().assert_code(3).assert_says(&[said]);
+        done.assert_silent_on(&[".tfleet-"]);
     }
     assert!(fleet.store().states().is_empty());
 }

@@ -51,6 +51,7 @@ mod regions;
 mod review;
 mod revive;
 mod rollback;
+mod ruled;
 mod shard;
 mod state;
 mod steps;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 
-use super::{PlaceArgs, SelectionArgs, ViewArgs};
+use super::{Format, PlaceArgs, SelectionArgs, ViewArgs};
 use crate::config::parse_duration;
 
 /// The verbs of `tfleet state`.

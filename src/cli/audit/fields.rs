@@ -10,7 +10,7 @@ enum By {
 }
 
 /// Every field that is shown in its own way, or that people need not see: the journal says what the steps say.
-const FIELDS: [(&str, By); 39] = [
+const FIELDS: [(&str, By); 42] = [
     ("schema_version", By::Tfleet),
     ("time", By::Tfleet),
     ("began", By::Tfleet),
@@ -50,6 +50,9 @@ const FIELDS: [(&str, By); 39] = [
     ("journal", By::Others),
     ("found", By::Others),
     ("to", By::Others),
+    ("plan", By::Others),
+    ("decision", By::Others),
+    ("comment", By::Others),
 ];
 
 fn filled(name: &str) -> Option<By> {

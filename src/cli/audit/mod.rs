@@ -1,5 +1,6 @@
 //! `tfleet audit`: who did what, from the records in the stores.
 
+mod decided;
 mod fields;
 mod hide;
 mod list;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::decided;
 use super::fields::is_known;
 use crate::text;
 
@@ -43,6 +44,9 @@ impl Shown<'_> {
         out.one("account", &account(&record["deployment"]));
         out.one("state", &in_bucket(&of("backend_key"), &of("bucket")));
         out.one("changes", &changes(record));
+        out.one("plan", &decided::plan(&record["plan"]));
+        out.all("decision", decided::decision(&record["decision"]));
+        out.one("comment", &of("comment"));
         self.failure(&mut out);
         out.all("touched", touched(&record["touched"]));
         out.all("findings", items(&record["findings"]).map(finding));

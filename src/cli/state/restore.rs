@@ -16,6 +16,7 @@ use crate::event::Failure;
 use crate::model::{Action, BackendKey, SnapshotEntry, StateAddress};
 use crate::redact::{Redactor, sensitive};
 use crate::run::desk::{Desk, Done, Home, seat};
+use crate::run::gate::ahead;
 use crate::run::revive::{Revived, revive};
 use crate::store::{
     Guard, GuardError, Restoration, RestoreError, StatesError, history, prepare_restore, read_index, read_moment,
@@ -72,15 +73,25 @@ pub(super) async fn run(args: &RestoreArgs, terminal: &mut Terminal) -> anyhow::
         terminal.out("Nothing was changed.\n");
         return Ok(Exit::Success);
     }
-    let exit = restore.under_locks(terminal).await?;
+    let rules = fleet::rules(&place.settings)?;
+    if let (Some(rules), Some(revived)) = (&rules, &revived) {
+        // A state that is restored for a configuration which may not be applied helps nobody.
+        ahead(rules, &desk, &restore.home, revived).await.map_err(usage)?;
+    }
+    let (exit, done) = restore.under_locks(terminal).await?;
     match revived {
-        Some(revived) if exit == Exit::Success => apply(args, &revived, terminal).await,
+        Some(revived) if exit == Exit::Success => apply(args, &revived, &done, terminal).await,
         _ => Ok(exit),
     }
 }
 
-/// Applies the configuration of a snapshot, as an ordinary apply would.
-async fn apply(args: &RestoreArgs, revived: &Revived, terminal: &mut Terminal) -> anyhow::Result<Exit> {
+/// Applies the configuration of a snapshot, as an ordinary apply would, once this was `done`.
+async fn apply(
+    args: &RestoreArgs,
+    revived: &Revived,
+    done: &[String],
+    terminal: &mut Terminal,
+) -> anyhow::Result<Exit> {
     let outputs = OutputArgs { no_redact: args.no_redact, ..OutputArgs::default() };
     let run = RunArgs { lock_timeout: args.lock_timeout, outputs, ..RunArgs::default() };
     let deploy = Deploy {
@@ -94,7 +105,7 @@ async fn apply(args: &RestoreArgs, revived: &Revived, terminal: &mut Terminal) -
         detailed_exitcode: false,
         format: Format::Table,
     };
-    deploy.run_revived(revived, terminal).await
+    deploy.run_revived(revived, done, terminal).await
 }
 
 impl Restore<'_> {
@@ -118,10 +129,11 @@ impl Restore<'_> {
         };
         let address = StateAddress { bucket: self.home.bucket.clone(), key: key.clone() };
         let options = fleet::options(&place.settings, &SelectionArgs::default());
-        revive(&place.settings, options, &**store, address, Some(&entry.id)).await.map_err(usage)
+        revive(&place.settings, options, place.discovery(), &**store, address, Some(&entry.id)).await.map_err(usage)
     }
 
-    async fn under_locks(&self, terminal: &mut Terminal) -> Result<Exit, CliError> {
+    /// Restores it; what was done.
+    async fn under_locks(&self, terminal: &mut Terminal) -> Result<(Exit, Vec<String>), CliError> {
         let owner = self.desk.owner("restore");
         let seat = seat();
         let how = self.desk.guarding(&self.home, &owner, &seat, &self.stop);
@@ -141,15 +153,15 @@ impl Restore<'_> {
                     terminal.out(&format!("the state before is kept in {backup}\n"));
                 }
                 terminal.out(&format!("restored; compare it with the files: tfleet plan (the state {})\n", self.key));
-                Ok(Exit::Success)
+                Ok((Exit::Success, vec![format!("restored the state {} to {}", self.key, self.args.to)]))
             }
             Ended::Nothing => {
                 terminal.out("the present state says the same already: nothing was changed\n");
-                Ok(Exit::Success)
+                Ok((Exit::Success, Vec::new()))
             }
             Ended::Withdrawn => {
                 terminal.note("not approved: nothing was changed");
-                Ok(Exit::Cancelled)
+                Ok((Exit::Cancelled, Vec::new()))
             }
         }
     }

@@ -25,6 +25,7 @@ pub(super) fn article(at: usize, result: &DeploymentResult, texts: &Shown) -> Ma
                 span { (meaning(result)) }
             }
             (error(result))
+            (approvals(result))
             (findings(result))
             (touched(&result.touched))
             (resources(result))
@@ -74,6 +75,19 @@ fn error(result: &DeploymentResult) -> Markup {
                     h4 { "What to do next" }
                     ul { @for step in &error.next { li { pre { (text::block(step)) } } } }
                 }
+            }
+        }
+    }
+}
+
+/// What has to be approved before its plan is applied.
+fn approvals(result: &DeploymentResult) -> Markup {
+    html! {
+        @if let Some(needed) = result.approvals.as_ref().filter(|needed| !needed.needs.is_empty()) {
+            section.asked data-find {
+                h4 { "To be approved" }
+                ul { @for need in &needed.needs { li { (text::line(need)) } } }
+                p { code { "tfleet approve " (needed.run) " --deployment " (crate::text::shell_word(&text::line(&result.deployment.name))) } }
             }
         }
     }

@@ -16,6 +16,7 @@ use std::io::{self, Write};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
+use super::approvals::{approvals_needed, runs_to_approve};
 use super::table::totals;
 use super::text;
 use crate::event::{DeploymentResult, Outcome, RunReport};
@@ -29,6 +30,9 @@ const SCRIPT: &str = include_str!("page.js");
 /// How many failures are named at the top; all of them stand first in the table.
 const NAMED_FAILURES: usize = 30;
 
+/// How many needs of approvals are named at the top; each deployment's own stand in its details.
+const NAMED_NEEDS: usize = 30;
+
 /// Writes the page of a run, piece by piece: of a large fleet it is long.
 pub(super) fn write(report: &RunReport, file: &mut dyn Write) -> io::Result<()> {
     let page = Page::of(report);
@@ -40,6 +44,7 @@ pub(super) fn write(report: &RunReport, file: &mut dyn Write) -> io::Result<()> 
     put(&page.header().0)?;
     put("<main>")?;
     put(&page.failures().0)?;
+    put(&page.approvals().0)?;
     put(&charts::overview(&page.facts).0)?;
     put(&timeline::section(&page).0)?;
     put(&table::section(&page).0)?;
@@ -144,6 +149,23 @@ impl<'a> Page<'a> {
                             li { "and " (more) " more: they stand first in the table" }
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// What somebody has to agree to before it is done.
+    fn approvals(&self) -> Markup {
+        let needed = approvals_needed(self.report);
+        html! {
+            @if !needed.is_empty() {
+                section.asked aria-labelledby="asked-h" {
+                    h2 #asked-h { "To be approved, before anything of it is done" }
+                    ul {
+                        @for need in needed.iter().take(NAMED_NEEDS) { li { (need) } }
+                        @if let Some(more @ 1..) = needed.len().checked_sub(NAMED_NEEDS) { li { "and " (more) " more" } }
+                    }
+                    @for run in runs_to_approve(self.report) { p { code { "tfleet approve " (run) } } }
                 }
             }
         }

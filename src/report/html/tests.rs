@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::Failure;
 use crate::event::Step;
-use crate::model::{ChangeKind, Finding, FoundBy, ResourceChange, Severity};
+use crate::model::{ChangeKind, Finding, FoundBy, NeededApprovals, ResourceChange, Severity};
 use crate::report::samples;
 
 fn written(report: &RunReport) -> String {
@@ -34,6 +34,7 @@ fn saying(text: &str) -> RunReport {
         file: Some(text.into()),
         line: Some(1),
     }];
+    result.approvals = Some(NeededApprovals { run: samples::empty_report().run_id, needs: vec![text.to_owned()] });
     text.clone_into(&mut result.output);
     let deployment = Arc::make_mut(&mut result.deployment);
     deployment.environment = Some(text.to_owned());
@@ -108,6 +109,25 @@ fn the_page_allows_its_own_style_and_script_and_nothing_else() {
     }
     assert!(!SCRIPT.contains("innerHTML") && !SCRIPT.contains("</script"), "nothing makes markup of text");
     assert_eq!((page.matches("<script>").count(), page.matches("<style>").count()), (1, 1));
+}
+
+/// What is to be approved stands at the top, which is printed too, and in the details of its deployment.
+#[test]
+fn needed_approvals_are_shown() {
+    const NEED: &str = "is of the environment <prd>, and needs 2 approvals from platform (deployment-rules.yaml:6)";
+    let run = samples::empty_report().run_id;
+    let mut result = (*samples::succeeded()).clone();
+    result.approvals = Some(NeededApprovals { run, needs: vec![NEED.to_owned()] });
+    let name = result.deployment.name.clone();
+    let page = written(&RunReport { results: vec![Arc::new(result)], ..samples::empty_report() });
+    let shown = NEED.replace("<prd>", "&lt;prd&gt;");
+    let (top, details) = page.split_once("<section id=\"details\"").unwrap();
+    assert!(top.contains(&format!("<li>{name}: {shown}</li>")) && details.contains(&format!("<li>{shown}</li>")));
+    assert!(top.contains(&format!("<code>tfleet approve {run}</code>")), "{top}");
+    assert!(details.contains(&format!("<code>tfleet approve {run} --deployment {name}</code>")), "{details}");
+    let print = STYLE.split("@media print").nth(1).unwrap();
+    assert!(!print.contains("asked"), "nothing hides it on paper");
+    assert!(!written(&samples::report()).contains("To be approved"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Decisions, Stores, lacking};
+use super::{Decisions, Gate, Stores, lacking};
 use crate::approvals::{Barred, Judgement, Rules};
 use crate::event::Failure;
 use crate::model::{Action, Deployment, Identity, RunId};
@@ -144,7 +144,7 @@ impl Refused {
     }
 
     /// The decisions, or the refusal, if anything was refused.
-    pub(super) fn verdict(self, rules: &Rules, action: Action, mut decisions: Decisions) -> Result<Decisions, Refusal> {
+    pub(super) fn verdict(self, gate: &Gate<'_>, mut decisions: Decisions) -> Result<Decisions, Refusal> {
         if self.reasons.is_empty() {
             return Ok(decisions);
         }
@@ -155,15 +155,21 @@ impl Refused {
             }
         }
         decisions.retain(|name, _| deployments.contains_key(name));
-        Err(Refusal { failure: self.failure(rules, action), deployments, decisions })
+        Err(Refusal { failure: self.failure(gate), deployments, decisions })
     }
 
-    fn failure(self, rules: &Rules, action: Action) -> Failure {
+    fn failure(self, gate: &Gate<'_>) -> Failure {
         let Self { barred, unplanned, runs, reasons } = self;
+        let &Gate { rules, action, done, .. } = gate;
         let what = if barred { "it is not yours to change" } else { "approvals are missing" };
-        let mut failure = Failure::new(format!("{what}, so nothing was started and nothing was changed"));
+        let so = match action {
+            _ if done.is_empty() => "nothing was started and nothing was changed",
+            Action::Destroy => "nothing was destroyed",
+            _ => "nothing was applied",
+        };
+        let mut failure = Failure::new(format!("{what}, so {so}"));
         let causes = reasons.into_iter().map(|(reason, names)| format!("{}: {reason}", names.join(", ")));
-        failure.causes.extend(causes);
+        failure.causes.extend(causes.chain(done.iter().map(|done| format!("done before that: {done}"))));
         if barred {
             failure.next.push(format!("have a member of one of these teams run it; {} has them", rules.file));
         }

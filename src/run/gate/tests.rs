@@ -89,7 +89,7 @@ impl Bed {
         plan: Option<&KeptPlan>,
     ) -> Result<Decisions, Refusal> {
         let rules = Rules::parse("deployment-rules.yaml".into(), RULES).unwrap();
-        let gate = Gate { rules: &rules, applier: &github(applier), action: Action::Apply };
+        let gate = Gate { rules: &rules, applier: &github(applier), action: Action::Apply, today: &[], done: &[] };
         gate.decide(&self.stores, &[Candidate { deployment, plan }]).await
     }
 }
@@ -172,7 +172,7 @@ async fn all_that_is_missing_is_named() {
     let free = Deployment { environment: None, ..samples::deployment("free") };
     let selected = [&web, &free, &shop].map(|deployment| Candidate { deployment, plan: None });
     let (ann, mallory) = (github("ann"), github("mallory"));
-    let gate = |applier| Gate { rules: &rules, applier, action: Action::Destroy };
+    let gate = |applier| Gate { rules: &rules, applier, action: Action::Destroy, today: &[], done: &[] };
     let refused = shown(gate(&ann).decide(&bed.stores, &selected).await);
     assert!(refused.contains("/web, s3/acme-prd/us-east-1/shop: is of the environment prd"), "{refused}");
     assert!(refused.contains("tfleet plan --destroy --save") && !refused.contains("free"), "{refused}");
@@ -190,4 +190,38 @@ async fn an_approval_that_cannot_be_read_lets_nothing_through() {
     let key = format!("approvals/{}/s3/acme-prd/us-east-1/web/x.json", bed.run);
     bed.store.put(&key, b"{".to_vec().into(), crate::store::Precondition::Always).await.unwrap();
     assert!(shown(bed.apply("ann").await).contains("is no approval that this tfleet can read"));
+}
+
+/// What is made again from a snapshot of its time in another environment is judged by both, and by each rule once.
+#[tokio::test]
+async fn the_stricter_of_then_and_today_holds() {
+    let bed = Bed::new(&[]).await;
+    let rules = Rules::parse("deployment-rules.yaml".into(), RULES).unwrap();
+    let then = Deployment { environment: Some("dev".to_owned()), ..samples::deployment("web") };
+    let today = [samples::deployment("web")];
+    let (ann, mallory) = (github("ann"), github("mallory"));
+    let gate = |applier, today| Gate { rules: &rules, applier, action: Action::Apply, today, done: &[] };
+    let selected = [Candidate { deployment: &then, plan: None }];
+    assert!(gate(&mallory, &[]).decide(&bed.stores, &selected).await.is_ok());
+    let refused = shown(gate(&ann, &today).decide(&bed.stores, &selected).await);
+    assert!(refused.contains("is of the environment prd, and needs 1 approval from platform"), "{refused}");
+    let refused = shown(gate(&mallory, &today).decide(&bed.stores, &selected).await);
+    assert!(refused.contains("its environment prd may be changed by members of platform only"), "{refused}");
+    let needs = gate(&ann, &[then.clone(), then.clone()]).needs(&then, Planned::Unknown);
+    let needs: Vec<&str> = needs.iter().map(|need| need.rule.as_str()).collect();
+    assert_eq!(needs, ["environments.*", "protection[0]"]);
+}
+
+#[tokio::test]
+async fn what_was_done_before_a_refusal_is_said() {
+    let bed = Bed::new(&[]).await;
+    let rules = Rules::parse("deployment-rules.yaml".into(), RULES).unwrap();
+    let (ann, done, web) = (github("ann"), ["moved the state a to b".to_owned()], samples::deployment("web"));
+    for (action, so) in [(Action::Apply, "so nothing was applied\n"), (Action::Destroy, "so nothing was destroyed\n")] {
+        let gate = Gate { rules: &rules, applier: &ann, action, today: &[], done: &done };
+        let refused = shown(gate.decide(&bed.stores, &[Candidate { deployment: &web, plan: None }]).await);
+        assert!(refused.starts_with("approvals are missing, ") && refused.contains(so), "{refused}");
+        assert!(refused.contains("\ndone before that: moved the state a to b\n"), "{refused}");
+        assert!(!refused.contains("nothing was changed"), "{refused}");
+    }
 }

@@ -29,8 +29,7 @@ impl AccountsFile {
     /// Reads it, if it is there, and makes sure that it can be written where it is.
     pub fn open(path: &Utf8Path) -> Result<Self, Failure> {
         let file = Self::read(path)?;
-        let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-        tempfile::Builder::new().prefix(".tfleet-").tempfile_in(folder).map_err(|error| {
+        files::try_beside(path).map_err(|error| {
             Failure::caused_by(format!("{path} cannot be written there"), &error)
                 .next("name a file in a directory that exists and that you may write to: --accounts-file FILE")
         })?;

@@ -13,7 +13,7 @@ use crate::run::stop_on_signal;
 use crate::saga::Credentials;
 use crate::store::{Conflict, NewOwner};
 
-/// Moves every state whose key has changed. Returns what a person should know.
+/// Moves every state whose key has changed, if that is asked for. Returns what a person should know.
 ///
 /// A move that fails stops the run. Those that were made before it stay made.
 pub(super) async fn migrate(
@@ -22,6 +22,9 @@ pub(super) async fn migrate(
     credentials: Option<&Credentials>,
     run: RunId,
 ) -> Result<Vec<String>, Failure> {
+    if !request.migrate_state {
+        return Ok(Vec::new());
+    }
     let repository = repository(request.repository_dir());
     let desk = Desk::of(request.settings, Some(request.discovery), credentials, run)?;
     let mut notices = Vec::new();

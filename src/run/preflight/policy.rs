@@ -7,6 +7,7 @@ use crate::check::Checks;
 use crate::event::Failure;
 use crate::model::Action;
 use crate::policy::{Limits, MEMORY, Policies, PolicyError};
+use crate::text;
 
 /// The checks, with what they have to know of the whole fleet.
 pub(super) fn checks(request: &Request<'_>) -> Result<Checks, Failure> {
@@ -42,7 +43,10 @@ pub(super) async fn policies(request: &Request<'_>) -> Result<Option<Policies>, 
             PolicyError::Process(_) => {
                 failure.next("look for rules that never end; see docs/policy.md on what bounds them")
             }
-            _ => failure.next("correct the file, and try it: opa check DIR"),
+            _ => {
+                let dirs: Vec<_> = settings.dirs.iter().map(|dir| text::shell_word(dir.as_str())).collect();
+                failure.next(format!("correct the file, and try it: opa check {}", dirs.join(" ")))
+            }
         }
     })
 }

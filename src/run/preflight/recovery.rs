@@ -23,6 +23,8 @@ const NAMED: usize = 3;
 pub(super) struct Attended {
     /// What a person should know.
     pub notices: Vec<String>,
+    /// What of that tells of something that was put in order.
+    pub done: Vec<String>,
     /// States that are not to be worked on, and why: something is left that only a person can decide.
     pub blocked: HashMap<StateAddress, Failure>,
 }
@@ -48,6 +50,9 @@ pub(super) async fn attend(
     for one in found.unfinished.iter().filter(|one| one.judgement != Judgement::Alive) {
         let recovery = Box::pin(recover(one, &access)).await;
         attended.notices.push(told(&recovery));
+        if !recovery.done.is_empty() {
+            attended.done.push(told(&recovery));
+        }
         if recovery.verdict == Verdict::Operator {
             let failure = recovery.failure.unwrap_or_default();
             let what = format!("not run: what run {} left needs an operator", recovery.run);
@@ -56,7 +61,7 @@ pub(super) async fn attend(
     }
     if request.redact_screen {
         let redactor = Redactor::new();
-        for notice in &mut attended.notices {
+        for notice in attended.notices.iter_mut().chain(&mut attended.done) {
             *notice = redactor.text(notice);
         }
     }

@@ -16,6 +16,8 @@ use crate::model::{Action, StateAddress};
 pub(super) struct Settled {
     /// What a person should know.
     pub notices: Vec<String>,
+    /// What of that, and before it, has changed something.
+    pub done: Vec<String>,
     /// The states on which nothing is to be run, and why.
     pub blocked: HashMap<StateAddress, Failure>,
     /// Where Terraform locks them, as far as it does so in tables.
@@ -35,15 +37,15 @@ impl Settled {
         // Before anything looks at the states: one of them may be saved only now.
         let attended = Box::pin(recovery::attend(request, cache, stores, credentials, run)).await;
         let mut notices = attended.notices;
-        if request.migrate_state {
-            notices.extend(migrate::migrate(request, stores, credentials, run).await?);
-        }
+        let moved = migrate::migrate(request, stores, credentials, run).await?;
+        notices.extend(moved.iter().cloned());
+        let done = [request.done, &attended.done, &moved].concat();
         let tables = stores::open_tables(request, &contents.backend, credentials).await?;
         let mut owners = ownership::check(request, stores).await?;
         notices.append(&mut owners.notices);
         if request.action != Action::Drift {
             notices.extend(stores::flush(&opened.outbox, stores).await);
         }
-        Ok(Self { notices, blocked: attended.blocked, tables, owners })
+        Ok(Self { notices, done, blocked: attended.blocked, tables, owners })
     }
 }

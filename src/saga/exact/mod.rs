@@ -4,8 +4,11 @@
 //! that is kept with the plan, so that what hooks have made, and modules from elsewhere, are those that were planned with.
 
 mod differences;
+mod moved;
+mod own;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use camino::Utf8Path;
 use serde_json::{Map, Value};
@@ -15,8 +18,8 @@ use super::workspace::workspace_failure;
 use super::{Ended, Saga, Task};
 use crate::event::Failure;
 use crate::files;
-use crate::model::{Action, ChangeKind, FileKind, FoundBy, KeptFile, Manifest, PlanRecord, ResourceChange, StateMark};
-use crate::store::{Contents, KeptPlan, SnapshotError, materialize, read_index};
+use crate::model::{Action, ChangeKind, FileKind, FoundBy, KeptFile, Manifest, PlanRecord, ResourceChange};
+use crate::store::{Contents, KeptPlan, SnapshotError, materialize};
 use crate::tfplan;
 use crate::workspace::VARIABLES_FILE;
 
@@ -36,36 +39,6 @@ impl Saga<'_> {
     pub(super) fn nothing_planned(&self) -> bool {
         let exact = matches!(self.task, Task::Exact(_));
         exact && self.exact().is_ok_and(|kept| kept.record.plan.is_some() && !kept.record.has_changes)
-    }
-
-    /// Refuses a state that is not the one that was planned on.
-    pub(super) async fn check_exact_state(&self) -> Result<(), Ended> {
-        if !matches!(self.task, Task::Exact(_)) {
-            return Ok(());
-        }
-        let planned = &self.exact()?.record.state;
-        let now = self.before.as_ref();
-        let now = now.map(|state| StateMark { lineage: state.lineage.clone(), serial: state.serial });
-        if *planned == now {
-            return Ok(());
-        }
-        let mut refused = self.refused("its state has moved since it was planned");
-        refused.causes.push(format!(
-            "planned on {}, and now there is {}",
-            marked(planned.as_ref()),
-            marked(now.as_ref())
-        ));
-        if let Some(now) = &now {
-            refused.causes.extend(self.who_moved(now).await);
-        }
-        Err(Ended::failed(refused))
-    }
-
-    /// Who wrote the state that is there now, as far as its last snapshot tells.
-    async fn who_moved(&self, now: &StateMark) -> Option<String> {
-        let newest = read_index(&*self.store, &self.deployment.state.key).await.ok()?.into_iter().next()?;
-        let its = newest.lineage == now.lineage && newest.serial == now.serial;
-        its.then(|| format!("written by run {} of {} at {:.0}", newest.run, newest.who, newest.time))
     }
 
     /// The values of the inputs that it was planned with.
@@ -107,10 +80,19 @@ impl Saga<'_> {
     }
 
     async fn check_exact_inputs(&mut self, contents: &Contents, record: &PlanRecord) -> Result<(), Ended> {
-        let planned = contents.manifest(&*self.store, &record.inputs).await.map_err(|error| self.unreadable(&error))?;
-        let now = self.checkout.take().ok_or_else(|| Ended::failed(self.refused("its workspace was not read")))?;
-        let declared = &self.root()?.module.dirs[0].variables;
-        let found = differences(&planned, &now, &|name| declared.contains(name));
+        let mut planned =
+            contents.manifest(&*self.store, &record.inputs).await.map_err(|error| self.unreadable(&error))?;
+        let mut now = self.checkout.take().ok_or_else(|| Ended::failed(self.refused("its workspace was not read")))?;
+        let root = Arc::clone(self.root()?);
+        let declared = |name: &str| root.module.dirs[0].variables.contains(name);
+        if differences(&planned, &now, &declared).is_empty() {
+            return Ok(());
+        }
+        let own = self.own_files(&planned, &now)?;
+        for manifest in [&mut planned, &mut now] {
+            manifest.files.retain(|file| !own.contains(&file.path));
+        }
+        let found = differences(&planned, &now, &declared);
         if found.is_empty() {
             return Ok(());
         }
@@ -220,11 +202,4 @@ impl Saga<'_> {
         let destroy = if self.task.deed() == Action::Destroy { " --destroy" } else { "" };
         format!("plan again, and apply that: tfleet plan{destroy} --save --deployment {}", self.deployment.name)
     }
-}
-
-fn marked(state: Option<&StateMark>) -> String {
-    state.map_or_else(
-        || "no state".to_owned(),
-        |StateMark { lineage, serial }| format!("serial {serial} of the lineage {lineage}"),
-    )
 }

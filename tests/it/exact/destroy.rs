@@ -28,7 +28,8 @@ fn destroyed_as_planned(fleet: &Fleet) {
     assert!(fleet.store().resources(&deploy.key()).is_empty() && fleet.store().list("owners/").is_empty());
 
     destroy(&run).assert_code(1).assert_says(&[
-        "its state has moved since it was planned",
+        "its plan was applied already",
+        &format!("by run {} of ", run_of(&done)),
         &format!("tfleet plan --destroy --save --deployment {}", name(&deploy)),
     ]);
     let nothing = planned(fleet);

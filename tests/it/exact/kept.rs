@@ -151,7 +151,7 @@ fn a_target_of_make_is_run_on_what_was_planned() {
     clone.write("Makefile", &makefile);
     clone.apply(&run).run().assert_code(0);
     assert_eq!(fleet.store().resources(&deploy.key()).len(), 1);
-    clone.apply(&run).run().assert_code(1).assert_says(&["its state has moved since it was planned"]);
+    clone.apply(&run).run().assert_code(1).assert_says(&["its plan was applied already"]);
 }
 
 /// A failed exact apply is rolled back like every other one.
@@ -169,8 +169,14 @@ fn an_exact_apply_that_fails_is_rolled_back() {
     let grown = deploy.clone().buckets(&["web-data", "more"]);
     fleet.deploy(&grown);
     clone.write(&deploy.path(), &grown.hcl());
-    let done = clone.apply(&saved(&fleet)).run().assert_code(1);
+    let second = saved(&fleet);
+    let done = clone.apply(&second).run().assert_code(1);
     assert_eq!(outcome(&done, &deploy), "rolled_back", "{}", done.output());
+    clone.apply(&second).run().assert_code(1).assert_says(&[
+        "because it was begun already, and that did not succeed",
+        &format!("by run {} of ", run_of(&done)),
+        "which ended as `rolled_back`",
+    ]);
     assert_eq!(fleet.store().resources(&deploy.key()), ["terraform_data.bucket[\"web-data\"]"]);
 }
 

@@ -4,6 +4,7 @@ mod damaged;
 mod destroy;
 mod kept;
 mod moved;
+mod own;
 mod selected;
 
 use std::fs;
@@ -120,11 +121,19 @@ fn planned_here_applied_there(fleet: &Fleet) {
     assert_eq!((audit["plan"]["run"].as_str(), audit["plan"]["digest"].as_str()), (Some(&*run), Some(&*digest)));
     assert!(fleet.locks().is_empty() && fleet.workspaces().is_empty());
 
+    let applied = done;
     // What was applied is the same as an ordinary apply would have made of it, and so is its snapshot.
     let done = fleet.apply().summary().run().assert_code(0);
     assert_eq!((outcome(&done, &web), outcome(&done, &shop)), ("no_changes".to_owned(), "no_changes".to_owned()));
-    let again = clone.apply(&run).run().assert_code(1).assert_says(&["its state has moved since it was planned"]);
+    let again = clone.apply(&run).run().assert_code(1).assert_says(&[
+        "its plan was applied already, so it was not applied again; nothing was changed",
+        &format!("by run {} of ", run_of(&applied)),
+        "which ended as `succeeded`",
+        "there is nothing left to do by it; if there is more to change, plan again",
+    ]);
     assert_eq!(outcome(&again, &web), "failed");
+    // What was refused is on record too, and is not taken for an apply.
+    clone.apply(&run).run().assert_code(1).assert_says(&[&format!("by run {} of ", run_of(&applied))]);
 }
 
 #[test]

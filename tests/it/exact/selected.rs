@@ -31,7 +31,7 @@ fn what_is_not_in_the_plan_is_named_before_anything_starts() {
     assert_eq!((outcome(&done, &shop).as_str(), fleet.store().states().len()), ("succeeded", 1));
     let done = exact(&["--dry-run"]).assert_code(0).assert_says(&[&name(&web)]);
     done.assert_silent_on(&[&name(&late)]);
-    let done = exact(&[]).assert_code(1).assert_says(&["its state has moved"]);
+    let done = exact(&[]).assert_code(1).assert_says(&["its plan was applied already"]);
     assert_eq!((outcome(&done, &web).as_str(), outcome(&done, &shop).as_str()), ("succeeded", "failed"));
     assert_eq!(done.summary()["summary"]["total"], 2);
 }

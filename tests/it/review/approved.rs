@@ -71,6 +71,14 @@ fn what_one_plans_and_another_approves_is_applied_and_written_down() {
     apply("cid").run().assert_code(0);
     assert_eq!(fleet.store().states(), [web.key()]);
 
+    let applied = audits(&fleet, "apply").into_iter().find(|audit| audit["success"] == true).unwrap();
+    let shown = fleet.plain("audit").args(["show", applied["run_id"].as_str().unwrap()]).run().assert_code(0);
+    shown.assert_silent_on(&["{", "null"]).assert_says(&[
+        &format!("plan      kept by run {run}, digest "),
+        "decision  all that had to be approved was, by ",
+        "is of the environment production, and needs 1 approval from platform\n",
+        "approved by github:bob at ",
+    ]);
     let audit = audits(&fleet, "apply").pop().unwrap();
     let (decision, plan) = (&audit["decision"], &audit["plan"]);
     let index = fleet.store().json(&format!("plans/{run}.json"));
