@@ -122,6 +122,8 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
     let backend_files = templates.files("backend_files", &spec.backend_files, true)?;
     let workspace = spec.workspace.as_deref().map(|text| templates.parse("workspace", text)).transpose()?;
     let included = included(&spec.include)?;
+    let of_ours = yaml || NAMES.contains(&spec.name.as_str());
+    let adopted = listed && !of_ours && (root_module.is_some() || base.source == SourceKind::Folder);
     let mut file_attributes = BTreeSet::new();
     let used = fields.values().chain(variables.values());
     let of_deliver = deliver.iter().flat_map(|d| [d.account.as_ref(), d.region.as_ref(), Some(&d.name)]).flatten();
@@ -162,6 +164,7 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
             include: spec.include,
             keep: spec.keep,
             never_rolled_back: false,
+            adopted,
         }
         .into(),
         name: spec.name,
