@@ -181,6 +181,35 @@ def discover(options, top):
     return row
 
 
+def roots(options, top):
+    """A tree of accounts, regions and components, each a root module with a key of its own."""
+    repo, count, accounts = top / "repo", 1_000, 10
+    for number in range(count):
+        place = f"acme-{number % accounts:02}/us-east-1/component-{number:04}"
+        folder = repo / place
+        folder.mkdir(parents=True)
+        backend = f'bucket = "states"\n    key    = "{place}.tfstate"\n    region = "us-east-1"'
+        module = f'terraform {{\n  backend "s3" {{\n    {backend}\n  }}\n}}\n'
+        (folder / "main.tf").write_text(module + 'resource "terraform_data" "it" {}\n')
+    ids = "".join(f'  "1111111111{n:02}": {{account_name: acme-{n:02}}}\n' for n in range(accounts))
+    (repo / "accounts.yaml").write_text(f"accounts:\n{ids}")
+    layout = '- {name: tree, path: "{account_name}/{region}/{project}"}'
+    (repo / "tfleet.yaml").write_text(f"layouts:\n  {layout}\n")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(top), "TFLEET_CACHE_DIR": str(top / "cache")}
+    listed, found = top / "discover.json", top / "rg.out"
+
+    def ours():
+        return timed([TFLEET, "discover", "--working-dir", str(repo), "--format", "json"], environment, listed)
+
+    def theirs():
+        return timed([RIPGREP, "-l", "--glob", "*.tf", "backend", str(repo)], environment, found)
+
+    row = pairs("roots", "discover, 1,000 root modules, against rg -l", 10, options.repeat, ours, theirs)
+    if len(json.loads(listed.read_text())["deployments"]) != count:
+        raise SystemExit(f"error: tfleet found other than {count} root modules")
+    return row
+
+
 def memory(options, top):
     """The high-water mark of tfleet's own process, without its children's."""
     megabytes = 50
@@ -230,5 +259,6 @@ PARTS = {
     "plan": plan,
     "disk": disk,
     "discover": discover,
+    "roots": roots,
     "memory": memory,
 }

@@ -152,7 +152,8 @@ impl Reading {
         };
         let documents = layers.documents(subject.own);
         let variables = Variables { path: subject.path, own: subject.own, layers: &documents };
-        let references = tree.map(|tree| References::read(variables, tree)).unwrap_or_default();
+        let adopted = layers.root.as_deref().filter(|_| taker.rule.recipe.adopted);
+        let references = tree.map(|tree| References::read(variables, adopted, tree)).unwrap_or_default();
         self.notices.extend(references.notices);
         let drafted = draft(context, taker, layers, variables, references.found.into_iter().collect());
         match drafted {

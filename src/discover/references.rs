@@ -93,12 +93,14 @@ pub(super) struct References {
 }
 
 impl References {
-    /// Looks at every string of the variables.
-    pub(super) fn read(variables: Variables<'_>, tree: &mut Tree<'_>) -> Self {
+    /// Looks at every string of the variables. `adopted` is the root module of a deployment that Terraform ran before tfleet:
+    /// paths are seen from there too, and what is not found is no mistake (`log_file` may be that of a machine).
+    pub(super) fn read(variables: Variables<'_>, adopted: Option<&Utf8Path>, tree: &mut Tree<'_>) -> Self {
         let mut references = Self::default();
         for (document, name, value) in variables.attributes() {
             let folder = document.path.parent().unwrap_or(Utf8Path::new(""));
-            let mut walk = Walk { document, folder, tree: &mut *tree, references: std::mem::take(&mut references) };
+            let references_so_far = std::mem::take(&mut references);
+            let mut walk = Walk { document, folder, adopted, tree: &mut *tree, references: references_so_far };
             walk.value(name, value);
             references = walk.references;
         }
@@ -109,6 +111,7 @@ impl References {
 struct Walk<'a, 't, 'w> {
     document: Document<'a>,
     folder: &'a Utf8Path,
+    adopted: Option<&'a Utf8Path>,
     tree: &'t mut Tree<'w>,
     references: References,
 }
@@ -138,11 +141,11 @@ impl<'a> Walk<'a, '_, '_> {
             return self.absolute(name, text, at);
         }
         let path = Utf8Path::new(text);
-        let beside = self.folder.join(path);
-        let kinds = [self.tree.kind(path), self.tree.kind(&beside)];
+        let mut places = vec![path.to_owned(), self.folder.join(path)];
+        places.extend(self.adopted.map(|root| root.join(path)));
+        let kinds: Vec<Kind> = places.iter().map(|place| self.tree.kind(place)).collect();
         if let Some(index) = kinds.iter().position(|kind| *kind == Kind::File) {
-            let found = if index == 0 { normalize(path) } else { normalize(&beside) };
-            if let Some(path) = found {
+            if let Some(path) = normalize(&places[index]) {
                 self.references.found.insert(Reference { written: text.to_owned(), path });
             }
         } else if kinds.contains(&Kind::Outside) {
@@ -153,7 +156,10 @@ impl<'a> Walk<'a, '_, '_> {
             }
         } else if says_file || (says_path && looks_like_file(path)) {
             // `health_check_path = "health"` and the like are no files.
-            if normalize(path).is_none() && normalize(&beside).is_none() {
+            if self.adopted.is_some() {
+                return self.notice_missing(name, text, at);
+            }
+            if places.iter().all(|place| normalize(place).is_none()) {
                 return self.refuse(name, text, at);
             }
             let message = format!("`{name}` names the file `{text}`, which does not exist");
@@ -165,6 +171,10 @@ impl<'a> Walk<'a, '_, '_> {
     /// `/` begins IAM paths and URL paths, and `/bin/sh` is on every machine: only what means a file is refused.
     fn absolute(&mut self, name: &str, text: &str, at: usize) {
         let path = Utf8Path::new(text);
+        // Wherever Terraform runs, it is the same file.
+        if self.adopted.is_some() {
+            return;
+        }
         if name.ends_with("_file") || ((name.ends_with("_path") || looks_like_file(path)) && path.is_file()) {
             self.refuse(name, text, at);
         }
@@ -175,6 +185,14 @@ impl<'a> Walk<'a, '_, '_> {
         let hint = "copy the file into the working directory and name it by a relative path: \
                     what a deployment uses must come from its repository";
         self.references.problems.push(self.document.problem(at, message).hint(hint));
+    }
+
+    fn notice_missing(&mut self, name: &str, text: &str, at: usize) {
+        let line = self.document.problem(at, "").line.unwrap_or(1);
+        self.references.notices.push(format!(
+            "{}:{line}: `{name}` names `{text}`, which is no file of this repository; if the module reads it, Terraform will say so",
+            self.document.path
+        ));
     }
 
     fn notice_folder(&mut self, name: &str, text: &str, at: usize) {

@@ -150,6 +150,8 @@ pub struct ModuleDir {
     pub uses_aws: bool,
     /// The variables it declares.
     pub variables: BTreeSet<String>,
+    /// Those of them that have a default.
+    pub defaults: BTreeSet<String>,
     /// The outputs it declares.
     pub outputs: BTreeSet<String>,
     /// Its calls of modules that are not local folders: their sources.
@@ -264,6 +266,7 @@ impl Reader {
                 aws_names: BTreeSet::new(),
                 uses_aws: false,
                 variables: BTreeSet::new(),
+                defaults: BTreeSet::new(),
                 outputs: BTreeSet::new(),
                 remote_sources: Vec::new(),
             },
@@ -299,6 +302,9 @@ impl Reader {
             ("terraform", _) => self.terraform_block(&block.body, position),
             ("provider", Some(name)) => self.provider(provider_block(name, &block.body, position)),
             ("variable", Some(name)) => {
+                if block.body.has_attribute("default") {
+                    self.dir.defaults.insert(name.clone());
+                }
                 self.dir.variables.insert(name);
             }
             ("output", Some(name)) => {

@@ -26,6 +26,9 @@ pub struct Recipe {
     /// Whether a failed apply stays as it is, whatever `--rollback` says.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub never_rolled_back: bool,
+    /// Whether its rule says which root module it has: Terraform is to see there what it sees without tfleet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
 }
 
 impl Default for Recipe {
@@ -38,6 +41,7 @@ impl Default for Recipe {
             include: Vec::new(),
             keep: Vec::new(),
             never_rolled_back: false,
+            adopted: false,
         }
     }
 }

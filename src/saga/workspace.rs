@@ -60,18 +60,24 @@ impl Saga<'_> {
         written.map_err(|error| workspace_failure("the variables could not be written", &error))
     }
 
-    /// Values of variables that tfleet knows and the module asks for; a variable file that sets one wins.
+    /// Values of variables that tfleet knows and the module asks for; a variable file that sets one wins. Where Terraform is
+    /// to see what it sees without tfleet, a default and the caller's own value stand.
     fn supply_variables(&mut self) -> Result<(), Ended> {
         let root = Arc::clone(self.root()?);
         // What a kept plan holds is what its apply gets.
         let role = self.role_for(!self.task.purpose().changes_state() && !matches!(self.task, Task::Keep(_)));
         for variable in supplied_variables(&root.module) {
+            let name = format!("TF_VAR_{}", variable.as_str());
+            let is_known = root.module.dirs[0].defaults.contains(variable.as_str()) || self.environment.has(&name);
+            if self.deployment.recipe.adopted && is_known {
+                continue;
+            }
             let value = match variable {
                 SuppliedVariable::AssumeRoleName => role.role_name.name().to_owned(),
                 SuppliedVariable::TerraformSessionName => role.session_name.to_string(),
                 SuppliedVariable::BackendProfile => BACKEND_PROFILE.to_owned(),
             };
-            self.environment.set(format!("TF_VAR_{}", variable.as_str()), value);
+            self.environment.set(name, value);
         }
         let declared = &root.module.dirs[0].variables;
         for (name, value) in self.deployment.supplied.iter().filter(|(name, _)| declared.contains(*name)) {

@@ -182,9 +182,9 @@ impl Workspace {
             return Ok(());
         }
         // Where the string leads out of the repository, the module could not have read it either. And a string must not
-        // make Terraform load a file that it would not have loaded.
+        // make Terraform load a file that it would not have loaded, nor find one that is not there without tfleet.
         let from_root = normalize(&tree.root().join(&reference.written))
-            .filter(|place| !place.file_name().is_some_and(is_loaded_unasked));
+            .filter(|place| !deployment.recipe.adopted && !place.file_name().is_some_and(is_loaded_unasked));
         for place in [Some(own_place), from_root].into_iter().flatten() {
             let copy = self.top.join(place);
             if copy.symlink_metadata().is_err() {

@@ -124,7 +124,7 @@ impl SourceTree {
             }
             layout.place(&module.dir)?;
             layout.follow(&module.dir)?;
-            walk.folder(&module.dir, &mut Vec::new(), &|entry| belongs_to_module(entry, exclusions))?;
+            walk.folder(&module.dir, &mut Vec::new(), &|entry| belongs_to_module(entry, &module.dir, exclusions))?;
         }
         walk.include("`workspace.include`", include)?;
         let root = layout.place(root.dir())?.to_owned();
@@ -169,12 +169,21 @@ impl Found<'_> {
     }
 }
 
-fn belongs_to_module(found: &Found<'_>, exclusions: &Exclusions) -> bool {
+/// What tools keep in folders and files of their own, at any depth. Terraform's own is no part of a module either.
+const OF_TOOLS: [&str; 6] = [".git", ".hg", ".svn", ".terraform", ".terragrunt-cache", ".tfleet"];
+
+/// Hidden files count, since archives and `fileset` hold them (`.npmrc`, `.well-known/`); hidden folders directly in the
+/// module's own are those of the people who work there.
+fn belongs_to_module(found: &Found<'_>, module: &Utf8Path, exclusions: &Exclusions) -> bool {
     let name = found.name();
-    if found.is_dir {
-        return !name.starts_with('.') && ![found.path, found.real].iter().any(|p| exclusions.folders.contains(*p));
+    if OF_TOOLS.contains(&name) {
+        return false;
     }
-    if name.starts_with('.') {
+    if found.is_dir {
+        let of_people = name.starts_with('.') && found.path.parent() == Some(module);
+        return !of_people && ![found.path, found.real].iter().any(|p| exclusions.folders.contains(*p));
+    }
+    if name.starts_with(".terraform") {
         return name == ".terraform.lock.hcl";
     }
     let variables = [".tfvars", ".tfvars.json"].iter().any(|end| name.ends_with(end));
@@ -226,11 +235,20 @@ impl<'a> Walk<'a> {
             let mut kind = entry.file_type().map_err(WorkspaceError::read(entry.path()))?;
             let mut real = real_dir.join(entry.file_name());
             let path = entry.path();
-            // Judge by the name first: a hidden link may lead wherever it likes.
+            // Judge by the name first: what is left out anyway may lead wherever it likes.
             if kind.is_symlink() && wanted(&Found { path, real: &real, is_dir: false }) {
-                let Some(target) = self.layout.follow(path)? else {
-                    self.notices.push(format!("{path} leads nowhere and is left out"));
-                    continue;
+                let target = match self.layout.follow(path) {
+                    Ok(Some(target)) => target,
+                    Ok(None) => {
+                        self.notices.push(format!("{path} leads nowhere and is left out"));
+                        continue;
+                    }
+                    // The tools of people who work here (`.venv/bin/python`).
+                    Err(WorkspaceError::LinkLeaves { .. }) if self.is_hidden(path) => {
+                        self.notices.push(format!("{path} leads out of the repository and is left out"));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 };
                 kind = target.metadata().map_err(WorkspaceError::read(path))?.file_type();
                 real = target;
@@ -249,6 +267,11 @@ impl<'a> Walk<'a> {
         }
         trail.pop();
         Ok(())
+    }
+
+    /// Whether it, or a folder that it is in, is hidden.
+    fn is_hidden(&self, path: &Utf8Path) -> bool {
+        self.layout.place(path).is_ok_and(|place| place.components().any(|part| part.as_str().starts_with('.')))
     }
 
     fn include(&mut self, setting: &str, globs: &[String]) -> Result<(), WorkspaceError> {
@@ -343,6 +366,10 @@ mod tests {
             "terraform.tfvars",
             "x.auto.tfvars.json",
             ".hidden",
+            ".terraform-version",
+            ".direnv/python",
+            "sub/.well-known/security.txt",
+            "sub/.terragrunt-cache/x",
             ".git/config",
             ".terraform/providers/x",
             "terraform.tfstate",
@@ -355,7 +382,15 @@ mod tests {
         ]);
         assert_eq!(
             case.places("."),
-            [".terraform.lock.hcl", "data.json", "sub/deep/lambda.zip", "terraform.tfvars", "x.auto.tfvars.json"]
+            [
+                ".hidden",
+                ".terraform.lock.hcl",
+                "data.json",
+                "sub/.well-known/security.txt",
+                "sub/deep/lambda.zip",
+                "terraform.tfvars",
+                "x.auto.tfvars.json"
+            ]
         );
     }
 
@@ -396,12 +431,15 @@ mod tests {
         case.tree.link("../shared", "repo/root/shared");
         case.tree.link("../shared/s.json", "repo/root/s.json");
         case.tree.link("nowhere", "repo/root/broken");
-        case.tree.link("../../secret.txt", "repo/root/.hidden");
+        case.tree.link("../../../../secret.txt", "repo/root/app/.venv/python");
         let tree = case.read("root").unwrap();
         let shared = case.tree.dir.join("repo/shared/s.json");
         let files: Vec<_> = tree.files().map(|(place, source)| (place.as_str(), source)).collect();
         assert_eq!(files[1..], [("root/s.json", shared.as_path()), ("root/shared/s.json", shared.as_path())]);
-        assert!(tree.notices()[0].contains("broken"), "{:?}", tree.notices());
+        let mut notices = tree.notices().to_vec();
+        notices.sort();
+        assert!(notices[0].contains("app/.venv/python leads out of the repository"), "{notices:?}");
+        assert!(notices[1].contains("broken") && notices.len() == 2, "{notices:?}");
         case.tree.link("../../secret.txt", "repo/root/leak");
         assert!(matches!(case.read("root"), Err(WorkspaceError::LinkLeaves { .. })));
         std::fs::remove_file(case.tree.dir.join("repo/root/leak")).unwrap();

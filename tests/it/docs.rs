@@ -3,29 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::bed::{Deploy, Fleet};
+use crate::bed::{Deploy, Fleet, fenced};
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The fenced blocks of YAML in a document, each with the line at which it begins.
-fn blocks(text: &str) -> Vec<(usize, String)> {
-    let mut blocks = Vec::new();
-    let mut open: Option<(usize, String)> = None;
-    for (number, line) in text.lines().enumerate() {
-        match &mut open {
-            None if line.trim() == "```yaml" => open = Some((number + 1, String::new())),
-            None => {}
-            Some(_) if line.trim() == "```" => blocks.extend(open.take()),
-            Some((_, block)) => {
-                block.push_str(line);
-                block.push('\n');
-            }
-        }
-    }
-    assert!(open.is_none(), "a block that does not end");
-    blocks
 }
 
 /// A fleet of one deployment that is discovered with these settings. What a document leaves out as known, it gets.
@@ -76,7 +57,7 @@ fn settings_in_the_documents_are_settings() {
     ];
     for file in files {
         let text = fs::read_to_string(project().join(file)).unwrap();
-        for (line, block) in blocks(&text) {
+        for (line, block) in fenced(&text, "yaml") {
             let place = format!("{file}:{line}");
             // An accounts.yaml begins so, and is none of the settings.
             if block.starts_with("accounts:") && !block.contains("- file:") {
@@ -98,7 +79,7 @@ fn settings_in_the_documents_are_settings() {
 #[test]
 fn the_complete_file_is_one_also_without_its_comment_signs() {
     let text = fs::read_to_string(project().join("docs/settings.md")).unwrap();
-    let all = blocks(&text);
+    let all = fenced(&text, "yaml");
     let (line, complete) = all.iter().find(|(_, block)| block.contains("# Settings of this fleet")).unwrap();
     let place = format!("docs/settings.md:{line}");
     let begins_setting = |text: &str| {

@@ -40,16 +40,28 @@ fn the_drift_schedule_is_valid() {
 
 #[test]
 fn their_terraform_is_formatted() {
-    for name in WITH_MODULES {
+    for name in WITH_MODULES.into_iter().chain(["adopt"]) {
         let example = Example::new(name);
         terraform(&example, &example_folder(name), &["fmt", "-check", "-recursive", "-diff"]);
+    }
+}
+
+/// Whoever wrote these trees knew nothing of tfleet.
+#[test]
+fn nothing_of_tfleets_stands_in_what_is_to_be_adopted() {
+    let files = files_below(&example_folder("adopt"));
+    assert!(files.len() > 30, "{files:?}");
+    for path in files.iter().filter(|path| !path.ends_with("adopt/README.md")) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(!name.starts_with("tfleet") && name != "accounts.yaml", "{}", path.display());
+        assert!(!std::fs::read_to_string(path).unwrap().contains("tfleet"), "{}", path.display());
     }
 }
 
 /// A reader copies them into production: no endpoint, no account and no name of the tests may stand in them.
 #[test]
 fn nothing_of_the_tests_stands_in_them() {
-    for name in WITH_MODULES {
+    for name in WITH_MODULES.into_iter().chain(["adopt"]) {
         for path in files_below(&example_folder(name)) {
             let text = std::fs::read_to_string(&path).unwrap();
             for word in ["127.0.0.1", "localhost", "moto", "skip_", "endpoints {"] {

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "everything here is a test, and a panic is how a test says what is wrong")]
 
 mod adopt;
+mod adopted;
 mod apply;
 mod approve;
 mod ask;
@@ -37,7 +38,6 @@ mod html;
 mod inputs;
 mod kill_steps;
 mod killed;
-mod layouts;
 mod locks;
 mod make;
 mod mint;

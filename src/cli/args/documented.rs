@@ -13,7 +13,13 @@ fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders =
         [".", "docs", "examples", "examples/deploy-tree", "examples/drift", "examples/quickstart", "examples/regions"];
-    let folders = folders.into_iter().chain(["examples/policies", "examples/tfvars-fleet", ".github/workflows"]);
+    let folders = folders.into_iter().chain([
+        "examples/policies",
+        "examples/tfvars-fleet",
+        ".github/workflows",
+        "docs/adopting",
+        "examples/adopt",
+    ]);
     let entries = folders.flat_map(|folder| fs::read_dir(root.join(folder)).unwrap());
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut all: Vec<PathBuf> = paths

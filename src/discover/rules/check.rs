@@ -107,6 +107,8 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
     let depends_on = spec.depends_on.clone().unwrap_or_default();
     dependencies(&spec, &depends_on, known)?;
     let included = included(&spec.include)?;
+    let of_ours = yaml || NAMES.contains(&spec.name.as_str());
+    let adopted = listed && !of_ours && (written.root_module.is_some() || base.source == SourceKind::Folder);
     Ok(Rule {
         source: base.source,
         listed,
@@ -140,6 +142,7 @@ pub(super) fn rule(spec: RuleSpec, base: &Base, listed: bool, known: &Known) -> 
             include: spec.include,
             keep: spec.keep,
             never_rolled_back: false,
+            adopted,
         }
         .into(),
         name: spec.name,

@@ -120,6 +120,29 @@ fn missing_and_escaping_files_are_refused_with_their_line() {
     "#);
 }
 
+/// Terraform ran there before tfleet: what strings mean is what they meant.
+#[test]
+fn strings_of_an_adopted_root_module_are_seen_from_there_and_never_a_mistake() {
+    let mut repo = Repo::new();
+    repo.rules("[{name: vars, path: 'vars/{account_name}.tfvars', root_module: stack}]");
+    repo.module("stack").write("stack/policies/p.json", "{}").write("vars/acme.json", "{}");
+    repo.write("accounts.yaml", "accounts:\n  \"111111111111\": {account_name: acme}\n");
+    let text = concat!(
+        "region = \"us-east-1\"\nproject = \"web\"\npolicy_file = \"policies/p.json\"\nother_file = \"acme.json\"\n",
+        "log_file = \"app.log\"\nconfig_file = \"/etc/hostname\"\nup_file = \"../../../nowhere\"\n"
+    );
+    repo.write("vars/acme.tfvars", text);
+    let discovery = repo.discover();
+    assert_eq!(discovery.problems, [], "{}", shown(&discovery.problems));
+    let found = discovery.deployments[0].references.iter().map(|r| r.path.as_str());
+    assert_eq!(found.collect::<Vec<_>>(), ["vars/acme.json", "stack/policies/p.json"]);
+    let missing = ["`log_file` names `app.log`", "`up_file` names `../../../nowhere`"];
+    assert_eq!(discovery.notices.len(), 2, "{:?}", discovery.notices);
+    for (notice, words) in discovery.notices.iter().zip(missing) {
+        assert!(notice.starts_with("vars/acme.tfvars:") && notice.contains(words), "{notice}");
+    }
+}
+
 #[test]
 fn a_link_inside_the_working_directory_is_a_file() {
     let repo = with("p_file = \"policies/link.json\"\n");

@@ -58,6 +58,9 @@ impl Reader {
             }
         }
         for group in objects(&json["variable"]) {
+            let has_default = |body: &&serde_json::Value| objects(body).iter().any(|b| b.contains_key("default"));
+            let with_default = group.iter().filter(|(_, body)| has_default(body)).map(|(name, _)| name.clone());
+            self.dir.defaults.extend(with_default);
             self.dir.variables.extend(group.keys().cloned());
         }
         for group in objects(&json["output"]) {

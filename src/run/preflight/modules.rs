@@ -81,14 +81,19 @@ fn chosen(settings: &Settings, folder: &Utf8Path) -> Option<CredentialsFor> {
     })
 }
 
-/// A root module at the top of a repository must not drag the folders of all deployments along.
+/// A root module at the top of a repository must not drag the folders of all deployments along. What lies beside the
+/// variable files inside an adopted one belongs to it: Terraform sees it there without tfleet.
 fn exclusions(request: &Request<'_>) -> Exclusions {
     let base = &request.settings.working_dir;
     let real = |path: &Utf8Path| files::normalize(&base.join(path));
     let deployments = &request.discovery.deployments;
     let folders: HashSet<Utf8PathBuf> = deployments
         .iter()
-        .flat_map(|deployment| [real(deployment.folder()), real(&deployment.root_module)])
+        .flat_map(|deployment| {
+            let (folder, root) = (real(deployment.folder()), real(&deployment.root_module));
+            let is_inside = folder.as_ref().zip(root.as_ref()).is_some_and(|(folder, root)| folder.starts_with(root));
+            [folder.filter(|_| !(deployment.recipe.adopted && is_inside)), root]
+        })
         .flatten()
         .collect();
     Exclusions { folders, files: deployments.iter().filter_map(|deployment| real(&deployment.file)).collect() }

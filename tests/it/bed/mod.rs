@@ -17,6 +17,7 @@ mod aws;
 mod browser;
 mod bytes;
 mod cli;
+mod documents;
 mod examples;
 mod fleet;
 mod gate;
@@ -36,6 +37,7 @@ pub use aws::{aws_endpoints_override, aws_fleet, aws_provider_block, use_mirror}
 pub use browser::Browser;
 pub use bytes::{assert_nowhere, files_below, tree};
 pub use cli::{Done, Running, Tfleet};
+pub use documents::fenced;
 pub use examples::{Example, example_folder};
 pub use fleet::{DATA_ROOT, Deploy, Fleet, search_path};
 pub use gate::Gate;
