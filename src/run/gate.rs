@@ -3,7 +3,7 @@
 
 mod refused;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,12 +13,9 @@ use crate::approvals::{Asked, ByTeams, Decision, Judgement, Need, Planned, Rules
 use crate::event::{DeploymentResult, Failure, RunReport};
 use crate::model::{Action, Deployment, FoundApproval, Identity, NeededApprovals, RunId};
 use crate::redact::Redactor;
-use crate::store::{ApprovalError, KeptPlan, StateStore, read_approvals};
+use crate::store::{ApprovalError, KeptPlan, Stores, read_approvals};
 use refused::Refused;
 pub use refused::{Attempt, Refusal};
-
-/// The state stores by bucket; under `None`, the local one.
-pub type Stores = HashMap<Option<String>, Arc<dyn StateStore>>;
 
 /// What was decided, by the name of the deployment.
 pub type Decisions = BTreeMap<String, Decision>;
@@ -114,11 +111,12 @@ impl Gate<'_> {
             let kept = candidate.plan?;
             let needs = needs_of(self.rules, kept, candidate.deployment);
             let any = needs.iter().any(|need| need.approvals > 0);
-            any.then(|| (candidate.deployment.state.bucket.clone(), kept.record.run))
+            let state = &candidate.deployment.state;
+            any.then(|| ((state.bucket.clone(), kept.record.run), state))
         });
         let mut all = Approvals::new();
-        for place in wanted.collect::<BTreeSet<_>>() {
-            let Some(store) = stores.get(&place.0) else { continue };
+        for (place, state) in wanted.collect::<BTreeMap<_, _>>() {
+            let Some(store) = stores.get(state) else { continue };
             let read = read_approvals(&**store, place.1).await.map_err(|error| unreadable(&error))?;
             all.insert(place, read);
         }

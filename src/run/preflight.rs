@@ -39,10 +39,6 @@ pub(super) use credentials::region as region_of_states;
 pub use credentials::{open_credentials, role_settings};
 pub use modules::backend_settings;
 pub use ownership::{repository, services};
-pub use stores::{bucket_regions, open_store, open_table};
-
-pub(in crate::run) use stores::central_config;
-
 /// What is asked of a run.
 #[expect(clippy::struct_excessive_bools, reason = "independent choices")]
 pub struct Request<'a> {
@@ -113,7 +109,8 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let needs_aws = settings.uses_s3() || delivers || roots.values().any(|root| root.module.may_use_aws());
     let run_id = RunId::new();
     let credentials = if needs_aws { Some(open_credentials(settings).await?) } else { None };
-    let stores = stores::open_stores(request, credentials.as_ref()).await?;
+    let ways = stores::ways(request)?;
+    let stores = stores::open_stores(request, &ways, credentials.as_ref()).await?;
     let identity = identity_of(credentials.as_ref().map(|credentials| &credentials.caller));
     let outbox = Outbox::new(cache.root().join("outbox"));
     let decisions = match gate::pass(request, &identity, &stores, request.exact).await {
@@ -125,12 +122,13 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
         }
     };
     // Before anything looks at the states: one of them may be saved only now.
-    let attended = Box::pin(recovery::attend(request, cache.root(), &stores, credentials.as_ref(), run_id)).await;
+    let attended =
+        Box::pin(recovery::attend(request, cache.root(), (&stores, &ways), credentials.as_ref(), run_id)).await;
     notices.extend(attended.notices);
     if request.migrate_state {
         notices.extend(migrate::migrate(request, &stores, credentials.as_ref(), run_id).await?);
     }
-    let tables = stores::open_tables(request, &backend, credentials.as_ref()).await?;
+    let tables = stores::open_tables(request, &backend, &ways, credentials.as_ref());
     let ownership = ownership::check(request, &stores).await?;
     notices.extend(ownership.notices);
     if request.action != Action::Drift {
@@ -142,7 +140,7 @@ pub async fn preflight(request: &Request<'_>) -> Result<Ready, Failure> {
     let (stop, stopped) = watch::channel(Stop::No);
     let who = credentials.as_ref().map_or_else(local_user, |credentials| credentials.caller.arn.clone());
     let handed_out = credentials.as_ref().map(|credentials| credentials.server.handed_out()).unwrap_or_default();
-    let longest_lease = LongestLease::new(credentials::longest_lease(credentials.as_ref()).await, handed_out);
+    let longest_lease = LongestLease::new(credentials::longest_lease(credentials.as_ref(), &ways).await, handed_out);
     let stores = stores::as_far_as_needed(stores, request.action);
     let redactor = Redactor::new().with_secrets(environment.secrets());
     let context = Context {

@@ -66,7 +66,7 @@ use crate::processes::{self, ProcessId};
 use crate::redact::Redactor;
 use crate::store::Known;
 use crate::store::{HeldLock, KeptPlan, LockOwner};
-use crate::store::{KnownFiles, LockTable, Object, Outbox, StateStore, States, TerraformLocks};
+use crate::store::{KnownFiles, LockTable, Object, Outbox, StateStore, States, Stores, TerraformLocks};
 use crate::tfstate::StateFile;
 use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, Included, PreparedModule, SourceTree, Workspace};
 
@@ -99,10 +99,10 @@ pub struct Context {
     pub memory_each: Option<u64>,
     /// How backends are configured.
     pub backend: BackendSettings,
-    /// The state store of each bucket; under `None`, the local one.
-    pub stores: HashMap<Option<String>, Arc<dyn StateStore>>,
-    /// The lock tables by bucket and name.
-    pub tables: HashMap<(String, String), LockTable>,
+    /// The state stores.
+    pub stores: Stores,
+    /// The lock tables by the states that are locked in them.
+    pub tables: HashMap<StateAddress, LockTable>,
     /// Credentials; `None` where nothing of this run needs any.
     pub credentials: Option<Credentials>,
     /// The checks of files, before anything runs.
@@ -393,7 +393,7 @@ struct Saga<'c> {
 /// Takes one deployment through all its steps.
 pub async fn deploy(ctx: &Context, deployment: Arc<Deployment>, task: Task) -> DeploymentResult {
     let _ = ctx.events.send(RunEvent::DeploymentStarted { deployment: deployment.name.clone() });
-    let Some(store) = ctx.stores.get(&deployment.state.bucket) else {
+    let Some(store) = ctx.stores.get(&deployment.state) else {
         let mut result = DeploymentResult::new(Arc::clone(&deployment), task.action(), Outcome::Failed);
         result.error = Some(Failure::new(format!("no state store was opened for {}", deployment.state)));
         return result;
@@ -542,8 +542,8 @@ impl Saga<'_> {
 
     /// The table in which Terraform locks the state, if it does so there.
     fn table(&self) -> Option<LockTable> {
-        let place = (self.deployment.state.bucket.clone()?, self.lock_table.clone()?);
-        self.ctx.tables.get(&place).cloned()
+        self.lock_table.as_ref()?;
+        self.ctx.tables.get(&self.deployment.state).cloned()
     }
 
     /// Terraform's own locks of the state.

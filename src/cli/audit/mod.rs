@@ -30,7 +30,7 @@ pub async fn run(verb: &AuditVerb, terminal: &mut Terminal) -> anyhow::Result<Ex
 /// The stores of the fleet.
 async fn stores(place: &Place, args: &PlaceArgs) -> Result<Vec<Arc<dyn StateStore>>, CliError> {
     let desk = place.desk().await?;
-    desk.stores(args.bucket.as_deref()).await.map_err(usage)
+    desk.audit_stores(args.bucket.as_deref()).await.map_err(usage)
 }
 
 /// Records with the store that has them, the newest first; what there is besides.
