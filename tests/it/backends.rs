@@ -342,10 +342,21 @@ fn one_bucket_has_all_audit_records() {
     fleet.settings(&format!("audit:\n  bucket: {}", audit.name));
     add(&fleet, "dev", &place(&first, "dev.tfstate"), "");
     add(&fleet, "prod", &format!("{}{}", place(&second, "prod.tfstate"), role(ROLE)), "");
+    // What makes this a secret is in the state, which is in another bucket than the record.
+    let root = fleet.read("envs/prod/main.tf");
+    let secret = "variable \"secret\" {\n  sensitive = true\n  default = \"correct-horse-battery\"\n}\n\
+                  resource \"terraform_data\" \"secret\" {\n  input = var.secret\n}\n\
+                  resource \"terraform_data\" \"loud\" {\n  provisioner \"local-exec\" {\n    \
+                  command = \"echo correct-horse-battery\"\n  }\n}\n";
+    fleet.write("envs/prod/main.tf", &format!("{root}{secret}"));
     let done = fleet.apply().summary().run().assert_code(0);
     for key in ["dev.tfstate", "prod.tfstate"] {
         assert!(audit.get(done.entry(key)["audit_key"].as_str().unwrap()).is_some(), "{key}");
     }
+    let told = done.entry("prod.tfstate")["audit_key"].as_str().unwrap().to_owned();
+    assert!(String::from_utf8(audit.get(&told).unwrap()).unwrap().contains("correct-horse-battery"));
+    let shown = fleet.plain("audit").args(["show", &told, "--show-output"]).run().assert_code(0);
+    shown.assert_says(&["local-exec"]).assert_silent_on(&["correct-horse"]);
     fleet.plain("state").args(["history", "dev.tfstate"]).run().assert_code(0).assert_silent_on(&["not known"]);
     change(&fleet, "dev", 2);
     let saved = fleet.plan().arg("--save").summary().run().assert_code(0);
