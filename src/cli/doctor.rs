@@ -15,7 +15,8 @@ use crate::event::Failure;
 use crate::execute::Environment;
 use crate::model::AccountId;
 use crate::report::{Paint, deployments};
-use crate::run::preflight::{bucket_regions, find_terraform, open_credentials, open_store};
+use crate::run::preflight::{find_terraform, open_credentials};
+use crate::run::reach::Reach;
 use crate::saga::Credentials;
 use crate::store::{Body, BucketCheck, LocalStore, Precondition, ReadStore, StateStore};
 
@@ -38,7 +39,9 @@ pub async fn run(args: &DoctorArgs, terminal: &mut Terminal) -> anyhow::Result<E
     let credentials = if needs_aws { doctor.credentials(settings).await } else { None };
     match (&settings.state, &credentials) {
         (StateSettings::Local { path }, _) => doctor.local(path).await,
-        (StateSettings::S3(s3), Some(credentials)) => doctor.buckets(s3, credentials, &fleet.discovery).await,
+        (StateSettings::S3(s3), Some(credentials)) => {
+            doctor.buckets(settings, s3, credentials, &fleet.discovery).await;
+        }
         (StateSettings::S3(_), None) => {}
     }
     if let Some(credentials) = &credentials {
@@ -133,35 +136,97 @@ impl Doctor<'_> {
         }
     }
 
-    async fn buckets(&mut self, s3: &S3Settings, credentials: &Credentials, discovery: &Discovery) {
-        let mut buckets = bucket_regions(s3, discovery, discovery.deployments.iter());
-        if let Some(bucket) = &s3.bucket {
-            buckets.entry(bucket.clone()).or_insert_with(|| s3.region.clone());
+    async fn buckets(
+        &mut self,
+        settings: &Settings,
+        s3: &S3Settings,
+        credentials: &Credentials,
+        discovery: &Discovery,
+    ) {
+        let mut ways = Vec::new();
+        for deployment in &discovery.deployments {
+            match Reach::of(settings, s3, discovery, deployment) {
+                // How they encrypt what they write makes no other way.
+                Ok(Some(reach)) if ways.iter().any(|known: &Reach| known.is_way_of(&reach)) => {}
+                Ok(reach) => ways.extend(reach),
+                Err(failure) => self.fail(&failure),
+            }
         }
-        if buckets.is_empty() {
+        if let Some(bucket) = &s3.bucket
+            && !ways.iter().any(|reach| reach.bucket == *bucket)
+        {
+            ways.push(Reach::of_settings(s3, bucket));
+        }
+        if ways.is_empty() {
             let failure =
                 Failure::new("no state bucket: neither TF_STATE_BUCKET, `state.bucket` nor a backend block names one");
             self.fail(&failure.next("set TF_STATE_BUCKET"));
         }
-        for (bucket, region) in buckets {
-            match open_store(s3, &bucket, &region, &credentials.leases).await {
-                Ok(store) => {
-                    match store.check().await {
-                        Ok(check) => self.bucket(&store.describe(), &check),
-                        Err(error) => {
-                            self.fail(&store_failure("the state bucket cannot be used", &error));
-                            continue;
-                        }
-                    }
-                    self.locking(&store).await;
-                }
-                Err(failure) => self.fail(&failure),
+        for reach in &ways {
+            self.way(reach, credentials).await;
+        }
+        if let Some(audit) = &settings.audit {
+            self.audit(&Reach::of_audit(s3, audit), credentials).await;
+        }
+    }
+
+    /// One way to a bucket of states.
+    async fn way(&mut self, reach: &Reach, credentials: &Credentials) {
+        if let Err(failure) = reach.enter(&credentials.leases).await {
+            return self.fail(&failure);
+        }
+        let store = reach.store(&credentials.leases);
+        match store.check().await {
+            Ok(check) => {
+                self.bucket(&store.describe(), reach, &check);
+                self.locking(&store).await;
+            }
+            Err(error) => {
+                let what = match reach.by() {
+                    Some(by) => format!("the state bucket cannot be used with {by}"),
+                    None => "the state bucket cannot be used".to_owned(),
+                };
+                self.fail(&store_failure(&what, &error));
             }
         }
     }
 
-    fn bucket(&mut self, name: &str, check: &BucketCheck) {
-        self.pass(&format!("{name} can be reached"));
+    /// The bucket of all audit records, by writing into it.
+    async fn audit(&mut self, reach: &Reach, credentials: &Credentials) {
+        let store = reach.store(&credentials.leases);
+        let what = "the bucket of `audit` cannot be used";
+        let check = match store.check().await {
+            Ok(check) => check,
+            Err(error) => return self.fail(&store_failure(what, &error)),
+        };
+        self.bucket(&store.describe(), reach, &check);
+        let key = format!("audit-logs/doctor-{}.json", Uuid::new_v4());
+        let etag = match store.put(&key, Body::Bytes(b"{}".to_vec()), Precondition::Absent).await {
+            Ok(etag) => etag,
+            Err(error) => return self.fail(&store_failure(what, &error)),
+        };
+        self.pass(&format!("{} takes audit records", store.describe()));
+        if let Err(error) = store.delete(&key, Some(&etag)).await {
+            // Who may not remove records is as it should be.
+            tracing::debug!(%key, %error, "the test record stays");
+        }
+    }
+
+    fn bucket(&mut self, name: &str, reach: &Reach, check: &BucketCheck) {
+        let by = reach.by().map(|by| format!(" with {by}")).unwrap_or_default();
+        self.pass(&format!("{name} can be reached{by}"));
+        match &check.region {
+            Some(region) if *region == reach.region.as_str() => self.pass(&format!("{name} is in {region}")),
+            Some(region) => {
+                let text = format!("{name} is in {region}, and what is said of it is {}", reach.region);
+                let next = [format!("set region = \"{region}\" where the bucket is named; Terraform does not follow")];
+                self.say(Verdict::Fail, &text, &next);
+            }
+            None => {
+                let next = ["allow s3:ListBucket to have this checked".to_owned()];
+                self.say(Verdict::Warn, &format!("{name}: its region is not known"), &next);
+            }
+        }
         match check.versioned {
             Some(true) => self.pass(&format!("{name} keeps versions")),
             Some(false) => {

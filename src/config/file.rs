@@ -67,6 +67,7 @@ impl MintEngine {
 #[serde(deny_unknown_fields, default)]
 pub struct FileSettings {
     pub(super) state: State,
+    pub(super) audit: Option<Audit>,
     pub(super) terraform: Terraform,
     pub(super) discover: Discover,
     pub(super) services: BTreeMap<String, String>,
@@ -97,6 +98,14 @@ pub(super) struct State {
     pub dynamodb_table: Option<String>,
     pub key_template: Option<String>,
     pub path_style: Option<bool>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub bucket: String,
+    pub region: Option<String>,
+    pub kms_key: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

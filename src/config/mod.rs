@@ -142,6 +142,17 @@ pub struct S3Settings {
     pub path_style: bool,
 }
 
+/// The one bucket of all audit records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The bucket.
+    pub bucket: String,
+    /// Its region.
+    pub region: Region,
+    /// The KMS key that records are encrypted with, instead of AES256.
+    pub kms_key: Option<String>,
+}
+
 /// Which role tfleet takes in a deployment's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleSettings {
@@ -229,6 +240,8 @@ pub struct Settings {
     pub cache_dir: Utf8PathBuf,
     /// Where states are.
     pub state: StateSettings,
+    /// The one bucket of all audit records; without it each is where its state is.
+    pub audit: Option<AuditSettings>,
     /// How backend keys are made.
     pub key_template: KeyTemplate,
     /// The Terraform to run: a name or a path.
@@ -352,6 +365,7 @@ impl Merge<'_> {
     fn settings(self) -> Result<Settings, ConfigError> {
         let folder = self.config_file.as_deref().and_then(Utf8Path::parent).unwrap_or(&self.working_dir).to_owned();
         let state = self.state(&folder)?;
+        let audit = self.audit(&state)?;
         let key_template = match &self.file.state.key_template {
             Some(text) => KeyTemplate::parse(text).map_err(|error| self.bad_key("state.key_template", &error))?,
             None => KeyTemplate::default(),
@@ -360,6 +374,7 @@ impl Merge<'_> {
         Ok(Settings {
             cache_dir: self.cache_dir()?,
             state,
+            audit,
             key_template,
             terraform_binary: self.var(&variables::TERRAFORM_BINARY).or_else(|| self.file.terraform.binary.clone()),
             terraform_dir,
@@ -427,6 +442,28 @@ impl Merge<'_> {
             kms_key: file.kms_key.clone(),
             dynamodb_table: file.dynamodb_table.clone(),
             path_style: file.path_style.unwrap_or_else(|| endpoint.is_some_and(|url| has_no_subdomains(&url))),
+        }))
+    }
+
+    /// What it leaves out is as it is for states: a key is not dropped because records go elsewhere.
+    fn audit(&self, state: &StateSettings) -> Result<Option<AuditSettings>, ConfigError> {
+        let Some(audit) = &self.file.audit else { return Ok(None) };
+        let StateSettings::S3(s3) = state else {
+            let why = "audit records have a bucket of their own only where states are in S3".to_owned();
+            return Err(ConfigError::Value { place: self.place("audit.bucket"), why });
+        };
+        if audit.bucket.is_empty() {
+            let why = "it is empty; name a bucket, or leave `audit` out".to_owned();
+            return Err(ConfigError::Value { place: self.place("audit.bucket"), why });
+        }
+        let region = audit.region.as_deref().map(Region::new).transpose();
+        let region =
+            region.map_err(|error| ConfigError::Value { place: self.place("audit.region"), why: error.to_string() })?;
+        let kms_key = audit.kms_key.clone().or_else(|| s3.kms_key.clone());
+        Ok(Some(AuditSettings {
+            bucket: audit.bucket.clone(),
+            region: region.unwrap_or_else(|| s3.region.clone()),
+            kms_key,
         }))
     }
 

@@ -51,6 +51,7 @@ pub use changes::{Changes, ChangesError, changed_files, changes_since};
 pub use git::GitError;
 pub use layout::{DeliveryRule, Field, FieldRule, FileTemplate, Layout, Origin, Rule};
 pub use listing::{Listing, RuleListing};
+pub use partial::read_backend_files;
 pub use pattern::{Pattern, PatternError};
 pub use problem::Problem;
 pub use regions::{AccountDefinition, OuPlace, read_regions};

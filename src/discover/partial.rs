@@ -1,45 +1,47 @@
 //! What a rule adds to the backend of a root module: partial backend configurations, a workspace of Terraform's CLI.
 
-use std::collections::BTreeMap;
-
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::draft::Draft;
 use super::layers::{clean, missing};
 use super::layout::{Captures, word};
 use super::problem::Problem;
 use super::reading::Context;
-use crate::hcl::Setting;
-use crate::model::{PartialBackend, WorkspaceName};
-
-/// Arguments that carry credentials, or name files that do.
-const CREDENTIALS: [&str; 7] = [
-    "access_key",
-    "secret_key",
-    "token",
-    "profile",
-    "shared_config_files",
-    "shared_credentials_file",
-    "shared_credentials_files",
-];
-
-/// Arguments that decide where the state is, and how it is reached and locked.
-const DECIDING: [&str; 9] = [
-    "bucket",
-    "key",
-    "region",
-    "dynamodb_table",
-    "use_lockfile",
-    "kms_key_id",
-    "encrypt",
-    "workspace_key_prefix",
-    "role_arn",
-];
+use super::shared::Shared;
+use crate::hcl::{BackendArguments, Setting};
+use crate::model::{DECIDING, PartialBackend, RefusedArgument, Secret, UNKEPT, WorkspaceName, lay_over};
 
 /// The text of an argument that may be shown and kept: of what else a file says, a key among it, only the name is.
 fn told(name: &str, value: &Setting) -> Option<String> {
-    let may = DECIDING.contains(&name) || name == "assume_role.role_arn";
-    value.literal().filter(|_| may).map(str::to_owned)
+    value.literal().filter(|_| DECIDING.contains(&name)).map(str::to_owned)
+}
+
+/// Adds what a file says, which wins over what the earlier ones said.
+fn add(backend: &mut PartialBackend, file: &Utf8Path, arguments: &BackendArguments) {
+    let settings = || arguments.settings.iter();
+    lay_over(&mut backend.settings, settings().map(|(name, value)| (name.clone(), told(name, value))));
+    let secrets = settings().filter(|(name, _)| UNKEPT.contains(&name.as_str()));
+    let secrets = secrets.filter_map(|(name, value)| Some((name.clone(), Secret::new(value.literal()?.to_owned()))));
+    backend.unkept.extend(secrets);
+    // What was said of an argument before is not said any more.
+    backend.unkept.retain(|name, _| backend.settings.contains_key(name));
+    let places = arguments.lines.iter().map(|(name, line)| (name.clone(), (file.to_owned(), *line)));
+    backend.places.extend(places);
+    backend.files.push(file.to_owned());
+}
+
+/// Reads these backend files again, in their order: what was kept of them leaves out what may be secret.
+pub fn read_backend_files(working_dir: &Utf8Path, files: &[Utf8PathBuf]) -> Result<PartialBackend, Box<Problem>> {
+    let mut backend = PartialBackend::default();
+    let shared = Shared::default();
+    for file in files {
+        let read = shared.backend(working_dir, file)?;
+        let gone = || Box::new(Problem::of_file(file, "the backend file does not exist"));
+        let arguments = read.ok_or_else(gone)?;
+        check(file, &arguments)?;
+        add(&mut backend, file, &arguments);
+    }
+    Ok(backend)
 }
 
 /// Reads the backend files of a draft.
@@ -59,11 +61,9 @@ pub(super) fn backend(
         })?;
         let file = clean(&rendered);
         match context.shared.backend(context.working_dir, &file)? {
-            Some(settings) => {
-                check(&file, &settings)?;
-                let texts = settings.iter().map(|(name, value)| (name.clone(), told(name, value)));
-                backend.settings.extend(texts);
-                backend.files.push(file);
+            Some(arguments) => {
+                check(&file, &arguments)?;
+                add(&mut backend, &file, &arguments);
             }
             None if template.optional => {}
             None => return Err(missing(&draft.rule, &draft.file, "backend_files", &file)),
@@ -72,22 +72,22 @@ pub(super) fn backend(
     Ok(backend)
 }
 
-/// Refuses what would put credentials into `.terraform`, and what cannot be known. No value is shown.
-fn check(file: &Utf8Path, settings: &BTreeMap<String, Setting>) -> Result<(), Box<Problem>> {
-    let problem = |message: String, hint: &str| Err(Box::new(Problem::of_file(file, message).hint(hint)));
-    if let Some(name) = CREDENTIALS.into_iter().find(|name| settings.contains_key(*name)) {
-        let message = format!("the backend file sets `{name}`, which would decide whose credentials the backend has");
-        let hint = "remove it: tfleet gives the backend its credentials, from the account it was started in; where the \
-                    bucket needs a role, name it in `assume_role`";
-        return problem(message, hint);
-    }
-    let unknown = DECIDING.into_iter().find(|name| settings.get(*name).is_some_and(|value| value.literal().is_none()));
-    match unknown {
-        Some(name) => {
-            problem(format!("`{name}` of the backend file is not a literal value"), "write it as a plain text")
+/// Refuses what tfleet takes no backend with, and what cannot be known. No value is shown.
+fn check(file: &Utf8Path, arguments: &BackendArguments) -> Result<(), Box<Problem>> {
+    for (name, value) in &arguments.settings {
+        let problem = |message: String, hint: &str| {
+            let problem = Problem::of_file(file, message).hint(hint);
+            Err(Box::new(Problem { line: arguments.lines.get(name).copied(), ..problem }))
+        };
+        if let Some(refused) = RefusedArgument::of(name, value.literal()) {
+            return problem(format!("the backend file sets `{name}`, {}", refused.why()), refused.hint());
         }
-        None => Ok(()),
+        let decides = DECIDING.contains(&name.as_str()) || UNKEPT.contains(&name.as_str());
+        if decides && value.literal().is_none() {
+            return problem(format!("`{name}` of the backend file is not a literal value"), "write it as a plain text");
+        }
     }
+    Ok(())
 }
 
 /// The workspace that the rule makes for a draft; `default` is none.

@@ -1,7 +1,7 @@
 //! Files that many deployments have in common, each read once: variable files, partial backend configurations, and the
 //! variable files that Terraform loads unasked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use super::document::{Document, Form};
 use super::hints;
 use super::problem::Problem;
 use super::yaml::{self, Node};
-use crate::hcl::{Setting, SourceError, backend_file, parse_body};
+use crate::hcl::{BackendArguments, SourceError, backend_file, parse_body};
 
 /// A file with variables, parsed.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ type Read<T> = Result<Option<Arc<T>>, Box<Problem>>;
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     variables: Mutex<HashMap<Utf8PathBuf, Read<Parsed>>>,
-    backends: Mutex<HashMap<Utf8PathBuf, Read<BTreeMap<String, Setting>>>>,
+    backends: Mutex<HashMap<Utf8PathBuf, Read<BackendArguments>>>,
     unasked: Mutex<HashMap<Utf8PathBuf, Arc<Vec<Utf8PathBuf>>>>,
 }
 
@@ -78,7 +78,7 @@ impl Shared {
     }
 
     /// A partial backend configuration; `None` where it does not exist.
-    pub(super) fn backend(&self, working_dir: &Utf8Path, file: &Utf8Path) -> Read<BTreeMap<String, Setting>> {
+    pub(super) fn backend(&self, working_dir: &Utf8Path, file: &Utf8Path) -> Read<BackendArguments> {
         once(&self.backends, file, || {
             let Some(bytes) = bytes(working_dir, file)? else { return Ok(None) };
             let text = hints::utf8(file, bytes)?;

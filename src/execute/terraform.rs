@@ -128,6 +128,13 @@ impl Terraform {
         self.version >= Version::new(1, 10, 0)
     }
 
+    /// Whether the S3 backend takes a role only in `assume_role`: Terraform 1.10 has dropped `role_arn` and what goes with it,
+    /// and ignores them silently beside `-backend-config`. `OpenTofu` knows them still.
+    #[must_use]
+    pub fn dropped_role_arguments(&self) -> bool {
+        self.product == Product::Terraform && self.version >= Version::new(1, 10, 0)
+    }
+
     /// Whether the S3 backend says `use_path_style` (1.6) and not `force_path_style`.
     #[must_use]
     pub fn knows_use_path_style(&self) -> bool {

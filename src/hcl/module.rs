@@ -84,8 +84,19 @@ pub struct BackendBlock {
     /// Its arguments; maps and nested blocks stand as [`Setting::Dynamic`] under their name, and what is in them under both
     /// names: `assume_role.role_arn`.
     pub settings: BTreeMap<String, Setting>,
+    /// The line of each of them; empty where it is written as JSON.
+    pub lines: BTreeMap<String, usize>,
     /// Where it is.
     pub position: Position,
+}
+
+impl BackendBlock {
+    /// Where an argument is; where that is not known, the place of the block.
+    #[must_use]
+    pub fn place(&self, argument: &str) -> Position {
+        let line = self.lines.get(argument).copied().unwrap_or(self.position.line);
+        Position { path: self.position.path.clone(), line }
+    }
 }
 
 /// Whether a provider block takes on a role of its own.
@@ -291,15 +302,15 @@ impl Reader {
         let body = parse_body(path, &text)?;
         for block in body.blocks() {
             let position = Position { path: path.to_owned(), line: line_of(&text, block) };
-            self.block(block, &position);
+            self.block(block, &position, &text);
         }
         Ok(())
     }
 
-    fn block(&mut self, block: &Block, position: &Position) {
+    fn block(&mut self, block: &Block, position: &Position, text: &str) {
         let label = |index: usize| block.labels.get(index).map(|label| label.as_str().to_owned());
         match (block.ident.as_str(), label(0)) {
-            ("terraform", _) => self.terraform_block(&block.body, position),
+            ("terraform", _) => self.terraform_block(&block.body, position, text),
             ("provider", Some(name)) => self.provider(provider_block(name, &block.body, position)),
             ("variable", Some(name)) => {
                 if block.body.has_attribute("default") {
@@ -346,7 +357,7 @@ impl Reader {
         }
     }
 
-    fn terraform_block(&mut self, body: &Body, position: &Position) {
+    fn terraform_block(&mut self, body: &Body, position: &Position, text: &str) {
         if let Some(version) = body.get_attribute("required_version").and_then(|a| literal_str(&a.value)) {
             self.required_versions.push(VersionConstraint { text: version.to_owned(), position: position.clone() });
         }
@@ -354,16 +365,14 @@ impl Reader {
             match block.ident.as_str() {
                 "backend" => {
                     let kind = block.labels.first().map_or_else(String::new, |label| label.as_str().to_owned());
-                    self.backend = Some(BackendBlock {
-                        kind,
-                        settings: backend_settings(&block.body),
-                        position: position.clone(),
-                    });
+                    let BackendArguments { settings, lines } = backend_arguments(&block.body, text);
+                    self.backend = Some(BackendBlock { kind, settings, lines, position: position.clone() });
                 }
                 "cloud" => {
                     self.backend = Some(BackendBlock {
                         kind: "cloud".to_owned(),
                         settings: settings_of(&block.body),
+                        lines: BTreeMap::new(),
                         position: position.clone(),
                     });
                 }
@@ -437,19 +446,41 @@ fn role_of(expression: &Expression) -> AssumesRole {
     }
 }
 
-/// The arguments of a backend. What stands in a map or a nested block is known by both names: `assume_role.role_arn`.
-pub(super) fn backend_settings(body: &Body) -> BTreeMap<String, Setting> {
-    let mut settings = settings_of(body);
+/// The arguments of a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BackendArguments {
+    /// Their values. What stands in a map or a nested block is known by both names: `assume_role.role_arn`.
+    pub settings: BTreeMap<String, Setting>,
+    /// Their lines, from 1.
+    pub lines: BTreeMap<String, usize>,
+}
+
+/// Reads the arguments of a backend from the body that `text` was parsed to.
+pub(super) fn backend_arguments(body: &Body, text: &str) -> BackendArguments {
+    // Places are counted from behind the mark that the parser does not see.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut all = BackendArguments::default();
+    let mut add = |name: String, setting: Setting, line: usize| {
+        all.lines.insert(name.clone(), line);
+        all.settings.insert(name, setting);
+    };
     for attribute in body.attributes() {
-        let members = attribute.value.as_object().into_iter().flat_map(|object| object.iter());
-        let named = members.filter_map(|(key, value)| Some((object_key(key)?, Setting::of(value.expr()))));
-        settings.extend(named.map(|(name, setting)| (format!("{}.{name}", attribute.key.as_str()), setting)));
+        let (name, line) = (attribute.key.as_str(), line_of(text, attribute));
+        add(name.to_owned(), Setting::of(&attribute.value), line);
+        for (key, value) in attribute.value.as_object().into_iter().flat_map(|object| object.iter()) {
+            let Some(key_text) = object_key(key) else { continue };
+            add(format!("{name}.{key_text}"), Setting::of(value.expr()), line_of(text, value.expr()));
+        }
     }
     for block in body.blocks() {
-        let inner = settings_of(&block.body).into_iter();
-        settings.extend(inner.map(|(name, setting)| (format!("{}.{name}", block.ident.as_str()), setting)));
+        let name = block.ident.as_str();
+        add(name.to_owned(), Setting::Dynamic, line_of(text, block));
+        for attribute in block.body.attributes() {
+            let inner = format!("{name}.{}", attribute.key.as_str());
+            add(inner, Setting::of(&attribute.value), line_of(text, attribute));
+        }
     }
-    settings
+    all
 }
 
 fn settings_of(body: &Body) -> BTreeMap<String, Setting> {

@@ -11,7 +11,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
-use super::role::LeaseKey;
+use super::role::{BackendLease, LeaseKey};
 use super::sdk::{sts_client, sts_endpoint};
 use super::sources::{AmbientSource, ProfileSource, StsSource, account_of};
 use super::{CredentialSource, Credentials, LeaseError};
@@ -96,14 +96,32 @@ impl Leases {
                 if caller.account == lease.account {
                     return Ok(Arc::clone(&self.central));
                 }
-                Arc::new(StsSource::new(&self.config, Arc::clone(&self.central), caller, lease.clone())?)
+                Arc::new(StsSource::new(&self.config, Arc::clone(&self.central), caller, (**lease).clone())?)
             }
+            LeaseKey::Backend(lease) => self.backend(lease).await?,
         };
         // Whoever came first while we waited for the caller's identity has the one that counts.
+        Ok(self.keep(key, source))
+    }
+
+    /// The source of the role that a backend names.
+    async fn backend(&self, lease: &BackendLease) -> Result<Arc<dyn CredentialSource>, LeaseError> {
+        let (mut caller, mut source) = (self.caller().await?, Arc::clone(&self.central));
+        if let Some(name) = &lease.profile {
+            let key = LeaseKey::Profile(name.clone());
+            source = self.keep(&key, Arc::new(ProfileSource::new(name.clone(), &self.config)));
+            // Who that is, the profile alone knows.
+            caller.arn = key.to_string();
+        }
+        Ok(Arc::new(StsSource::new(&self.config, source, caller, lease.role.clone())?))
+    }
+
+    /// The cache of a key: the one that is there, else one of `source`.
+    fn keep(&self, key: &LeaseKey, source: Arc<dyn CredentialSource>) -> Arc<Cached> {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let cached =
             others.entry(key.clone()).or_insert_with(|| Arc::new(Cached::new(source, Arc::clone(&self.clock))));
-        Ok(Arc::clone(cached))
+        Arc::clone(cached)
     }
 
     fn known(&self, key: &LeaseKey) -> Option<Arc<Cached>> {
@@ -113,7 +131,7 @@ impl Leases {
     async fn identify(&self) -> Result<Caller, LeaseError> {
         let operation = "GetCallerIdentity";
         let identity = SharedCredentialsProvider::new(self.central.get().await?.to_sdk());
-        let answer = sts_client(&self.config, None)
+        let answer = sts_client(&self.config, None, None)
             .get_caller_identity()
             .customize()
             .config_override(aws_sdk_sts::config::Builder::new().credentials_provider(identity))
@@ -122,7 +140,7 @@ impl Leases {
         let output = match answer {
             Ok(output) => output,
             Err(error) => {
-                let endpoint = sts_endpoint(&self.config, None);
+                let endpoint = sts_endpoint(&self.config, None, None);
                 let error = LeaseError::from_sts(operation, &self.central.describe(), &endpoint, &error);
                 if matches!(error, LeaseError::CallerRefused { .. }) {
                     self.central.forget().await;

@@ -35,7 +35,7 @@ pub use cache::{Caller, Leases, partition_of};
 pub use client::{ClientError, credential_process_client};
 pub use config_file::{BACKEND_PROFILE, ChildConfig, ConfigFileError, TARGET_PROFILE};
 pub use error::LeaseError;
-pub use role::{ExternalId, LeaseKey, RoleLease, RoleName, RoleSettings, SessionDuration, SessionName};
+pub use role::{BackendLease, ExternalId, LeaseKey, RoleLease, RoleName, RoleSettings, SessionDuration, SessionName};
 pub use sdk::{retry_partition, sdk_config};
 pub use server::{CredentialServer, ProfileGrant, ServerError, ServerOptions};
 pub use sources::{AmbientSource, ProfileSource, StsSource};

@@ -234,13 +234,17 @@ pub struct RoleSettings {
     /// Whose STS endpoint is asked. Unset: the one of the region that the caller's configuration names, because the
     /// caller's account may not have enabled the deployment's region, and what a regional endpoint gives works in all.
     pub sts_region: Option<Region>,
+    /// The URL of that endpoint, where it is not Amazon's own.
+    pub sts_endpoint: Option<String>,
+    /// The policy that narrows the session.
+    pub policy: Option<Secret<String>>,
 }
 
 impl RoleSettings {
     /// The key of the lease for `account` under these settings.
     #[must_use]
     pub fn lease(&self, account: &AccountId) -> LeaseKey {
-        LeaseKey::Role(RoleLease { account: account.clone(), settings: self.clone() })
+        LeaseKey::Role(Box::new(RoleLease { account: account.clone(), settings: self.clone() }))
     }
 }
 
@@ -261,7 +265,18 @@ pub enum LeaseKey {
     /// A named profile of the caller's own configuration.
     Profile(String),
     /// A role in an account. In the caller's own account no role is assumed: it is the same as [`LeaseKey::Central`].
-    Role(RoleLease),
+    Role(Box<RoleLease>),
+    /// The role that a backend names, which is assumed also in the caller's own account.
+    Backend(Box<BackendLease>),
+}
+
+/// The role that a backend names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BackendLease {
+    /// The role.
+    pub role: RoleLease,
+    /// The profile of the caller's own configuration that assumes it; `None` for the caller.
+    pub profile: Option<String>,
 }
 
 impl fmt::Display for LeaseKey {
@@ -270,6 +285,10 @@ impl fmt::Display for LeaseKey {
             Self::Central => f.write_str("the caller's own credentials"),
             Self::Profile(name) => write!(f, "the profile `{name}`"),
             Self::Role(role) => write!(f, "the role {} in account {}", role.settings.role_name, role.account),
+            Self::Backend(lease) => {
+                write!(f, "the role {}", lease.role.settings.role_name)?;
+                lease.profile.as_ref().map_or(Ok(()), |profile| write!(f, " by way of the profile `{profile}`"))
+            }
         }
     }
 }

@@ -85,20 +85,24 @@ pub fn retry_partition(name: impl Into<Cow<'static, str>>) -> RetryPartition {
 }
 
 /// An STS client on `config`, with limits that fit small calls that something waits for.
-pub(super) fn sts_client(config: &SdkConfig, region: Option<&Region>) -> aws_sdk_sts::Client {
+pub(super) fn sts_client(config: &SdkConfig, region: Option<&Region>, endpoint: Option<&str>) -> aws_sdk_sts::Client {
     let mut builder = aws_sdk_sts::config::Builder::from(config)
         .timeout_config(timeouts(STS_ATTEMPT, STS_OPERATION))
         .retry_partition(STS_PARTITION.clone());
     if let Some(region) = region {
         builder = builder.region(aws_config::Region::new(region.as_str().to_owned()));
     }
+    if let Some(endpoint) = endpoint {
+        builder = builder.endpoint_url(endpoint);
+    }
     aws_sdk_sts::Client::from_conf(builder.build())
 }
 
 /// What a person calls the STS endpoint of `config`.
-pub(super) fn sts_endpoint(config: &SdkConfig, region: Option<&Region>) -> String {
+pub(super) fn sts_endpoint(config: &SdkConfig, region: Option<&Region>, endpoint: Option<&str>) -> String {
     let region = region.map(Region::as_str).or_else(|| config.region().map(AsRef::as_ref)).unwrap_or("no region");
-    let endpoint = std::env::var("AWS_ENDPOINT_URL_STS").ok().or_else(|| config.endpoint_url().map(str::to_owned));
+    let endpoint = endpoint.map(str::to_owned).or_else(|| std::env::var("AWS_ENDPOINT_URL_STS").ok());
+    let endpoint = endpoint.or_else(|| config.endpoint_url().map(str::to_owned));
     match endpoint {
         Some(url) => format!("the STS endpoint {url}"),
         None => format!("the STS endpoint of {region}"),
@@ -196,7 +200,7 @@ mod tests {
             .http_client(client)
             .region(aws_config::Region::new("us-east-1"))
             .build();
-        let _ = sts_client(&config, None);
+        let _ = sts_client(&config, None, None);
     }
 
     #[test]

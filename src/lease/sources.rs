@@ -110,11 +110,11 @@ async fn provide(provider: &impl ProvideCredentials, from: String) -> Result<Cre
     }
 }
 
-/// A role, assumed with the caller's own credentials.
+/// A role, assumed with the caller's own credentials, or with those of a profile.
 pub struct StsSource {
     client: aws_sdk_sts::Client,
     endpoint: String,
-    central: Arc<Cached>,
+    source: Arc<Cached>,
     caller: Caller,
     lease: RoleLease,
     role_arn: String,
@@ -123,10 +123,10 @@ pub struct StsSource {
 }
 
 impl StsSource {
-    /// Assumes the role of `lease` as `caller`, whose credentials `central` gives.
+    /// Assumes the role of `lease` as `caller`, whose credentials `source` gives.
     pub(super) fn new(
         config: &SdkConfig,
-        central: Arc<Cached>,
+        source: Arc<Cached>,
         caller: Caller,
         lease: RoleLease,
     ) -> Result<Self, LeaseError> {
@@ -134,11 +134,11 @@ impl StsSource {
         if account_of(&role_arn) != Some(lease.account.as_str()) {
             return Err(LeaseError::RoleElsewhere { role: role_arn, account: lease.account });
         }
-        let region = lease.settings.sts_region.as_ref();
+        let (region, endpoint) = (lease.settings.sts_region.as_ref(), lease.settings.sts_endpoint.as_deref());
         Ok(Self {
-            client: sts_client(config, region),
-            endpoint: sts_endpoint(config, region),
-            central,
+            client: sts_client(config, region, endpoint),
+            endpoint: sts_endpoint(config, region, endpoint),
+            source,
             caller,
             lease,
             role_arn,
@@ -147,15 +147,16 @@ impl StsSource {
     }
 
     async fn assume(&self, duration: SessionDuration) -> Result<AssumeRoleOutput, AssumeError> {
-        let central = self.central.get().await.map_err(AssumeError::Lease)?;
+        let source = self.source.get().await.map_err(AssumeError::Lease)?;
         let settings = &self.lease.settings;
-        let identity = SharedCredentialsProvider::new(central.to_sdk());
+        let identity = SharedCredentialsProvider::new(source.to_sdk());
         self.client
             .assume_role()
             .role_arn(&self.role_arn)
             .role_session_name(settings.session_name.as_str())
             .duration_seconds(duration.seconds())
             .set_external_id(settings.external_id.as_ref().map(|id| id.expose().to_owned()))
+            .set_policy(settings.policy.as_ref().map(|policy| policy.expose().clone()))
             .customize()
             .config_override(aws_sdk_sts::config::Builder::new().credentials_provider(identity))
             .send()
@@ -167,7 +168,7 @@ impl StsSource {
         let error = match error {
             AssumeError::Lease(error) => return error,
             AssumeError::Sdk(error) => {
-                LeaseError::from_sts("AssumeRole", &self.central.describe(), &self.endpoint, &error)
+                LeaseError::from_sts("AssumeRole", &self.source.describe(), &self.endpoint, &error)
             }
         };
         match error {
@@ -181,7 +182,7 @@ impl StsSource {
             },
             refused @ LeaseError::CallerRefused { .. } => {
                 // Perhaps newer ones lie ready: the next who asks reads them.
-                self.central.forget().await;
+                self.source.forget().await;
                 refused
             }
             error => error,

@@ -24,7 +24,7 @@ mod template;
 
 pub use account_list::AccountListSpec;
 pub use approval::{Approval, FoundApproval, NeededApprovals};
-pub use backend::{CliWorkspace, PartialBackend};
+pub use backend::{CliWorkspace, DECIDING, PartialBackend, RefusedArgument, UNKEPT, lay_over};
 pub use change::{ChangeCounts, ChangeKind, ResourceChange};
 pub use check_rule::{CheckLevel, CheckRule};
 pub use deployment::{Action, Deployment, Reference, SourceKind, StateAddress};

@@ -142,7 +142,12 @@ impl ToApprove {
             "tfleet_version": env!("CARGO_PKG_VERSION"),
         });
         let of = format!("the audit record of the approval of {}", self.name);
-        not_stored(&write_audit(&*self.store, desk.outbox(), &name, &record).await, &of)
+        let audit = match desk.one_audit() {
+            Ok(audit) => audit,
+            Err(failure) => return Some(format!("{of} is lost: {}", failure.one_line())),
+        };
+        let store = audit.as_ref().unwrap_or(&self.store);
+        not_stored(&write_audit(&**store, desk.outbox(), &name, &record).await, &of)
     }
 
     fn approval(&self, identity: Identity, comment: Option<String>) -> Approval {

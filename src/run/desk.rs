@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::preflight::{identity_of, local_user, open_credentials, open_store, open_table, region_of_states};
+use super::preflight::{identity_of, local_user, open_credentials, region_of_states};
+use super::reach::{Reach, reaches};
 use crate::config::{S3Settings, Settings, StateSettings};
 use crate::discover::Discovery;
 use crate::event::Failure;
@@ -116,19 +117,16 @@ impl<'a> Desk<'a> {
         let deployment = key.and_then(|key| self.deployment(key, bucket));
         let own = deployment.and_then(|deployment| deployment.state.bucket.as_deref());
         let bucket = bucket.or(own).or(s3.bucket.as_deref()).ok_or_else(unnamed_bucket)?;
-        let leases = self.leases.as_ref().ok_or_else(|| Failure::new("there are no AWS credentials"))?;
-        let region = self.region(deployment, bucket, s3);
-        let store = open_store(s3, bucket, &region, leases).await?;
+        let leases = self.leases.as_ref().ok_or_else(no_credentials)?;
+        let reach = self.reach(s3, bucket, deployment, key)?;
+        let store = reach.store(leases);
         let table = self.lock_table(deployment, bucket, s3.dynamodb_table.as_deref())?;
         let table = match (table, key, deployment) {
             // No file says it: then the last apply does.
             (None, Some(key), None) => recorded_table(&store, key).await?,
             (table, ..) => table,
         };
-        let table = match table {
-            Some(table) => Some(open_table(&table, bucket, &region, leases).await?),
-            None => None,
-        };
+        let table = table.map(|table| reach.table(&table, leases));
         Ok(Home::new(Arc::new(store), Some(bucket.to_owned()), true, table))
     }
 
@@ -145,18 +143,61 @@ impl<'a> Desk<'a> {
         if buckets.is_empty() {
             return Err(unnamed_bucket());
         }
-        let leases = self.leases.as_ref().ok_or_else(|| Failure::new("there are no AWS credentials"))?;
+        let leases = self.leases.as_ref().ok_or_else(no_credentials)?;
         let mut stores: Vec<Arc<dyn StateStore>> = Vec::new();
         for bucket in buckets {
-            stores.push(Arc::new(open_store(s3, bucket, &self.region(None, bucket, s3), leases).await?));
+            stores.push(Arc::new(self.reach(s3, bucket, None, None)?.store(leases)));
         }
         Ok(stores)
     }
 
-    /// The region of a bucket.
-    fn region(&self, deployment: Option<&Deployment>, bucket: &str, s3: &S3Settings) -> Region {
-        let declared = self.declared(deployment, bucket, "region").into_iter().next();
-        declared.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone())
+    /// The stores in which audit records are: the one bucket of them, where the settings name it.
+    pub async fn audit_stores(&self, bucket: Option<&str>) -> Result<Vec<Arc<dyn StateStore>>, Failure> {
+        match self.one_audit()? {
+            Some(audit) if bucket.is_none() => Ok(vec![audit]),
+            _ => self.stores(bucket).await,
+        }
+    }
+
+    /// The one store of all audit records, where there is one.
+    pub fn one_audit(&self) -> Result<Option<Arc<dyn StateStore>>, Failure> {
+        let (Some(audit), StateSettings::S3(s3)) = (&self.settings.audit, &self.settings.state) else {
+            return Ok(None);
+        };
+        let leases = self.leases.as_ref().ok_or_else(no_credentials)?;
+        Ok(Some(Arc::new(Reach::of_audit(s3, audit).store(leases))))
+    }
+
+    /// How a bucket is reached: as the deployment does it. A state that no file describes is reached as those beside it,
+    /// if they all do it alike; what concerns the bucket as a whole as the first of them.
+    fn reach(
+        &self,
+        s3: &S3Settings,
+        bucket: &str,
+        deployment: Option<&Deployment>,
+        key: Option<&BackendKey>,
+    ) -> Result<Reach, Failure> {
+        let Some(discovery) = self.discovery else { return Ok(Reach::of_settings(s3, bucket)) };
+        let beside = discovery.deployments.iter().filter(|one| one.state.bucket.as_deref() == Some(bucket));
+        let ways = match deployment {
+            Some(deployment) => reaches(self.settings, s3, discovery, [deployment])?,
+            None => reaches(self.settings, s3, discovery, beside)?,
+        };
+        if let (Some(key), [first, others @ ..]) = (key, &ways[..])
+            && !others.is_empty()
+        {
+            let ways: Vec<String> =
+                ways.iter().map(|way| way.by().unwrap_or_else(|| "tfleet's own credentials".to_owned())).collect();
+            let alike = others.iter().all(|other| other.is_way_of(first));
+            let differ = if alike { "in how they encrypt" } else { "in how they reach it" };
+            return Err(Failure::new(format!("it is not known how the state {key} is reached and kept"))
+                .because(format!("no file describes it, and those with states in {bucket} differ {differ}: {}", ways.join(", ")))
+                .next("bring back the file that describes it, or describe it in a folder of its own and name that with --working-dir"));
+        }
+        Ok(ways.into_iter().next().unwrap_or_else(|| match &self.settings.audit {
+            Some(audit) if audit.bucket == bucket => Reach::of_audit(s3, audit),
+            _ => Reach::of_settings(s3, bucket),
+        }))
     }
 
     /// The table in which Terraform locks and keeps digests: that of the deployment's root module, else of the settings. A
@@ -187,7 +228,8 @@ impl<'a> Desk<'a> {
         let Some(discovery) = self.discovery else { return BTreeSet::new() };
         let of = |deployment: &Deployment| {
             let root = discovery.roots.get(&deployment.root_module)?;
-            declared_backend(root, deployment).get(argument).and_then(Setting::literal).map(str::to_owned)
+            let declared = declared_backend(root, deployment);
+            declared.get(argument).and_then(Setting::literal).filter(|text| !text.is_empty()).map(str::to_owned)
         };
         if let Some(deployment) = deployment {
             return of(deployment).into_iter().collect();
@@ -270,7 +312,9 @@ impl<'a> Desk<'a> {
             "details": done.details,
             "tfleet_version": env!("CARGO_PKG_VERSION"),
         });
-        let written = write_audit(&*home.store, &self.outbox, &name, &record).await;
+        let audit = self.one_audit().map_err(|failure| failure.one_line())?;
+        let store = audit.as_ref().unwrap_or(&home.store);
+        let written = write_audit(&**store, &self.outbox, &name, &record).await;
         let said = not_stored(&written, "the audit record");
         if written.is_ok() { Ok(said) } else { Err(said.unwrap_or_default()) }
     }
@@ -352,6 +396,10 @@ async fn recorded_table(store: &dyn ReadStore, key: &BackendKey) -> Result<Optio
             Ok(None)
         }
     }
+}
+
+fn no_credentials() -> Failure {
+    Failure::new("there are no AWS credentials")
 }
 
 fn unnamed_bucket() -> Failure {

@@ -8,11 +8,12 @@ use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::preflight::{bucket_regions, open_credentials, open_store};
+use super::preflight::open_credentials;
+use super::reach::{Reach, one_each, reaches};
 use crate::config::{Settings, StateSettings};
 use crate::discover::Discovery;
 use crate::event::{DeploymentResult, Failure, Outcome, RunReport};
-use crate::model::{Action, Deployment, IndexedPlan, PlanIndex, RunId};
+use crate::model::{Action, Deployment, IndexedPlan, PlanIndex, RunId, StateAddress};
 use crate::saga::Context;
 use crate::store::{
     FormatError, KeptPlan, LocalStore, PlanStoreError, ReadStore, StateStore, plans_of, read_plan_index,
@@ -62,22 +63,26 @@ pub async fn close(context: &Context, purpose: Action, report: Arc<RunReport>) -
 }
 
 async fn write_indexes(context: &Context, purpose: Action, report: &RunReport) -> Result<(), Failure> {
-    let mut indexes: BTreeMap<&Option<String>, PlanIndex> = BTreeMap::new();
+    let mut indexes: BTreeMap<&Option<String>, (&StateAddress, PlanIndex)> = BTreeMap::new();
     for result in &report.results {
-        let index = indexes.entry(&result.deployment.state.bucket).or_insert_with(|| PlanIndex {
-            schema_version: PlanIndex::SCHEMA,
-            run: report.run_id,
-            time: report.started,
-            identity: context.identity.clone(),
-            purpose,
-            deployments: BTreeMap::new(),
+        let state = &result.deployment.state;
+        let (_, index) = indexes.entry(&state.bucket).or_insert_with(|| {
+            let index = PlanIndex {
+                schema_version: PlanIndex::SCHEMA,
+                run: report.run_id,
+                time: report.started,
+                identity: context.identity.clone(),
+                purpose,
+                deployments: BTreeMap::new(),
+            };
+            (state, index)
         });
         let not_planned = || IndexedPlan::NotPlanned(result.outcome.as_str().to_owned());
         let plan = result.kept_plan.clone().map_or_else(not_planned, IndexedPlan::Kept);
         index.deployments.insert(result.deployment.name.clone(), plan);
     }
-    for (bucket, index) in &indexes {
-        let Some(store) = context.stores.get(*bucket) else { continue };
+    for (state, index) in indexes.values() {
+        let Some(store) = context.stores.get(state) else { continue };
         write_plan_index(&**store, index).await.map_err(|error| {
             let mut failure =
                 unusable(&error, "its plan cannot be applied, because the list of the kept plans was not written");
@@ -159,13 +164,15 @@ async fn open_stores(wanted: &Wanted<'_>) -> Result<Vec<Arc<dyn StateStore>>, Fa
     let credentials = open_credentials(wanted.settings).await?;
     let asked_for = |one: &&Deployment| wanted.selected.is_none_or(|names| names.contains(&one.name));
     let deployments = wanted.discovery.deployments.iter().filter(asked_for);
-    let mut buckets = bucket_regions(s3, wanted.discovery, deployments);
-    if let (Some(bucket), None) = (&s3.bucket, wanted.selected) {
-        buckets.entry(bucket.clone()).or_insert_with(|| s3.region.clone());
+    let mut reaches = reaches(wanted.settings, s3, wanted.discovery, deployments)?;
+    if let (Some(bucket), None) = (&s3.bucket, wanted.selected)
+        && !reaches.iter().any(|reach| reach.bucket == *bucket)
+    {
+        reaches.push(Reach::of_settings(s3, bucket));
     }
     let mut stores: Vec<Arc<dyn StateStore>> = Vec::new();
-    for (bucket, region) in &buckets {
-        stores.push(Arc::new(open_store(s3, bucket, region, &credentials.leases).await?));
+    for reach in one_each(reaches) {
+        stores.push(Arc::new(reach.store(&credentials.leases)));
     }
     Ok(stores)
 }

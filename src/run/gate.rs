@@ -3,7 +3,7 @@
 
 mod refused;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,12 +15,9 @@ use crate::approvals::{Asked, Barred, ByTeams, Decision, Judgement, Need, Planne
 use crate::event::{DeploymentResult, Failure, RunReport};
 use crate::model::{Action, Deployment, FoundApproval, Identity, NeededApprovals, RunId};
 use crate::redact::Redactor;
-use crate::store::{ApprovalError, KeptPlan, StateStore, read_approvals};
+use crate::store::{ApprovalError, KeptPlan, Stores, read_approvals};
 use refused::Refused;
 pub use refused::{Attempt, Refusal};
-
-/// The state stores by bucket; under `None`, the local one.
-pub type Stores = HashMap<Option<String>, Arc<dyn StateStore>>;
 
 /// What was decided, by the name of the deployment.
 pub type Decisions = BTreeMap<String, Decision>;
@@ -143,11 +140,12 @@ impl Gate<'_> {
             let kept = candidate.plan?;
             let needs = needs_of(self.rules, kept, candidate.deployment);
             let any = needs.iter().any(|need| need.approvals > 0);
-            any.then(|| (candidate.deployment.state.bucket.clone(), kept.record.run))
+            let state = &candidate.deployment.state;
+            any.then(|| ((state.bucket.clone(), kept.record.run), state))
         });
         let mut all = Approvals::new();
-        for place in wanted.collect::<BTreeSet<_>>() {
-            let Some(store) = stores.get(&place.0) else { continue };
+        for (place, state) in wanted.collect::<BTreeMap<_, _>>() {
+            let Some(store) = stores.get(state) else { continue };
             let read = read_approvals(&**store, place.1).await.map_err(|error| unreadable(&error))?;
             all.insert(place, read);
         }
@@ -172,7 +170,11 @@ pub(super) async fn pass(
 /// Asks the rules about a deployment from a snapshot before its state is restored: what can be said without a plan.
 pub async fn ahead(rules: &Rules, desk: &Desk<'_>, home: &Home, revived: &Revived) -> Result<(), Failure> {
     let (identity, action, deployment) = (desk.identity(), Action::Apply, &*revived.deployment);
-    let stores = Stores::from([(home.bucket.clone(), Arc::clone(&home.store))]);
+    let mut stores = Stores::default();
+    stores.add(Arc::clone(&home.store), [deployment.state.clone()]);
+    if let Some(audit) = desk.one_audit()? {
+        stores.keep_audit_in(audit);
+    }
     let gate = Gate { rules, applier: &identity, action, today: &revived.today, done: &[] };
     let Err(refusal) = gate.decide(&stores, &[Candidate { deployment, plan: None }]).await else { return Ok(()) };
     let attempt = Attempt { run: desk.run, action, identity: &identity, stores: &stores, outbox: desk.outbox() };

@@ -14,6 +14,7 @@ pub mod gate;
 pub mod mint;
 pub mod moving;
 pub mod preflight;
+pub mod reach;
 pub mod revive;
 mod signals;
 mod skipped;

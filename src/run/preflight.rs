@@ -42,11 +42,9 @@ pub(super) use credentials::region as region_of_states;
 pub use credentials::{open_credentials, role_settings};
 pub use modules::backend_settings;
 pub use ownership::{repository, services};
-pub use stores::{bucket_regions, open_store, open_table};
 pub use tools::find_terraform;
 
 pub(in crate::run) use credentials::{identity_of, local_user};
-pub(in crate::run) use stores::central_config;
 
 use contents::Contents;
 use opened::Opened;

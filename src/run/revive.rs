@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
 use crate::config::Settings;
-use crate::discover::{Discovery, Options, discover};
+use crate::discover::{Discovery, Options, discover, read_backend_files};
 use crate::event::Failure;
 use crate::files;
 use crate::hcl::RootModule;
@@ -76,7 +76,9 @@ pub async fn revive(
     let working_dir = top.join(&manifest.working_dir);
     // What the inputs were is in the variable file: whatever they came from may be gone, or different.
     let var_files = manifest.var_files.iter().map(|file| files::relative(&working_dir, &top.join(file))).collect();
-    let deployment = Deployment { state, var_files, inputs: Vec::new(), ..manifest.deployment };
+    // The manifest leaves out what may be secret of them.
+    let backend = read_backend_files(&working_dir, &manifest.deployment.backend.files).map_err(|error| made(&error))?;
+    let deployment = Deployment { state, var_files, backend, inputs: Vec::new(), ..manifest.deployment };
     let root = RootModule::read(&top.join(&manifest.root)).map_err(|error| made(&error))?;
     let mut discovery =
         discover(&Options { working_dir: working_dir.clone(), terraform_dir: None, accounts: Vec::new(), ..options })

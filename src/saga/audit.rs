@@ -1,5 +1,6 @@
 //! The audit record: for success and failure, in the store or, if it is away, kept on disk until the next run.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
@@ -11,7 +12,7 @@ use super::{Ended, Saga};
 use crate::event::{Failure, Outcome, Step};
 use crate::journal::{Event, Fact};
 use crate::model::Action;
-use crate::store::{AuditName, Written, write_audit, write_output};
+use crate::store::{AuditName, StateStore, Written, write_audit, write_output};
 
 impl Saga<'_> {
     /// Writes what happened, whatever happened.
@@ -87,7 +88,7 @@ impl Saga<'_> {
             None => (String::new(), None),
             Some(RawOutput::Inline(text)) => (text, None),
             Some(RawOutput::File(path)) => {
-                let written = write_output(&*self.store, &self.ctx.outbox, name, &path).await;
+                let written = write_output(&**self.audit_store(), &self.ctx.outbox, name, &path).await;
                 let key = self.written(written, "whole output");
                 if key.is_some() {
                     remove_output(&path);
@@ -99,8 +100,13 @@ impl Saga<'_> {
 
     /// Writes a record, or keeps it; says where it is.
     pub(super) async fn send_record(&self, name: &AuditName<'_>, record: &serde_json::Value) -> Option<String> {
-        let written = write_audit(&*self.store, &self.ctx.outbox, name, record).await;
+        let written = write_audit(&**self.audit_store(), &self.ctx.outbox, name, record).await;
         self.written(written, "audit record")
+    }
+
+    /// Where audit records are.
+    fn audit_store(&self) -> &Arc<dyn StateStore> {
+        self.ctx.stores.audit(&self.deployment.state).unwrap_or(&self.store)
     }
 
     /// Where something was written, having said so if it is not where it should be.

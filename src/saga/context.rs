@@ -20,7 +20,7 @@ use crate::lease::{Caller, CredentialServer, Leases, RoleSettings};
 use crate::model::{Deployment, Identity, RunId, SnapshotReason, StateAddress};
 use crate::policy::Policies;
 use crate::redact::Redactor;
-use crate::store::{KeptPlan, Known, KnownFiles, LockOwner, LockTable, Outbox, StateStore};
+use crate::store::{KeptPlan, Known, KnownFiles, LockOwner, LockTable, Outbox, Stores};
 use crate::workspace::{BackendSettings, CacheDirs, CredentialsFor, Included, PreparedModule, SourceTree};
 
 /// What all deployments of a run share. Nothing in it changes while the run is under way, but for what is behind a lock.
@@ -42,10 +42,10 @@ pub struct Context {
     pub memory_each: Option<u64>,
     /// How backends are configured.
     pub backend: BackendSettings,
-    /// The state store of each bucket; under `None`, the local one.
-    pub stores: HashMap<Option<String>, Arc<dyn StateStore>>,
-    /// The lock tables by bucket and name.
-    pub tables: HashMap<(String, String), LockTable>,
+    /// The state stores.
+    pub stores: Stores,
+    /// The lock tables by the states that are locked in them.
+    pub tables: HashMap<StateAddress, LockTable>,
     /// Credentials; `None` where nothing of this run needs any.
     pub credentials: Option<Credentials>,
     /// The checks of files, before anything runs.

@@ -82,7 +82,7 @@ impl Saga<'_> {
 
     async fn outputs_of(&mut self, input: &Input) -> Result<Outputs, Ended> {
         let what = format!("the input `{}` cannot be read from the state {}", input.variable, input.state);
-        let store = self.ctx.stores.get(&input.state.bucket);
+        let store = self.ctx.stores.get(&input.state);
         let store = store.ok_or_else(|| Ended::failed(Failure::new(&*what).because("its store was not opened")))?;
         let object = store.get(input.state.key.as_str()).await.map_err(|error| store_failure(&what, &error))?;
         let Some(object) = object else { return Ok(None) };

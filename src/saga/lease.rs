@@ -1,11 +1,13 @@
 //! Credentials for the account, and who gets which.
 
+use std::collections::HashSet;
+
 use super::{Ended, Saga};
 use crate::event::Failure;
 use crate::hcl::AssumesRole;
 use crate::lease::{BACKEND_PROFILE, LeaseKey, RoleName, RoleSettings, TARGET_PROFILE};
 use crate::model::{AccountId, Secret};
-use crate::workspace::{CredentialsFor, own_profiles};
+use crate::workspace::{CredentialsFor, backend_access, own_profiles};
 
 impl Saga<'_> {
     /// Gets credentials for the account and lets child processes ask for them.
@@ -29,9 +31,22 @@ impl Saga<'_> {
         let mut keys = vec![(BACKEND_PROFILE.to_owned(), LeaseKey::Central), (TARGET_PROFILE.to_owned(), target)];
         let own = own_profiles(&root.module)
             .map_err(|error| Ended::failed(Failure::caused_by("the providers' credentials are not known", &error)))?;
-        keys.extend(own.into_iter().map(|profile| (profile.name.clone(), LeaseKey::Profile(profile.name))));
-        keys.dedup_by(|a, b| a.0 == b.0);
+        let own = own.into_iter().map(|profile| profile.name).chain(self.backend_profile()?);
+        keys.extend(own.map(|name| (name.clone(), LeaseKey::Profile(name))));
+        let mut known = HashSet::new();
+        keys.retain(|(name, _)| known.insert(name.clone()));
         self.serve(keys)
+    }
+
+    /// The profile that the backend names itself: it is served under its own name, as those of providers are.
+    fn backend_profile(&self) -> Result<Option<String>, Ended> {
+        if self.ctx.backend.local_root.is_some() {
+            return Ok(None);
+        }
+        let access = backend_access(&self.root()?.module, &self.deployment);
+        access
+            .map(|access| access.profile)
+            .map_err(|error| Ended::failed(Failure::caused_by("the backend cannot be used", &error).next(error.hint())))
     }
 
     /// Writes the configuration by which child processes ask this tfleet for credentials.

@@ -174,7 +174,7 @@ fn may_begin(
         let result = DeploymentResult::new(Arc::clone(deployment), task.action(), outcome);
         DeploymentResult { error: Some(error), ..result }
     };
-    let Some(store) = ctx.stores.get(&deployment.state.bucket) else {
+    let Some(store) = ctx.stores.get(&deployment.state) else {
         let error = Failure::new(format!("no state store was opened for {}", deployment.state));
         return Err(Box::new(not_begun(Outcome::Failed, error)));
     };
@@ -317,8 +317,8 @@ impl Saga<'_> {
 
     /// The table in which Terraform locks the state, if it does so there.
     fn table(&self) -> Option<LockTable> {
-        let place = (self.deployment.state.bucket.clone()?, self.lock_table.clone()?);
-        self.ctx.tables.get(&place).cloned()
+        self.lock_table.as_ref()?;
+        self.ctx.tables.get(&self.deployment.state).cloned()
     }
 
     /// Terraform's own locks of the state.

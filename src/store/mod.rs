@@ -43,6 +43,7 @@ mod s3_error;
 mod s3_versions;
 mod snapshots;
 mod states;
+mod stores;
 mod table;
 mod terraform_lock;
 #[cfg(test)]
@@ -93,6 +94,7 @@ pub use snapshots::{
     record_snapshot, snapshot_index_key, unreferenced,
 };
 pub use states::{States, StatesError};
+pub use stores::Stores;
 pub use table::LockTable;
 pub use terraform_lock::{HeldTerraformLock, TerraformLock, TerraformLockError, TerraformLocks};
 pub use versioned::FormatError;

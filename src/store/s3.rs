@@ -11,7 +11,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::copy_object::CopyObjectError;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{Object as Listed, ServerSideEncryption};
+use aws_sdk_s3::types::{Object as Listed, ObjectCannedAcl, ServerSideEncryption};
 use jiff::Timestamp;
 
 use super::{
@@ -23,8 +23,10 @@ use super::{
 const READS: u32 = 3;
 
 /// How objects are encrypted at rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Encryption {
+    /// As the bucket does it where nothing is asked for.
+    AsBucket,
     /// With S3's own keys (SSE-S3).
     Aes256,
     /// With this KMS key: an id, an alias or an ARN.
@@ -32,16 +34,17 @@ pub enum Encryption {
 }
 
 impl Encryption {
-    const fn algorithm(&self) -> ServerSideEncryption {
+    const fn algorithm(&self) -> Option<ServerSideEncryption> {
         match self {
-            Self::Aes256 => ServerSideEncryption::Aes256,
-            Self::Kms(_) => ServerSideEncryption::AwsKms,
+            Self::AsBucket => None,
+            Self::Aes256 => Some(ServerSideEncryption::Aes256),
+            Self::Kms(_) => Some(ServerSideEncryption::AwsKms),
         }
     }
 
     fn key(&self) -> Option<String> {
         match self {
-            Self::Aes256 => None,
+            Self::AsBucket | Self::Aes256 => None,
             Self::Kms(key) => Some(key.clone()),
         }
     }
@@ -53,11 +56,14 @@ pub struct S3Store {
     client: Client,
     bucket: String,
     encryption: Encryption,
+    acl: Option<ObjectCannedAcl>,
 }
 
 /// What a bucket says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketCheck {
+    /// Its region; `None` where it does not say it.
+    pub region: Option<String>,
     /// Whether it keeps versions; `None` where that may not be asked.
     pub versioned: Option<bool>,
     /// How it encrypts what comes without a wish; `None` where it does not, or that may not be asked.
@@ -68,11 +74,13 @@ impl S3Store {
     /// Asks the bucket about itself. An error means that it cannot be used at all.
     pub async fn check(&self) -> Result<BucketCheck, StoreError> {
         self.get("tfleet-probe").await?;
+        let head = self.client.head_bucket().bucket(&self.bucket).send().await.ok();
         let versioning = self.client.get_bucket_versioning().bucket(&self.bucket).send().await;
         let encryption = self.client.get_bucket_encryption().bucket(&self.bucket).send().await.ok();
         let rules = encryption.and_then(|answer| answer.server_side_encryption_configuration);
         let rule = rules.and_then(|rules| rules.rules.into_iter().next());
         Ok(BucketCheck {
+            region: head.and_then(|answer| answer.bucket_region).filter(|region| !region.is_empty()),
             versioned: versioning
                 .ok()
                 .map(|answer| answer.status == Some(aws_sdk_s3::types::BucketVersioningStatus::Enabled)),
@@ -85,7 +93,13 @@ impl S3Store {
     /// The store in `bucket`. Every object that it writes is encrypted as `encryption` says.
     #[must_use]
     pub fn new(client: Client, bucket: impl Into<String>, encryption: Encryption) -> Self {
-        Self { client, bucket: bucket.into(), encryption }
+        Self { client, bucket: bucket.into(), encryption, acl: None }
+    }
+
+    /// The same store, which writes its objects with this canned ACL.
+    #[must_use]
+    pub fn with_acl(self, acl: Option<&str>) -> Self {
+        Self { acl: acl.map(ObjectCannedAcl::from), ..self }
     }
 
     fn place(&self, key: &str) -> String {
@@ -183,7 +197,8 @@ impl S3Store {
             .key(to)
             .set_copy_source_if_match(if_match.map(str::to_owned))
             .set_if_none_match(absent.then(|| "*".to_owned()))
-            .server_side_encryption(self.encryption.algorithm())
+            .set_acl(self.acl.clone())
+            .set_server_side_encryption(self.encryption.algorithm())
             .set_ssekms_key_id(self.encryption.key())
             .send()
             .await?;
@@ -289,7 +304,8 @@ impl StateStore for S3Store {
             .body(body)
             .set_if_none_match(absent)
             .set_if_match(matches)
-            .server_side_encryption(self.encryption.algorithm())
+            .set_acl(self.acl.clone())
+            .set_server_side_encryption(self.encryption.algorithm())
             .set_ssekms_key_id(self.encryption.key())
             .send()
             .await;

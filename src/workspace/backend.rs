@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::access::{BackendAccess, StateEncryption, backend_access, place};
 use super::overrides::quoted;
 use crate::hcl::{BackendBlock, Position, RootModule, Setting};
-use crate::model::Deployment;
+use crate::model::{Deployment, RefusedArgument, lay_over};
 
 /// What the settings, and the Terraform at hand, say about backends.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the Terraform at hand")]
 pub struct BackendSettings {
     /// The region of the state bucket.
     pub region: String,
@@ -19,6 +21,8 @@ pub struct BackendSettings {
     pub dynamodb_table: Option<String>,
     /// Whether this Terraform knows `use_lockfile` (1.10 and later, also of `tofu`).
     pub use_lockfile_supported: bool,
+    /// Whether this Terraform takes roles in `assume_role` alone (1.10 and later, not `tofu`).
+    pub roles_in_assume_role_only: bool,
     /// Whether this Terraform has the names of 1.6.3 and later (`use_path_style`, `skip_requesting_account_id`).
     pub new_path_style_name: bool,
     /// Whether the S3 endpoint wants the bucket in the path (anything but AWS itself, mostly).
@@ -47,24 +51,32 @@ pub struct BackendPlan {
 /// Why a module's backend cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
-    /// Credentials, or files with credentials, in the block.
-    #[error(
-        "{position}: the backend block sets `{argument}`, which would put credentials into `.terraform` and plan files"
-    )]
-    StaticCredentials {
+    /// An argument with which tfleet takes no backend.
+    #[error("{position}: the backend block sets `{argument}`, {}", refused.why())]
+    Refused {
         /// The argument.
-        argument: &'static str,
-        /// Where the block is.
+        argument: String,
+        /// Why.
+        refused: RefusedArgument,
+        /// Where it is.
         position: Position,
     },
-    /// A profile of the module's own.
-    #[error(
-        "{position}: the backend block names the profile `{profile}`, which is not there when tfleet runs Terraform"
-    )]
-    OwnProfile {
-        /// The profile.
-        profile: String,
-        /// Where the block is.
+    /// An argument that this Terraform would ignore, and with it the role.
+    #[error("{position}: `{argument}` of the backend is not known to this Terraform any more (since 1.10)")]
+    DroppedArgument {
+        /// The argument.
+        argument: &'static str,
+        /// Where it is.
+        position: Position,
+    },
+    /// An argument whose value cannot be used.
+    #[error("{position}: `{argument}` of the backend cannot be used: {why}")]
+    Value {
+        /// The argument.
+        argument: String,
+        /// Why.
+        why: String,
+        /// Where it is.
         position: Position,
     },
     /// A backend tfleet does not speak to.
@@ -81,12 +93,12 @@ pub enum BackendError {
         /// Where the block is.
         position: Position,
     },
-    /// An argument that decides where the state is, computed by Terraform.
-    #[error("{position}: `{argument}` of the backend block is not a literal, so the state cannot be found")]
+    /// An argument that decides where the state is, or how it is reached, computed by Terraform.
+    #[error("{position}: `{argument}` of the backend is not a literal, so the state cannot be found or reached")]
     NotLiteral {
         /// The argument.
-        argument: &'static str,
-        /// Where the block is.
+        argument: String,
+        /// Where it is.
         position: Position,
     },
     /// The block names another place than the one that was worked out for the deployment.
@@ -114,12 +126,9 @@ impl BackendError {
     #[must_use]
     pub const fn hint(&self) -> &'static str {
         match self {
-            Self::StaticCredentials { .. } => {
-                "remove it: tfleet gives the backend its credentials, from the account it was started in"
-            }
-            Self::OwnProfile { .. } => {
-                "remove `profile`; where the bucket needs a role, name it in `assume_role` of the same block"
-            }
+            Self::Refused { refused, .. } => refused.hint(),
+            Self::DroppedArgument { .. } => "write it in `assume_role`: assume_role = { role_arn = \"…\" }",
+            Self::Value { .. } => "correct it there",
             Self::Unsupported { .. } => {
                 "use `backend \"s3\"`, or remove the block and let tfleet add it, or set `state: {backend: local}` in tfleet.yaml"
             }
@@ -135,17 +144,25 @@ impl BackendError {
     }
 }
 
-/// Arguments that carry credentials, or name files that do.
-const CREDENTIAL_ARGUMENTS: [&str; 6] =
-    ["access_key", "secret_key", "token", "shared_config_files", "shared_credentials_file", "shared_credentials_files"];
+/// Arguments about a role that Terraform 1.10 dropped.
+const DROPPED_ROLE_ARGUMENTS: [&str; 8] = [
+    "role_arn",
+    "session_name",
+    "external_id",
+    "assume_role_duration_seconds",
+    "assume_role_policy",
+    "assume_role_policy_arns",
+    "assume_role_tags",
+    "assume_role_transitive_tag_keys",
+];
 
 /// What the backend block of a module says, completed by the backend files of a deployment, which win.
 #[must_use]
 pub fn declared_backend(root: &RootModule, deployment: &Deployment) -> BTreeMap<String, Setting> {
     let mut settings = root.backend.as_ref().map(|block| block.settings.clone()).unwrap_or_default();
     let of_files = deployment.backend.settings.iter();
-    settings
-        .extend(of_files.map(|(name, text)| (name.clone(), text.clone().map_or(Setting::Dynamic, Setting::Literal))));
+    let of_files = of_files.map(|(name, text)| (name.clone(), text.clone().map_or(Setting::Dynamic, Setting::Literal)));
+    lay_over(&mut settings, of_files);
     settings
 }
 
@@ -167,9 +184,17 @@ pub fn plan_backend(
         Some(block) => accept(block)?,
     }
     let declared = declared_backend(root, deployment);
+    let access = backend_access(root, deployment)?;
+    if settings.roles_in_assume_role_only {
+        let dropped = DROPPED_ROLE_ARGUMENTS.into_iter().find(|argument| declared.contains_key(*argument));
+        if let Some(argument) = dropped {
+            let position = place(root, deployment, argument);
+            return Err(BackendError::DroppedArgument { argument, position });
+        }
+    }
     let (address, key) = (&deployment.state, deployment.backend_key());
     let bucket = address.bucket.as_deref().ok_or_else(|| BackendError::NoBucket { key: address.key.to_string() })?;
-    let mut s3 = Injection { declared: &declared, args: Vec::new() };
+    let mut s3 = Injection { declared: &declared, access: &access, args: Vec::new() };
     for (argument, wanted) in [("bucket", bucket), ("key", key.as_str())] {
         let of_files = deployment.backend.settings.contains_key(argument);
         if let Some(block) = root.backend.as_ref().filter(|_| !of_files) {
@@ -178,9 +203,15 @@ pub fn plan_backend(
         s3.add(argument, wanted);
     }
     s3.add("region", &settings.region);
-    s3.add("profile", &settings.profile);
+    if access.profile.is_none() {
+        s3.args.push(format!("-backend-config=profile={}", settings.profile));
+    }
     s3.encryption(settings, &mut plan.notices);
-    plan.dynamodb_table = s3.locking(root.backend.as_ref(), settings, &mut plan.notices)?;
+    let unknown = |argument: &str| BackendError::NotLiteral {
+        argument: argument.to_owned(),
+        position: place(root, deployment, argument),
+    };
+    plan.dynamodb_table = s3.locking(settings, &unknown, &mut plan.notices)?;
     plan.locks_with_file =
         s3.says("use_lockfile", "true") || s3.args.iter().any(|arg| arg == "-backend-config=use_lockfile=true");
     s3.endpoint(settings);
@@ -212,32 +243,32 @@ fn accept(block: &BackendBlock) -> Result<(), BackendError> {
         "local" => return Err(BackendError::LocalDeclared { position }),
         kind => return Err(BackendError::Unsupported { kind: kind.to_owned(), position }),
     }
-    if let Some(argument) = CREDENTIAL_ARGUMENTS.into_iter().find(|name| block.settings.contains_key(*name)) {
-        return Err(BackendError::StaticCredentials { argument, position });
+    // Those of files are refused when the files are read.
+    for (argument, value) in &block.settings {
+        if let Some(refused) = RefusedArgument::of(argument, value.literal()) {
+            return Err(BackendError::Refused { argument: argument.clone(), refused, position: block.place(argument) });
+        }
     }
-    match block.settings.get("profile") {
-        None => Ok(()),
-        Some(Setting::Literal(profile)) => Err(BackendError::OwnProfile { profile: profile.clone(), position }),
-        Some(_) => Err(BackendError::NotLiteral { argument: "profile", position }),
-    }
+    Ok(())
 }
 
 /// A bucket or key that the block names must be the one that backup, locks and records are about.
 fn same_place(block: &BackendBlock, argument: &'static str, wanted: &str) -> Result<(), BackendError> {
-    let position = block.position.clone();
+    let position = block.place(argument);
     match block.settings.get(argument) {
         None => Ok(()),
         Some(Setting::Literal(declared)) if declared == wanted => Ok(()),
         Some(Setting::Literal(declared)) => {
             Err(BackendError::Mismatch { argument, declared: declared.clone(), wanted: wanted.to_owned(), position })
         }
-        Some(_) => Err(BackendError::NotLiteral { argument, position }),
+        Some(_) => Err(BackendError::NotLiteral { argument: argument.to_owned(), position }),
     }
 }
 
 /// The arguments that the block lacks.
 struct Injection<'a> {
     declared: &'a BTreeMap<String, Setting>,
+    access: &'a BackendAccess,
     args: Vec<String>,
 }
 
@@ -257,32 +288,35 @@ impl Injection<'_> {
     }
 
     fn encryption(&mut self, settings: &BackendSettings, notices: &mut Vec<String>) {
-        self.add("encrypt", "true");
         if self.says("encrypt", "false") {
             notices.push("the backend block sets encrypt = false: the state is not encrypted by request".to_owned());
-        } else if let Some(key) = &settings.kms_key
-            && !self.has("sse_customer_key")
-        {
-            // The backend takes one of the two kinds of keys.
-            self.add("kms_key_id", key);
+        }
+        match self.access.encryption(settings.kms_key.as_deref()) {
+            StateEncryption::AsBucket => {}
+            StateEncryption::S3 => self.add("encrypt", "true"),
+            StateEncryption::Kms(key) => {
+                self.add("encrypt", "true");
+                self.add("kms_key_id", &key);
+            }
         }
     }
 
     /// A table excludes the lock file: with both, both locks must be taken.
     fn locking(
         &mut self,
-        block: Option<&BackendBlock>,
         settings: &BackendSettings,
+        unknown: &dyn Fn(&str) -> BackendError,
         notices: &mut Vec<String>,
     ) -> Result<Option<String>, BackendError> {
-        let table = match (self.declared.get("dynamodb_table"), block) {
-            (Some(Setting::Literal(table)), _) => Some(table.clone()),
-            (Some(_), Some(block)) => {
-                let position = block.position.clone();
-                return Err(BackendError::NotLiteral { argument: "dynamodb_table", position });
-            }
-            _ => settings.dynamodb_table.clone(),
+        let table = match self.declared.get("dynamodb_table") {
+            // An empty name is none, as Terraform has it.
+            Some(Setting::Literal(table)) => Some(table.clone()).filter(|table| !table.is_empty()),
+            Some(_) => return Err(unknown("dynamodb_table")),
+            None => settings.dynamodb_table.clone(),
         };
+        if self.declared.get("use_lockfile").is_some_and(|setting| setting.literal().is_none()) {
+            return Err(unknown("use_lockfile"));
+        }
         if let Some(table) = &table {
             self.add("dynamodb_table", table);
         } else if self.says("use_lockfile", "false") {
@@ -306,7 +340,9 @@ impl Injection<'_> {
         }
         // tfleet has asked STS who it is already; every init would ask again.
         self.add("skip_credentials_validation", "true");
-        if settings.new_path_style_name {
+        // A backend that names the accounts it may be in has to ask which one it is in.
+        let asks = self.has("allowed_account_ids") || self.has("forbidden_account_ids");
+        if settings.new_path_style_name && !asks {
             self.add("skip_requesting_account_id", "true");
         }
     }
@@ -324,6 +360,7 @@ mod tests {
             kms_key: None,
             dynamodb_table: None,
             use_lockfile_supported: true,
+            roles_in_assume_role_only: true,
             new_path_style_name: true,
             path_style: false,
             local_root: None,
@@ -352,14 +389,15 @@ mod tests {
         let texts =
             [("bucket", "states"), ("key", "theirs/x.tfstate"), ("region", "eu-west-1"), ("dynamodb_table", "locks")];
         let settings_of = texts.map(|(name, text)| (name.to_owned(), Some(text.to_owned())));
-        let backend = PartialBackend { files: vec!["b.hcl".into()], settings: settings_of.into() };
+        let (files, settings_of) = (vec!["b.hcl".into()], settings_of.into());
+        let backend = PartialBackend { files, settings: settings_of, ..PartialBackend::default() };
         let state = StateAddress { key: BackendKey::new("theirs/x.tfstate").unwrap(), ..one().state };
         let plan =
             plan_of("backend \"s3\" {\nkey = \"other\"\n}", &Deployment { state, backend, ..one() }, &settings());
         let plan = plan.unwrap();
         assert_eq!(plan.dynamodb_table.as_deref(), Some("locks"));
         let given: Vec<&str> = args(&plan).iter().map(|arg| arg.split('=').next().unwrap()).collect();
-        assert_eq!(given, ["profile", "encrypt", "skip_credentials_validation", "skip_requesting_account_id"]);
+        assert_eq!(given, ["profile", "skip_credentials_validation", "skip_requesting_account_id"], "encryption too");
     }
 
     #[test]
@@ -404,12 +442,23 @@ mod tests {
     #[test]
     fn the_blocks_own_settings_stand() {
         let block = "backend \"s3\" {\nbucket = \"states\"\nregion = \"eu-west-1\"\nencrypt = true\nuse_lockfile = true\n\
-                     workspace_key_prefix = \"w\"\nassume_role = { role_arn = \"r\" }\n}";
+                     workspace_key_prefix = \"w\"\nassume_role = { role_arn = \"arn:aws:iam::222222222222:role/state\" }\n}";
         let plan = plan(block, &settings()).unwrap();
         assert_eq!(plan.override_hcl, None);
         let own =
             |arg: &&&str| ["bucket", "region", "encrypt", "use_lockfile"].contains(&arg.split('=').next().unwrap());
         assert_eq!(args(&plan), USUAL.iter().filter(|arg| !own(arg)).copied().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_the_backend_has_to_do_by_itself_is_left_to_it() {
+        let own =
+            plan("backend \"s3\" {\nprofile = \"theirs\"\nallowed_account_ids = [\"1\"]\n}", &settings()).unwrap();
+        let args = args(&own);
+        assert!(!args.iter().any(|arg| arg.starts_with("profile=") || arg.contains("account_id")), "{args:?}");
+        let empty = plan("backend \"s3\" {\nprofile = \"\"\ndynamodb_table = \"\"\n}", &settings()).unwrap();
+        assert!(empty.init_args.contains(&"-backend-config=profile=tfleet-backend".to_owned()), "{empty:?}");
+        assert_eq!((empty.dynamodb_table.as_deref(), empty.locks_with_file), (None, true));
     }
 
     #[test]
@@ -449,7 +498,21 @@ mod tests {
         for (block, word) in [
             ("backend \"s3\" {\naccess_key = \"AKIA\"\n}", "`access_key`"),
             ("backend \"s3\" {\nshared_credentials_files = [\"x\"]\n}", "`shared_credentials_files`"),
-            ("backend \"s3\" {\nprofile = \"mine\"\n}", "profile `mine`"),
+            ("backend \"s3\" {\nprofile = var.p\n}", "`profile`"),
+            (
+                "backend \"s3\" {\nrole_arn = \"arn:aws:iam::222222222222:role/x\"\n}",
+                "main.tf:3: `role_arn` of the backend is not known",
+            ),
+            (
+                "backend \"s3\" {\nsse_customer_key = \"AKIA\"\n}",
+                "main.tf:3: the backend block sets `sse_customer_key`",
+            ),
+            ("backend \"s3\" {\nassume_role_with_web_identity = { role_arn = \"r\" }\n}", "while tfleet gives"),
+            (
+                "backend \"s3\" {\nassume_role = {\n role_arn = \"r\"\n tags = {}\n}\n}",
+                "main.tf:5: the backend block sets",
+            ),
+            ("backend \"s3\" {\ninsecure = true\n}", "`insecure`"),
             ("backend \"s3\" {\nkey = var.key\n}", "`key`"),
             ("backend \"s3\" {\nkey = \"other\"\n}", "says key = \"other\""),
             ("backend \"s3\" {\ndynamodb_table = var.t\n}", "`dynamodb_table`"),

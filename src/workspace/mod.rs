@@ -14,6 +14,7 @@
 //! Everything is copied, never linked: a link would write through into the checkout.
 
 mod abandoned;
+mod access;
 mod backend;
 mod build;
 mod copy;
@@ -36,6 +37,7 @@ mod testing;
 mod tree;
 
 pub use abandoned::{Abandoned, errored_state, is_held};
+pub use access::{BackendAccess, BackendRole, StateEncryption, backend_access};
 pub use backend::{BackendError, BackendPlan, BackendSettings, declared_backend, plan_backend};
 pub use build::{VARIABLES_FILE, Workspace, build};
 pub use credentials::{

@@ -97,6 +97,7 @@ fn s3_settings() -> BackendSettings {
         kms_key: Some("arn:aws:kms:us-east-1:111111111111:key/11111111-2222-4333-8444-555555555555".to_owned()),
         dynamodb_table: None,
         use_lockfile_supported: true,
+        roles_in_assume_role_only: true,
         new_path_style_name: true,
         path_style: true,
         local_root: None,

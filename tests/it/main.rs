@@ -13,6 +13,7 @@ mod ask;
 mod audit;
 mod aws_provider;
 mod aws_rollback;
+mod backends;
 mod bad_input;
 mod bed;
 mod buildspec;

@@ -61,7 +61,7 @@ pub(super) async fn run(args: &AuditListArgs, terminal: &mut Terminal) -> Result
     }
     let place = Place::read(&args.view.place, None)?;
     let filter = filter(args, place.discovery())?;
-    let found = find(&stores(&place, &args.view.place).await?, &filter).await?;
+    let found = find(&stores(&place.desk().await?, &args.view.place).await?, &filter).await?;
     check(args, &filter, &found.seen, place.discovery())?;
     if args.run.is_some() && found.records.is_empty() && only_run(args) {
         return Err(unknown_run(args.run));

@@ -9,12 +9,16 @@ mod shown;
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::args::{AuditVerb, PlaceArgs};
 use super::error::CliError;
-use super::state::{Place, failed, usage};
+use super::state::{failed, usage};
 use super::terminal::Terminal;
 use super::{Exit, state};
+use crate::model::BackendKey;
 use crate::redact::Redactor;
+use crate::run::desk::Desk;
 use crate::store::{RecordFilter, RecordName, Seen, StateStore, find_records};
 use crate::text;
 
@@ -30,9 +34,22 @@ pub async fn run(verb: &AuditVerb, terminal: &mut Terminal) -> anyhow::Result<Ex
 }
 
 /// The stores of the fleet.
-async fn stores(place: &Place, args: &PlaceArgs) -> Result<Vec<Arc<dyn StateStore>>, CliError> {
-    let desk = place.desk().await?;
-    desk.stores(args.bucket.as_deref()).await.map_err(usage)
+async fn stores(desk: &Desk<'_>, args: &PlaceArgs) -> Result<Vec<Arc<dyn StateStore>>, CliError> {
+    desk.audit_stores(args.bucket.as_deref()).await.map_err(usage)
+}
+
+/// The store of the state that a record is about: the record may be in a bucket of its own.
+async fn store_of_state(desk: &Desk<'_>, store: &Arc<dyn StateStore>, record: &Value) -> Arc<dyn StateStore> {
+    let Some(bucket) = record["bucket"].as_str().filter(|bucket| store.describe() != format!("s3://{bucket}")) else {
+        return Arc::clone(store);
+    };
+    let key = record["backend_key"].as_str().and_then(|key| BackendKey::new(key).ok());
+    let described = key.filter(|key| desk.deployment(key, Some(bucket)).is_some());
+    let found = match described {
+        Some(key) => desk.home(Some(&key), Some(bucket)).await.map(|home| home.store).ok(),
+        None => desk.stores(Some(bucket)).await.ok().and_then(|stores| stores.into_iter().next()),
+    };
+    found.unwrap_or_else(|| Arc::clone(store))
 }
 
 /// Records with the store that has them, the newest first; what there is besides.

@@ -16,7 +16,7 @@ use super::super::terminal::Terminal;
 use super::hide::{hide, informed};
 use super::list::unknown_run;
 use super::shown::Shown;
-use super::{find, name_foreign, redactor, stores};
+use super::{find, name_foreign, redactor, store_of_state, stores};
 use crate::event::Failure;
 use crate::model::RunId;
 use crate::redact::Redactor;
@@ -57,7 +57,8 @@ pub(super) async fn run(args: &AuditShowArgs, terminal: &mut Terminal) -> Result
     let redactor = redactor(args.no_redact, terminal)?;
     let wanted = wanted(&args.what)?;
     let place = Place::read(&args.place, None)?;
-    let stores = stores(&place, &args.place).await?;
+    let desk = place.desk().await?;
+    let stores = stores(&desk, &args.place).await?;
     let (records, mut strange) = match wanted {
         Wanted::Run(run) => of_run(run, &stores, terminal).await?,
         Wanted::Record(key) => (vec![of_key(key, &stores).await?], false),
@@ -76,6 +77,7 @@ pub(super) async fn run(args: &AuditShowArgs, terminal: &mut Terminal) -> Result
             Ok(record) => {
                 let place = format!("{key} in {}", store.describe());
                 let who = who(&record, &place, &redactor)?;
+                let redactor = informed(&redactor, &*store_of_state(&desk, &store, &record).await, &record).await;
                 let (record, output) = presentable(record, &store, &key, args, &redactor).await?;
                 match args.format {
                     Format::Json => entries.push(Entry { key, store: store.describe(), record }),
@@ -146,7 +148,7 @@ async fn of_key(key: String, stores: &[Arc<dyn StateStore>]) -> Result<Read, Cli
         .next("see which there are: tfleet audit list"))
 }
 
-/// The record as it may be shown, and its output where that is wanted.
+/// The record as it may be shown, and its output where that is wanted. The redactor knows the secrets of its states.
 async fn presentable(
     mut record: Value,
     store: &Arc<dyn StateStore>,
@@ -154,7 +156,6 @@ async fn presentable(
     args: &AuditShowArgs,
     redactor: &Redactor,
 ) -> Result<(Value, Option<String>), CliError> {
-    let redactor = informed(redactor, &**store, &record).await;
     let mut output = None;
     if args.show_output {
         let bytes = read_output(&**store, &record).await.map_err(|error| {
@@ -164,7 +165,7 @@ async fn presentable(
         record["output"] = text.clone().into();
         output = Some(text);
     }
-    hide(&mut record, &redactor, args.show_output);
+    hide(&mut record, redactor, args.show_output);
     Ok((record, output))
 }
 

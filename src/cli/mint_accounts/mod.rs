@@ -54,8 +54,7 @@ pub async fn run(args: &MintArgs, terminal: &mut Terminal) -> anyhow::Result<Exi
     let accounts = accounts.map_err(|failure| CliError::of(Exit::Usage, failure))?;
     let stop = stop_on_signal()?;
     let credentials = open_credentials(&settings).await.map_err(|failure| refused(Exit::Usage, failure))?;
-    let mint = Mint::open(&settings, &credentials, args.limits(), stop.clone(), say()).await;
-    let mint = mint.map_err(|failure| refused(Exit::Usage, failure))?;
+    let mint = Mint::open(&settings, &credentials, args.limits(), stop.clone(), say());
     let session = Session { args, settings: &settings, regions_dir, definitions, accounts, credentials, mint, stop };
     match engine {
         MintEngine::Organizations if args.dry_run => session.difference(terminal).await,

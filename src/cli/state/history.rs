@@ -66,7 +66,12 @@ async fn name_callers(desk: &Desk<'_>, home: &Home, key: &BackendKey, found: &mu
     let runs: BTreeSet<String> =
         found.moments.iter().filter(nameless()).filter_map(|moment| moment.run.clone()).collect();
     let subject = desk.subject(key, home.bucket.as_deref());
-    match who_ran(&*home.store, &subject.account_name, &subject.project, key, &runs).await {
+    let audit = match desk.one_audit() {
+        Ok(audit) => audit,
+        Err(failure) => return terminal.note(&format!("who ran what is not known: {}", failure.one_line())),
+    };
+    let store = audit.as_ref().unwrap_or(&home.store);
+    match who_ran(&**store, &subject.account_name, &subject.project, key, &runs).await {
         Ok(callers) => {
             for moment in found.moments.iter_mut().filter(|moment| moment.who.is_none()) {
                 moment.who = moment.run.as_ref().and_then(|run| callers.get(run)).cloned();

@@ -38,9 +38,9 @@ fn a_folder_is_a_deployment_with_the_backend_that_it_has() {
 #[test]
 fn what_a_backend_file_says_beside_the_place_is_not_kept() {
     let repo = envs();
-    repo.write("envs/dev/backend.hcl", "key = \"k.tfstate\"\nsse_customer_key = \"hunter2\"\n");
+    repo.write("envs/dev/backend.hcl", "key = \"k.tfstate\"\nmax_retries = \"hunter2\"\n");
     let one = repo.one();
-    assert_eq!(one.backend.settings["sse_customer_key"], None);
+    assert_eq!(one.backend.settings["max_retries"], None);
     assert!(!serde_json::to_string(&one).unwrap().contains("hunter2"));
 }
 
@@ -160,7 +160,7 @@ fn what_is_broken_is_named_with_its_place() {
     repo.write("envs/dev/backend.hcl", "key = \"k\"\nsecret_key = \"hunter2\"\n");
     let told = repo.problems();
     assert!(
-        told.contains("envs/dev/backend.hcl: the backend file sets `secret_key`") && !told.contains("hunter2"),
+        told.contains("envs/dev/backend.hcl:2: the backend file sets `secret_key`") && !told.contains("hunter2"),
         "{told}"
     );
     let repo = envs();

@@ -14,13 +14,14 @@ impl Reader {
         }
         for backend in terraform.get("backend").map(objects).unwrap_or_default() {
             for (kind, body) in backend {
-                let settings = objects(body).first().map(|o| json_settings(o)).unwrap_or_default();
-                self.backend = Some(BackendBlock { kind: kind.clone(), settings, position: position.clone() });
+                let settings = objects(body).first().map(|o| json_backend(o)).unwrap_or_default();
+                let (lines, position) = (BTreeMap::new(), position.clone());
+                self.backend = Some(BackendBlock { kind: kind.clone(), settings, lines, position });
             }
         }
         if terraform.contains_key("cloud") {
-            self.backend =
-                Some(BackendBlock { kind: "cloud".to_owned(), settings: BTreeMap::new(), position: position.clone() });
+            let (settings, lines) = (BTreeMap::new(), BTreeMap::new());
+            self.backend = Some(BackendBlock { kind: "cloud".to_owned(), settings, lines, position: position.clone() });
         }
         for required in terraform.get("required_providers").map(objects).unwrap_or_default() {
             for (name, value) in required {
@@ -104,6 +105,16 @@ fn objects(value: &serde_json::Value) -> Vec<&serde_json::Map<String, serde_json
         serde_json::Value::Array(items) => items.iter().filter_map(|item| item.as_object()).collect(),
         _ => Vec::new(),
     }
+}
+
+/// The arguments of a backend; what stands in an object is known by both names, as in HCL.
+fn json_backend(object: &serde_json::Map<String, serde_json::Value>) -> BTreeMap<String, Setting> {
+    let mut settings = json_settings(object);
+    for (name, value) in object {
+        let inner = objects(value).into_iter().flatten();
+        settings.extend(inner.map(|(key, value)| (format!("{name}.{key}"), json_setting(value))));
+    }
+    settings
 }
 
 fn json_settings(object: &serde_json::Map<String, serde_json::Value>) -> BTreeMap<String, Setting> {

@@ -6,11 +6,11 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Decisions, Gate, Stores, lacking};
+use super::{Decisions, Gate, lacking};
 use crate::approvals::{Barred, Judgement, Rules};
 use crate::event::Failure;
 use crate::model::{Action, Deployment, Identity, RunId};
-use crate::store::{AuditName, KeptPlan, Outbox, not_stored, write_audit};
+use crate::store::{AuditName, KeptPlan, Outbox, Stores, not_stored, write_audit};
 
 /// How an audit record calls it.
 const OUTCOME: &str = "refused";
@@ -99,7 +99,7 @@ impl Refusal {
             "services": deployment.services,
             "tfleet_version": env!("CARGO_PKG_VERSION"),
         });
-        let Some(store) = stores.get(&deployment.state.bucket) else {
+        let Some(store) = stores.audit(&deployment.state) else {
             return Some(format!("there is no audit record of this for {name}: its store was not opened"));
         };
         let written = write_audit(&**store, outbox, &place, &record).await;

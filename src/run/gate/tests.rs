@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{Approval, ChangeCounts, ChangeKind, GithubActor, KeptFile, PlanRecord, ResourceChange, samples};
 use crate::store::memory::MemoryStore;
-use crate::store::{plan_record_key, read_plan_record, write_approval, write_plan_record};
+use crate::store::{StateStore as _, plan_record_key, read_plan_record, write_approval, write_plan_record};
 
 const RULES: &str = "
 teams:
@@ -30,11 +30,9 @@ struct Bed {
 impl Bed {
     async fn new(actions: &[ChangeKind]) -> Self {
         let store = Arc::new(MemoryStore::default());
-        let bed = Self {
-            stores: Stores::from([(Some("states".to_owned()), Arc::clone(&store) as Arc<dyn StateStore>)]),
-            store,
-            run: RunId::new(),
-        };
+        let mut stores = Stores::default();
+        stores.add(Arc::clone(&store) as _, [samples::deployment("web").state]);
+        let bed = Self { stores, store, run: RunId::new() };
         write_plan_record(&*bed.store, &bed.record(actions)).await.unwrap();
         bed
     }

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Settings, StateSettings};
 use crate::discover::AccountDefinition;
 use crate::event::Failure;
-use crate::lease::{Caller, LeaseError, Leases, RoleName, RoleSettings, partition_of, retry_partition};
+use crate::lease::{Caller, LeaseError, LeaseKey, Leases, RoleName, RoleSettings, partition_of, retry_partition};
 use crate::model::{AccountId, BackendKey, IdError, RoleArn};
 use crate::organization::Organization;
 use crate::redact::Redactor;
@@ -77,19 +77,19 @@ pub struct Mint {
 
 impl Mint {
     /// Speaks to the organization of the caller.
-    pub async fn open(
+    pub fn open(
         settings: &Settings,
         credentials: &Credentials,
         limits: Limits,
         stop: CancellationToken,
         say: Say,
-    ) -> Result<Self, Failure> {
+    ) -> Self {
         let region = super::preflight::region_of_states(settings);
-        let config = super::preflight::central_config(&region, &credentials.leases).await?;
+        let config = credentials.leases.config(LeaseKey::Central, &region);
         let config = aws_sdk_organizations::config::Builder::from(&config)
             .retry_partition(retry_partition("organizations"))
             .build();
-        Ok(Self {
+        Self {
             organization: Organization::new(aws_sdk_organizations::Client::from_conf(config)),
             leases: Arc::clone(&credentials.leases),
             caller: credentials.caller.clone(),
@@ -97,7 +97,7 @@ impl Mint {
             limits,
             stop,
             say,
-        })
+        }
     }
 
     /// The role by which provisioning gets into the account of a definition.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 use tempfile::TempDir;
 
+use super::stores::Ways;
 use crate::config::Settings;
 use crate::config::StateSettings;
 use crate::event::Failure;
@@ -36,7 +37,7 @@ pub async fn open_credentials(settings: &Settings) -> Result<Credentials, Failur
 
 /// How long what child processes get stays valid at the longest: until then, a Terraform that has lost its tfleet may
 /// still work.
-pub(super) async fn longest_lease(credentials: Option<&Credentials>) -> Duration {
+pub(super) async fn longest_lease(credentials: Option<&Credentials>, ways: &Ways) -> Duration {
     /// The longest session that STS grants to a role; also for credentials that do not expire.
     const LONGEST: Duration = Duration::from_secs(12 * 3600);
     let Some(credentials) = credentials else { return LONGEST };
@@ -44,8 +45,11 @@ pub(super) async fn longest_lease(credentials: Option<&Credentials>) -> Duration
     let central = central.map_or(LONGEST, |expires| {
         Duration::try_from(expires.duration_since(jiff::Timestamp::now())).unwrap_or_default()
     });
-    let role = Duration::from_secs(u64::try_from(credentials.role.duration.seconds()).unwrap_or_default());
-    central.max(role).min(LONGEST)
+    // Terraform takes the role of a backend by itself, for as long as the backend says.
+    let of_backends = ways.iter().filter_map(|(reach, _)| reach.session());
+    let roles = of_backends.chain([credentials.role.duration]);
+    let role = roles.map(|session| Duration::from_secs(u64::try_from(session.seconds()).unwrap_or_default())).max();
+    central.max(role.unwrap_or_default()).min(LONGEST)
 }
 
 /// The region that the central account is spoken to in.
@@ -90,7 +94,7 @@ pub fn role_settings(settings: &Settings, plan: bool) -> Result<RoleSettings, Fa
             .transpose()
             .map_err(|error| bad("duration", error))?
             .unwrap_or_default(),
-        sts_region: None,
+        ..RoleSettings::default()
     })
 }
 

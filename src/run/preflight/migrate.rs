@@ -4,14 +4,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Request;
 use super::ownership::{check_store, repository};
-use super::stores::Stores;
 use crate::event::Failure;
 use crate::model::RunId;
 use crate::run::desk::Desk;
 use crate::run::moving::move_with_locks;
 use crate::run::stop_on_signal;
 use crate::saga::Credentials;
-use crate::store::{Conflict, NewOwner};
+use crate::store::{Conflict, NewOwner, Stores};
 
 /// Moves every state whose key has changed, if that is asked for. Returns what a person should know.
 ///
@@ -29,9 +28,9 @@ pub(super) async fn migrate(
     let desk = Desk::of(request.settings, Some(request.discovery), credentials, run)?;
     let mut notices = Vec::new();
     let mut stop: Option<CancellationToken> = None;
-    for (bucket, store) in stores {
-        let bucket = bucket.as_deref();
-        let checked = check_store(request, bucket, &**store, &repository).await?;
+    for (store, states) in stores.with_states() {
+        let bucket = states.first().and_then(|state| state.bucket.as_deref());
+        let checked = check_store(request, &states, &**store, &repository).await?;
         for conflict in &checked.conflicts {
             let Some((from, owner)) = movable(conflict, &repository) else { continue };
             let stop = if let Some(stop) = &stop {

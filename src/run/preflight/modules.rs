@@ -107,6 +107,7 @@ pub fn backend_settings(settings: &Settings, terraform: &Terraform) -> BackendSe
         kms_key: None,
         dynamodb_table: None,
         use_lockfile_supported: terraform.knows_s3_lock_file(),
+        roles_in_assume_role_only: terraform.dropped_role_arguments(),
         new_path_style_name: terraform.knows_use_path_style(),
         path_style: false,
         local_root: None,

@@ -3,12 +3,12 @@
 use super::Request;
 use super::contents::Contents;
 use super::credentials::{self, identity_of, local_user, open_credentials};
-use super::stores::{self, Stores};
+use super::stores::{self, Ways};
 use crate::event::Failure;
 use crate::model::{Action, Identity, RunId};
 use crate::run::gate::{self, Attempt, Decisions};
 use crate::saga::Credentials;
-use crate::store::{LockOwner, LongestLease, Outbox};
+use crate::store::{LockOwner, LongestLease, Outbox, Stores};
 use crate::workspace::CacheDirs;
 
 /// That.
@@ -18,6 +18,8 @@ pub(super) struct Opened {
     /// `None` where nothing of this run needs any.
     pub credentials: Option<Credentials>,
     pub identity: Identity,
+    /// How the bucket of each state is reached.
+    pub ways: Ways,
     pub stores: Stores,
     pub outbox: Outbox,
 }
@@ -28,9 +30,10 @@ impl Opened {
         let run = RunId::new();
         let credentials =
             if contents.need_aws(request) { Some(open_credentials(request.settings).await?) } else { None };
-        let stores = stores::open_stores(request, credentials.as_ref()).await?;
+        let ways = stores::ways(request)?;
+        let stores = stores::open_stores(request, &ways, credentials.as_ref()).await?;
         let identity = identity_of(credentials.as_ref().map(|credentials| &credentials.caller));
-        Ok(Self { run, credentials, identity, stores, outbox: Outbox::new(cache.root().join("outbox")) })
+        Ok(Self { run, credentials, identity, ways, stores, outbox: Outbox::new(cache.root().join("outbox")) })
     }
 
     /// Whether whoever runs it may, and whether what has to be approved is. A refusal leaves its record.
@@ -54,7 +57,7 @@ impl Opened {
         let credentials = self.credentials.as_ref();
         let who = credentials.map_or_else(local_user, |credentials| credentials.caller.arn.clone());
         let handed_out = credentials.map(|credentials| credentials.server.handed_out()).unwrap_or_default();
-        let longest_lease = LongestLease::new(credentials::longest_lease(credentials).await, handed_out);
+        let longest_lease = LongestLease::new(credentials::longest_lease(credentials, &self.ways).await, handed_out);
         LockOwner { run: self.run, who, action: action.as_str(), longest_lease }
     }
 }

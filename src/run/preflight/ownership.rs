@@ -1,17 +1,16 @@
 //! Whose the selected states are: a key of another source, or a state that waits at another key, stops the run.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::process::Command;
 
 use camino::Utf8Path;
 
 use super::Request;
-use super::stores::Stores;
 use crate::config::Settings;
 use crate::discover::ServiceTable;
 use crate::event::Failure;
 use crate::model::StateAddress;
-use crate::store::{Claim, Fleet, Known, Preflight, StateStore, check_owners, repository_id};
+use crate::store::{Claim, Fleet, Known, Preflight, StateStore, Stores, check_owners, repository_id};
 
 /// What was found.
 pub(super) struct Ownership {
@@ -28,8 +27,8 @@ pub(super) async fn check(request: &Request<'_>, stores: &Stores) -> Result<Owne
     let repository = repository(request.repository_dir());
     let mut found = Ownership { known: HashMap::new(), repository, notices: Vec::new() };
     let mut failure = Failure::new("states do not belong to the deployments that would use them");
-    for (bucket, store) in stores {
-        let checked = check_store(request, bucket.as_deref(), &**store, &found.repository).await?;
+    for (store, states) in stores.with_states() {
+        let checked = check_store(request, &states, &**store, &found.repository).await?;
         for conflict in &checked.conflicts {
             failure.causes.push(conflict.to_string());
             let hint = conflict.hint();
@@ -38,29 +37,32 @@ pub(super) async fn check(request: &Request<'_>, stores: &Stores) -> Result<Owne
             }
         }
         found.notices.extend(checked.notices);
+        let bucket = states.first().and_then(|state| state.bucket.clone());
         let address = |key| StateAddress { bucket: bucket.clone(), key };
         found.known.extend(checked.known.into_iter().map(|(key, known)| (address(key), known)));
     }
     if failure.causes.is_empty() { Ok(found) } else { Err(failure) }
 }
 
-/// Asks one store.
+/// Asks one store whose these states are.
 pub(super) async fn check_store(
     request: &Request<'_>,
-    bucket: Option<&str>,
+    states: &[&StateAddress],
     store: &dyn StateStore,
     repository: &str,
 ) -> Result<Preflight, Failure> {
     let settings = request.settings;
     let services = services(settings);
     let present = |source: &Utf8Path| settings.base_dir.join(source).exists();
+    let own: HashSet<&StateAddress> = states.iter().copied().collect();
     let selected: Vec<Claim> = request
         .deployments
         .iter()
-        .filter(|deployment| deployment.state.bucket.as_deref() == bucket)
+        .filter(|deployment| own.contains(&deployment.state))
         .map(|deployment| Claim { key: deployment.state.key.clone(), source: settings.in_repository(&deployment.file) })
         .collect();
-    let all = request.discovery.deployments.iter().filter(|d| d.state.bucket.as_deref() == bucket);
+    let bucket = states.first().and_then(|state| state.bucket.as_ref());
+    let all = request.discovery.deployments.iter().filter(|one| one.state.bucket.as_ref() == bucket);
     let discovered: BTreeSet<_> = all.map(|deployment| deployment.state.key.clone()).collect();
     let fleet =
         Fleet { selected: &selected, discovered: &discovered, services: &services, repository, present: &present };

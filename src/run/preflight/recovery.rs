@@ -6,14 +6,16 @@ use std::sync::Arc;
 use camino::Utf8Path;
 use jiff::Timestamp;
 
-use super::stores::Stores;
-use super::{Request, bucket_regions, local_user};
+use super::stores::Ways;
+use super::{Request, local_user};
 use crate::config::StateSettings;
 use crate::event::Failure;
 use crate::model::{RunId, StateAddress};
 use crate::redact::Redactor;
+use crate::run::reach::Reach;
 use crate::run::unfinished::{Access, Judgement, Recovery, Site, Verdict, find, recover, unfinished_here};
 use crate::saga::Credentials;
+use crate::store::Stores;
 
 /// How many deployments are named.
 const NAMED: usize = 3;
@@ -33,7 +35,7 @@ pub(super) struct Attended {
 pub(super) async fn attend(
     request: &Request<'_>,
     cache: &Utf8Path,
-    stores: &Stores,
+    (stores, ways): (&Stores, &Ways),
     credentials: Option<&Credentials>,
     run: RunId,
 ) -> Attended {
@@ -43,7 +45,8 @@ pub(super) async fn attend(
         return Attended { notices, ..Attended::default() };
     }
     let who = credentials.map_or_else(local_user, |credentials| credentials.caller.arn.clone());
-    let mut access = Access::new(cache, sites(request, stores, credentials), who, run);
+    let mut access = Access::new(cache, sites(request, stores, ways, credentials), who, run);
+    access.keep_audit_in(stores.one_audit().cloned());
     access.learn_names(request.deployments.iter().map(|deployment| &**deployment));
     let found = find(&access, &|state| selected.contains(state), Timestamp::now()).await;
     let mut attended = Attended { notices: found.untold, ..Attended::default() };
@@ -82,22 +85,20 @@ fn left_here(cache: &Utf8Path, selected: &HashSet<&StateAddress>) -> Option<Stri
     Some(format!("an earlier run died, or left something to save, in {list}; see what it left: tfleet runs"))
 }
 
-fn sites(request: &Request<'_>, stores: &Stores, credentials: Option<&Credentials>) -> Vec<Site> {
-    let regions = match &request.settings.state {
-        StateSettings::Local { .. } => return stores.values().map(|store| Site::local(Arc::clone(store))).collect(),
-        StateSettings::S3(s3) => {
-            let deployments = request.deployments.iter().map(|deployment| &**deployment);
-            bucket_regions(s3, request.discovery, deployments)
-                .into_iter()
-                .map(|found| (found, s3.dynamodb_table.clone()))
+fn sites(request: &Request<'_>, stores: &Stores, ways: &Ways, credentials: Option<&Credentials>) -> Vec<Site> {
+    let table = match &request.settings.state {
+        StateSettings::Local { .. } => {
+            return stores.with_states().map(|(store, _)| Site::local(Arc::clone(store))).collect();
         }
+        StateSettings::S3(s3) => s3.dynamodb_table.as_ref(),
     };
     let Some(credentials) = credentials else { return Vec::new() };
-    let open = |((bucket, region), table)| {
-        let store = stores.get(&Some(String::clone(&bucket)))?;
-        Some(Site::bucket(Arc::clone(store), bucket, region, table, Arc::clone(&credentials.leases)))
+    let open = |(reach, states): &(Reach, Vec<StateAddress>)| {
+        let store = stores.get(states.first()?)?;
+        let site = Site::bucket(Arc::clone(store), reach.clone(), table.cloned(), Arc::clone(&credentials.leases));
+        Some(site.with_states(states.iter().cloned()))
     };
-    regions.filter_map(open).collect()
+    ways.iter().filter_map(open).collect()
 }
 
 fn told(recovery: &Recovery) -> String {

@@ -35,12 +35,12 @@ impl Settled {
     ) -> Result<Self, Failure> {
         let (stores, credentials, run) = (&opened.stores, opened.credentials.as_ref(), opened.run);
         // Before anything looks at the states: one of them may be saved only now.
-        let attended = Box::pin(recovery::attend(request, cache, stores, credentials, run)).await;
+        let attended = Box::pin(recovery::attend(request, cache, (stores, &opened.ways), credentials, run)).await;
         let mut notices = attended.notices;
         let moved = migrate::migrate(request, stores, credentials, run).await?;
         notices.extend(moved.iter().cloned());
         let done = [request.done, &attended.done, &moved].concat();
-        let tables = stores::open_tables(request, &contents.backend, credentials).await?;
+        let tables = stores::open_tables(request, &contents.backend, &opened.ways, credentials);
         let mut owners = ownership::check(request, stores).await?;
         notices.append(&mut owners.notices);
         if request.action != Action::Drift {

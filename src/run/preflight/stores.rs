@@ -1,173 +1,141 @@
-//! The state stores of a run: one for each bucket, each tried once.
+//! The state stores of a run: one for each way in which a bucket is reached, each tried once.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-use aws_config::SdkConfig;
-use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 
 use super::Request;
 use crate::config::{S3Settings, StateSettings};
-use crate::discover::Discovery;
 use crate::event::Failure;
-use crate::hcl::Setting;
-use crate::lease::{LeaseKey, Leases, retry_partition, sdk_config};
-use crate::model::{Action, Deployment, Region, StateAddress};
+use crate::model::{Action, Deployment, StateAddress};
 use crate::redact::Redactor;
+use crate::run::reach::Reach;
 use crate::saga::Credentials;
-use crate::store::{
-    Encryption, LocalStore, LockTable, Outbox, ReadOnlyState, ReadStore, S3Store, StateStore, StoreError,
-};
-use crate::workspace::{BackendSettings, declared_backend, plan_backend};
+use crate::store::{LocalStore, LockTable, Outbox, ReadOnlyState, ReadStore, StateStore, StoreError, Stores};
+use crate::workspace::{BackendSettings, plan_backend};
 
-/// The stores by bucket; under `None` the local one.
-pub(super) type Stores = HashMap<Option<String>, Arc<dyn StateStore>>;
+/// The lock tables by the states that are locked in them.
+pub(super) type Tables = HashMap<StateAddress, LockTable>;
 
-/// The lock tables by bucket and name.
-pub(super) type Tables = HashMap<(String, String), LockTable>;
+/// How the buckets of the selected deployments are reached, and which of their states are where.
+pub(super) type Ways = Vec<(Reach, Vec<StateAddress>)>;
 
-/// Opens the store of every bucket that a selected deployment has its state in.
-pub(super) async fn open_stores(request: &Request<'_>, credentials: Option<&Credentials>) -> Result<Stores, Failure> {
+/// Finds out how the bucket of every state is reached that a selected deployment has, or has inputs from.
+pub(super) fn ways(request: &Request<'_>) -> Result<Ways, Failure> {
+    let StateSettings::S3(s3) = &request.settings.state else { return Ok(Ways::new()) };
+    let mut ways = Ways::new();
+    let mut add = |reach: Reach, state: &StateAddress| match ways.iter_mut().find(|(known, _)| *known == reach) {
+        Some((_, states)) => states.push(state.clone()),
+        None => ways.push((reach, vec![state.clone()])),
+    };
+    for deployment in request.deployments {
+        if let Some(reach) = Reach::of(request.settings, s3, request.discovery, deployment)? {
+            add(reach, &deployment.state);
+        }
+    }
+    let own: HashSet<&StateAddress> = request.deployments.iter().map(|deployment| &deployment.state).collect();
+    for state in input_states(request).into_iter().filter(|state| !own.contains(state)) {
+        if let Some(reach) = reach_of_input(request, s3, state)? {
+            add(reach, state);
+        }
+    }
+    Ok(ways)
+}
+
+/// The states that the selected deployments have inputs from.
+fn input_states<'r>(request: &'r Request<'_>) -> HashSet<&'r StateAddress> {
+    request.deployments.iter().flat_map(|deployment| &deployment.inputs).map(|input| &input.state).collect()
+}
+
+fn reach_of_input(request: &Request<'_>, s3: &S3Settings, state: &StateAddress) -> Result<Option<Reach>, Failure> {
+    match request.discovery.deployments.iter().find(|deployment| deployment.state == *state) {
+        Some(deployment) => Reach::of(request.settings, s3, request.discovery, deployment),
+        None => Ok(state.bucket.as_deref().map(|bucket| Reach::of_settings(s3, bucket))),
+    }
+}
+
+/// Opens the stores of the selected deployments.
+pub(super) async fn open_stores(
+    request: &Request<'_>,
+    ways: &Ways,
+    credentials: Option<&Credentials>,
+) -> Result<Stores, Failure> {
+    let mut stores = Stores::default();
     let s3 = match &request.settings.state {
         StateSettings::Local { path } => {
             let store = LocalStore::new(path.clone()).map_err(|error| store_failure(&error))?;
-            return Ok(HashMap::from([(None, Arc::new(store) as Arc<dyn StateStore>)]));
+            let own = request.deployments.iter().map(|deployment| &deployment.state);
+            stores.add(Arc::new(store), own.chain(input_states(request)).cloned());
+            return Ok(stores);
         }
         StateSettings::S3(s3) => s3,
     };
-    let Some(credentials) = credentials else { return Ok(HashMap::new()) };
-    let mut regions = bucket_regions(s3, request.discovery, request.deployments.iter().map(|deployment| &**deployment));
-    for (bucket, region) in input_buckets(request, s3) {
-        regions.entry(bucket).or_insert(region);
+    let Some(credentials) = credentials else { return Ok(stores) };
+    for (reach, states) in ways {
+        let store = tried(reach, credentials).await?;
+        stores.add(store, states.iter().cloned());
     }
-    let mut stores: Stores = HashMap::new();
-    for (bucket, region) in regions {
-        let store = open_store(s3, &bucket, &region, &credentials.leases).await?;
-        // A request that costs little and fails on everything that would make all others fail.
-        store.get("tfleet-probe").await.map_err(|error| store_failure(&error))?;
-        stores.insert(Some(bucket), Arc::new(store));
+    // What looks for drift records nothing.
+    if let Some(audit) = request.settings.audit.as_ref().filter(|_| request.action != Action::Drift) {
+        check_names(request)?;
+        stores.keep_audit_in(tried(&Reach::of_audit(s3, audit), credentials).await?);
     }
     Ok(stores)
 }
 
-/// The buckets of the states that the selected deployments have inputs from.
-fn input_buckets(request: &Request<'_>, s3: &S3Settings) -> BTreeMap<String, Region> {
-    let states: HashSet<&StateAddress> =
-        request.deployments.iter().flat_map(|deployment| &deployment.inputs).map(|input| &input.state).collect();
-    let known = request.discovery.deployments.iter().filter(|deployment| states.contains(&deployment.state));
-    let mut regions = bucket_regions(s3, request.discovery, known);
-    for bucket in states.iter().filter_map(|state| state.bucket.clone()) {
-        regions.entry(bucket).or_insert_with(|| s3.region.clone());
+/// The store of a bucket, which answers.
+async fn tried(reach: &Reach, credentials: &Credentials) -> Result<Arc<dyn StateStore>, Failure> {
+    reach.enter(&credentials.leases).await?;
+    let store = reach.store(&credentials.leases);
+    // A request that costs little and fails on everything that would make all others fail.
+    match store.get("tfleet-probe").await {
+        Ok(_) => Ok(Arc::new(store)),
+        Err(error) => {
+            let failure = store_failure(&error);
+            Err(match reach.by() {
+                Some(by) => failure.because(format!("its backend says that it is reached with {by}")),
+                None => failure,
+            })
+        }
     }
-    regions
 }
 
-/// The buckets of these deployments, each with its region.
-pub fn bucket_regions<'d>(
-    s3: &S3Settings,
-    discovery: &Discovery,
-    deployments: impl Iterator<Item = &'d Deployment>,
-) -> BTreeMap<String, Region> {
-    let mut regions = BTreeMap::new();
-    for deployment in deployments {
-        let Some(bucket) = &deployment.state.bucket else { continue };
-        regions.entry(bucket.clone()).or_insert_with(|| region_of(discovery, deployment, s3));
+/// In one bucket, the record of one state must not take the place of another's: their names have no bucket in them.
+fn check_names(request: &Request<'_>) -> Result<(), Failure> {
+    let mut named: HashMap<_, &Deployment> = HashMap::new();
+    for deployment in request.deployments {
+        let name = (&deployment.account_name, &deployment.project, &deployment.region, &deployment.state.key);
+        if let Some(other) = named.insert(name, deployment) {
+            return Err(Failure::new("two deployments would have one audit record in the bucket of `audit`")
+                .because(format!("{} and {} differ in their buckets alone", other.name, deployment.name))
+                .next("run them one after the other: name one of them with --deployment")
+                .next("or give one of them another project or key"));
+        }
     }
-    regions
+    Ok(())
 }
 
-/// The lock tables of the selected deployments, by bucket and name.
-pub(super) async fn open_tables(
+/// The lock tables of the selected deployments.
+pub(super) fn open_tables(
     request: &Request<'_>,
     backend: &BackendSettings,
+    ways: &Ways,
     credentials: Option<&Credentials>,
-) -> Result<Tables, Failure> {
+) -> Tables {
     let mut tables = Tables::new();
-    let (StateSettings::S3(s3), Some(credentials)) = (&request.settings.state, credentials) else { return Ok(tables) };
+    let Some(credentials) = credentials else { return tables };
+    let places = ways.iter().flat_map(|(reach, states)| states.iter().map(move |state| (state, reach)));
+    let places: HashMap<&StateAddress, &Reach> = places.collect();
+    let mut opened: HashMap<(&Reach, String), LockTable> = HashMap::new();
     for deployment in request.deployments {
         let Some(root) = request.discovery.roots.get(&deployment.root_module) else { continue };
         // What cannot be planned was said when the backends were checked.
         let Ok(plan) = plan_backend(root, deployment, backend) else { continue };
-        let (Some(bucket), Some(table)) = (deployment.state.bucket.clone(), plan.dynamodb_table) else { continue };
-        if let Entry::Vacant(place) = tables.entry((bucket, table)) {
-            let (bucket, table) = place.key();
-            let opened =
-                open_table(table, bucket, &region_of(request.discovery, deployment, s3), &credentials.leases).await?;
-            place.insert(opened);
-        }
+        let (Some(reach), Some(name)) = (places.get(&deployment.state), plan.dynamodb_table) else { continue };
+        let table =
+            opened.entry((reach, name)).or_insert_with_key(|(reach, name)| reach.table(name, &credentials.leases));
+        tables.insert(deployment.state.clone(), table.clone());
     }
-    Ok(tables)
-}
-
-/// The region of a deployment's bucket: the one its backend block or backend files name, else that of the settings.
-fn region_of(discovery: &Discovery, deployment: &Deployment, s3: &S3Settings) -> Region {
-    let declared = discovery.roots.get(&deployment.root_module).map(|root| declared_backend(root, deployment));
-    let region = declared.as_ref().and_then(|settings| settings.get("region")).and_then(Setting::literal);
-    region.and_then(|region| Region::new(region).ok()).unwrap_or_else(|| s3.region.clone())
-}
-
-/// The store in one bucket.
-pub async fn open_store(
-    s3: &S3Settings,
-    bucket: &str,
-    region: &Region,
-    leases: &Arc<Leases>,
-) -> Result<S3Store, Failure> {
-    let config = central_config(region, leases).await?;
-    let config = aws_sdk_s3::config::Builder::from(&config)
-        .retry_partition(retry_partition(format!("s3-{bucket}")))
-        .force_path_style(s3.path_style)
-        .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
-        .build();
-    let encryption = s3.kms_key.clone().map_or(Encryption::Aes256, Encryption::Kms);
-    Ok(S3Store::new(aws_sdk_s3::Client::from_conf(config), bucket, encryption))
-}
-
-/// The lock table of the states in `bucket`. It is in the region of the bucket.
-pub async fn open_table(
-    table: &str,
-    bucket: &str,
-    region: &Region,
-    leases: &Arc<Leases>,
-) -> Result<LockTable, Failure> {
-    let config = central_config(region, leases).await?;
-    let config = aws_sdk_dynamodb::config::Builder::from(&config)
-        .retry_partition(retry_partition(format!("dynamodb-{table}")))
-        .build();
-    Ok(LockTable::new(aws_sdk_dynamodb::Client::from_conf(config), table, bucket))
-}
-
-/// The SDK's configuration with the credentials of the central account.
-pub(in crate::run) async fn central_config(region: &Region, leases: &Arc<Leases>) -> Result<SdkConfig, Failure> {
-    let config = sdk_config(region)
-        .await
-        .map_err(|error| Failure::caused_by("AWS cannot be used", &error).next(error.hint()))?;
-    let credentials = SharedCredentialsProvider::new(Central(Arc::clone(leases)));
-    Ok(config.to_builder().credentials_provider(credentials).build())
-}
-
-/// The caller's credentials, through the cache that everybody shares.
-#[derive(Clone)]
-struct Central(Arc<Leases>);
-
-impl std::fmt::Debug for Central {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Central")
-    }
-}
-
-impl ProvideCredentials for Central {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(async {
-            let lease =
-                self.0.get(&LeaseKey::Central).await.map_err(provider::error::CredentialsError::provider_error)?;
-            Ok(lease.to_sdk())
-        })
-    }
+    tables
 }
 
 /// The same stores with no more rights than the action needs.
@@ -177,13 +145,13 @@ pub(super) fn as_far_as_needed(stores: Stores, action: Action) -> Stores {
         Action::Plan => Arc::new(ReadOnlyState::new(store)) as Arc<dyn StateStore>,
         Action::Drift => Arc::new(ReadOnlyState::sealed(store)),
     };
-    stores.into_iter().map(|(bucket, store)| (bucket, wrap(store))).collect()
+    stores.wrapped(wrap)
 }
 
 /// Sends what earlier runs could not send.
 pub(super) async fn flush(outbox: &Outbox, stores: &Stores) -> Vec<String> {
     let mut notices = Vec::new();
-    for store in stores.values() {
+    for store in stores.places() {
         match outbox.flush(&**store).await {
             Ok(flushed) => {
                 if !flushed.sent.is_empty() {

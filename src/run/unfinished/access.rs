@@ -1,18 +1,19 @@
 //! What recovery works with: the stores, the outbox, and whose work it is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::journals;
-use crate::config::{Settings, StateSettings};
+use crate::config::{S3Settings, Settings, StateSettings};
 use crate::discover::Discovery;
 use crate::event::Failure;
 use crate::lease::Leases;
 use crate::model::{AccountName, BackendKey, Deployment, Project, Region, RunId, StateAddress};
-use crate::run::preflight::{bucket_regions, local_user, open_credentials, open_store, open_table};
-use crate::store::{LocalStore, LockTable, Outbox, StateStore, StoreError, TerraformLocks};
+use crate::run::preflight::{local_user, open_credentials};
+use crate::run::reach::Reach;
+use crate::store::{LocalStore, LockTable, Outbox, StateStore, TerraformLocks};
 
 /// A store, and where Terraform locks its states unless a journal says otherwise.
 pub struct Site {
@@ -20,32 +21,31 @@ pub struct Site {
     pub store: Arc<dyn StateStore>,
     /// The bucket; none for a local directory.
     pub bucket: Option<String>,
-    pub(super) region: Region,
+    /// How the bucket is reached, and with what.
+    way: Option<(Reach, Arc<Leases>)>,
+    /// The states that are known to be reached so.
+    states: HashSet<StateAddress>,
     pub(super) table: Option<String>,
-    pub(super) leases: Option<Arc<Leases>>,
 }
 
 impl Site {
     /// The lock table of that name, or of the settings'.
-    pub(super) async fn table(
-        &self,
-        locking: Option<&(bool, Option<String>)>,
-    ) -> Result<Option<LockTable>, StoreError> {
+    pub(super) fn table(&self, locking: Option<&(bool, Option<String>)>) -> Option<LockTable> {
         let wanted = locking.map_or(self.table.as_deref(), |(_, table)| table.as_deref());
-        let (Some(table), Some(bucket), Some(leases)) = (wanted, &self.bucket, &self.leases) else { return Ok(None) };
-        open_table(table, bucket, &self.region, leases).await.map(Some).map_err(|failure| StoreError::Unreachable {
-            place: format!("dynamodb table {table}"),
-            source: failure.one_line().into(),
-        })
+        let (Some(table), Some((reach, leases))) = (wanted, &self.way) else { return None };
+        Some(reach.table(table, leases))
+    }
+
+    /// For the names of records about states that no region is known of.
+    pub(super) fn region(&self) -> Region {
+        let of_bucket = self.way.as_ref().map(|(reach, _)| reach.region.clone());
+        of_bucket.unwrap_or_else(|| Region::new("us-east-1").expect("a region"))
     }
 
     /// Terraform's locks, where the journal says that they are.
-    pub(super) async fn terraform_locks(
-        &self,
-        locking: Option<&(bool, Option<String>)>,
-    ) -> Result<TerraformLocks, StoreError> {
+    pub(super) fn terraform_locks(&self, locking: Option<&(bool, Option<String>)>) -> TerraformLocks {
         let file = locking.map_or(self.bucket.is_some(), |(file, _)| *file);
-        Ok(TerraformLocks::new(Arc::clone(&self.store), file, self.table(locking).await?))
+        TerraformLocks::new(Arc::clone(&self.store), file, self.table(locking))
     }
 }
 
@@ -90,6 +90,8 @@ pub struct Access {
     pub(super) runs: Utf8PathBuf,
     pub(super) outbox: Outbox,
     pub(super) sites: Vec<Site>,
+    /// The one store of all audit records, where there is one.
+    audit: Option<Arc<dyn StateStore>>,
     /// Who recovers: the caller's ARN, or the local user.
     pub(super) who: String,
     /// The run in which that is done.
@@ -102,7 +104,17 @@ impl Access {
     #[must_use]
     pub fn new(cache: &Utf8Path, sites: Vec<Site>, who: String, run: RunId) -> Self {
         let outbox = Outbox::new(cache.join("outbox"));
-        Self { runs: cache.join("runs"), outbox, sites, who, run, names: HashMap::new() }
+        Self { runs: cache.join("runs"), outbox, sites, audit: None, who, run, names: HashMap::new() }
+    }
+
+    /// From here on all audit records are in this store, if there is one.
+    pub fn keep_audit_in(&mut self, store: Option<Arc<dyn StateStore>>) {
+        self.audit = store;
+    }
+
+    /// Where the audit records of what is in a site are.
+    pub(super) fn audit_of<'a>(&'a self, site: &'a Site) -> &'a dyn StateStore {
+        &**self.audit.as_ref().unwrap_or(&site.store)
     }
 
     /// Opens the store of the settings, those of the deployments that were discovered, and those that the journals on this
@@ -125,15 +137,15 @@ impl Access {
                 access.sites.dedup_by_key(|site| site.store.describe());
             }
             StateSettings::S3(s3) => {
-                let deployments = discovery.map(|discovery| discovery.deployments.as_slice()).unwrap_or_default();
-                let mut buckets: BTreeMap<String, Region> =
-                    discovery.map(|discovery| bucket_regions(s3, discovery, deployments.iter())).unwrap_or_default();
-                let named = opened.iter().filter_map(|opened| opened.state.bucket.clone());
-                for bucket in s3.bucket.iter().cloned().chain(named) {
-                    buckets.entry(bucket).or_insert_with(|| s3.region.clone());
+                let mut ways = ways(settings, s3, discovery, &mut untold);
+                let named = opened.iter().filter_map(|opened| opened.state.bucket.as_deref());
+                for bucket in s3.bucket.as_deref().into_iter().chain(named) {
+                    if !ways.iter().any(|(reach, _)| reach.bucket == *bucket) {
+                        ways.push((Reach::of_settings(s3, bucket), HashSet::new()));
+                    }
                 }
-                if !buckets.is_empty() {
-                    access.open_buckets(settings, buckets, &mut untold).await;
+                if !ways.is_empty() {
+                    access.open_buckets(settings, s3, ways, &mut untold).await;
                 }
             }
         }
@@ -143,25 +155,18 @@ impl Access {
         (access, untold)
     }
 
-    async fn open_buckets(&mut self, settings: &Settings, buckets: BTreeMap<String, Region>, untold: &mut Vec<String>) {
-        let StateSettings::S3(s3) = &settings.state else { return };
+    async fn open_buckets(&mut self, settings: &Settings, s3: &S3Settings, ways: Ways, untold: &mut Vec<String>) {
         let credentials = match open_credentials(settings).await {
             Ok(credentials) => credentials,
             Err(failure) => return untold.push(cannot_read("the state store", &failure)),
         };
         self.who.clone_from(&credentials.caller.arn);
-        for (bucket, region) in buckets {
-            match open_store(s3, &bucket, &region, &credentials.leases).await {
-                Ok(store) => self.sites.push(Site {
-                    store: Arc::new(store),
-                    bucket: Some(bucket),
-                    region,
-                    table: s3.dynamodb_table.clone(),
-                    leases: Some(Arc::clone(&credentials.leases)),
-                }),
-                Err(failure) => untold.push(cannot_read(&bucket, &failure)),
-            }
-        }
+        let leases = &credentials.leases;
+        self.audit = settings.audit.as_ref().map(|audit| Arc::new(Reach::of_audit(s3, audit).store(leases)) as _);
+        self.sites.extend(ways.into_iter().map(|(reach, states)| {
+            let (store, table) = (Arc::new(reach.store(leases)), s3.dynamodb_table.clone());
+            Site::bucket(store, reach, table, Arc::clone(leases)).with_states(states)
+        }));
     }
 
     /// From here on the audit records of these have their names.
@@ -170,37 +175,55 @@ impl Access {
     }
 
     pub(super) fn names(&self, state: &StateAddress, site: &Site) -> Names {
-        self.names.get(state).cloned().unwrap_or_else(|| Names::from_key(&state.key, &site.region))
+        self.names.get(state).cloned().unwrap_or_else(|| Names::from_key(&state.key, &site.region()))
     }
 
-    pub(super) fn site(&self, store: &str) -> Option<&Site> {
-        self.sites.iter().find(|site| site.store.describe() == store)
+    /// How a state in this store is reached: as its deployment does it, else as the first does that has its state there.
+    pub(super) fn site(&self, store: &str, state: &StateAddress) -> Option<&Site> {
+        let mut there = self.sites.iter().filter(|site| site.store.describe() == store);
+        there.clone().find(|site| site.states.contains(state)).or_else(|| there.next())
     }
+}
+
+/// How buckets are reached, and which states are known to be reached so.
+type Ways = Vec<(Reach, HashSet<StateAddress>)>;
+
+/// How the buckets of everything that was discovered are reached.
+fn ways(settings: &Settings, s3: &S3Settings, discovery: Option<&Discovery>, untold: &mut Vec<String>) -> Ways {
+    let mut ways = Ways::new();
+    let Some(discovery) = discovery else { return ways };
+    for deployment in &discovery.deployments {
+        match Reach::of(settings, s3, discovery, deployment) {
+            Ok(None) => {}
+            Ok(Some(reach)) => match ways.iter_mut().find(|(known, _)| *known == reach) {
+                Some((_, states)) => drop(states.insert(deployment.state.clone())),
+                None => ways.push((reach, HashSet::from([deployment.state.clone()]))),
+            },
+            Err(failure) => untold.push(cannot_read(&deployment.state.to_string(), &failure)),
+        }
+    }
+    ways
 }
 
 impl Site {
     /// A local directory.
     #[must_use]
     pub fn local(store: Arc<dyn StateStore>) -> Self {
-        Self { store, bucket: None, region: no_region(), table: None, leases: None }
+        Self { store, bucket: None, way: None, states: HashSet::new(), table: None }
     }
 
     /// A bucket.
     #[must_use]
-    pub fn bucket(
-        store: Arc<dyn StateStore>,
-        bucket: String,
-        region: Region,
-        table: Option<String>,
-        leases: Arc<Leases>,
-    ) -> Self {
-        Self { store, bucket: Some(bucket), region, table, leases: Some(leases) }
+    pub fn bucket(store: Arc<dyn StateStore>, reach: Reach, table: Option<String>, leases: Arc<Leases>) -> Self {
+        let bucket = Some(reach.bucket.clone());
+        Self { store, bucket, way: Some((reach, leases)), states: HashSet::new(), table }
     }
-}
 
-/// For the names of records about states that no region is known of.
-fn no_region() -> Region {
-    Region::new("us-east-1").expect("a region")
+    /// The same, of which these states are known to be reached so.
+    #[must_use]
+    pub fn with_states(self, states: impl IntoIterator<Item = StateAddress>) -> Self {
+        Self { states: states.into_iter().collect(), ..self }
+    }
 }
 
 fn cannot_read(what: &str, failure: &Failure) -> String {

@@ -50,7 +50,11 @@ pub async fn find(access: &Access, wanted: &(dyn Fn(&StateAddress) -> bool + Syn
     let mut unfinished = Vec::new();
     let seen = Seen::now();
     for site in &access.sites {
-        let locks = match read_locks(site, wanted).await {
+        // A bucket that is reached in two ways has each lock once.
+        let own = |state: &StateAddress| {
+            wanted(state) && access.site(&site.store.describe(), state).is_some_and(|of| std::ptr::eq(of, site))
+        };
+        let locks = match read_locks(site, &own).await {
             Ok((locks, unread)) => {
                 untold.extend(unread);
                 locks
@@ -69,7 +73,7 @@ pub async fn find(access: &Access, wanted: &(dyn Fn(&StateAddress) -> bool + Syn
         }
     }
     for own in kept {
-        let site = own.past.opened().and_then(|opened| access.site(&opened.store));
+        let site = own.past.opened().and_then(|opened| access.site(&opened.store, &opened.state));
         unfinished.extend(unfinished_of(Some(own), None, site, &seen, now).await);
     }
     unfinished.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.state.cmp(&b.state)));

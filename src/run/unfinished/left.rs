@@ -155,7 +155,7 @@ impl Left {
     async fn look_for_locks(&mut self, of: &Unfinished, site: &Site) -> Result<(), StoreError> {
         let lock = read_lock(&*site.store, &of.state.key).await?;
         self.lock = Some(of.tfleet_lock(lock.as_ref()));
-        let locks = site.terraform_locks(of.past.locking().as_ref()).await?.find(&of.state.key).await?;
+        let locks = site.terraform_locks(of.past.locking().as_ref()).find(&of.state.key).await?;
         self.terraform_locks = locks
             .into_iter()
             .map(|lock| TerraformLockLeft {

@@ -68,10 +68,11 @@ impl Saga<'_> {
             since: Timestamp::from_second(kept.record.time.as_second()).ok(),
             ..RecordFilter::default()
         };
-        let mut names = find_records(&*self.store, &filter).await.ok()?.found;
+        let store = self.ctx.stores.audit(&deployment.state).unwrap_or(&self.store);
+        let mut names = find_records(&**store, &filter).await.ok()?.found;
         names.sort_by_key(|name| std::cmp::Reverse((name.time, name.run)));
         for name in names.into_iter().take(LOOKED_THROUGH) {
-            let Ok(record) = read_audit(&*self.store, &name.key).await else { continue };
+            let Ok(record) = read_audit(&**store, &name.key).await else { continue };
             let Ok(headline) = Headline::deserialize(&record) else { continue };
             let succeeded =
                 [Outcome::Succeeded, Outcome::NoChanges].iter().any(|one| one.as_str() == headline.outcome());

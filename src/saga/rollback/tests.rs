@@ -72,6 +72,7 @@ impl Fleet {
             kms_key: None,
             dynamodb_table: None,
             use_lockfile_supported: true,
+            roles_in_assume_role_only: true,
             new_path_style_name: true,
             path_style: true,
             local_root: Some(self.dir.join("states")),

@@ -16,7 +16,9 @@ use aws_credential_types::Credentials;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, VersioningConfiguration,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -149,10 +151,18 @@ impl Moto {
 
     /// The same of the account that `keys` belong to.
     pub fn bucket_of(&self, keys: &Keys) -> Bucket {
+        self.bucket_in(keys, "us-east-1")
+    }
+
+    /// The same in another region.
+    pub fn bucket_in(&self, keys: &Keys, region: &str) -> Bucket {
         let name = format!("state-{}", uuid::Uuid::new_v4().simple());
         let client = self.s3(keys);
+        // The first region has no name here.
+        let place = (region != "us-east-1").then(|| BucketLocationConstraint::from(region));
+        let place = place.map(|place| CreateBucketConfiguration::builder().location_constraint(place).build());
         block_on(async {
-            client.create_bucket().bucket(&name).send().await.unwrap();
+            client.create_bucket().bucket(&name).set_create_bucket_configuration(place).send().await.unwrap();
             let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
             client.put_bucket_versioning().bucket(&name).versioning_configuration(enabled).send().await.unwrap();
         });

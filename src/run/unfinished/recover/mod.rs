@@ -129,7 +129,7 @@ pub async fn recover(unfinished: &Unfinished, access: &Access) -> Recovery {
     if !unfinished.judgement.may_recover() {
         return report.not_done(Stop::new(unfinished.why_not(), unfinished.next()));
     }
-    let Some(site) = access.site(&unfinished.store) else {
+    let Some(site) = access.site(&unfinished.store, &unfinished.state) else {
         let why = format!("its store {} was not opened here", unfinished.store);
         return report.not_done(Stop::again(why));
     };

@@ -39,7 +39,7 @@ impl Work<'_> {
         };
         let (inline, output_key) = self.output(&name).await?;
         let record = self.record(&inline, output_key.as_deref());
-        let written = write_audit(&*self.site.store, &self.access.outbox, &name, &record).await;
+        let written = write_audit(self.access.audit_of(self.site), &self.access.outbox, &name, &record).await;
         let place = self.written(written)?;
         self.learn(Fact::Audit { place: place.clone() })?;
         self.report.audit = Some(place);
@@ -82,7 +82,7 @@ impl Work<'_> {
             return Ok((String::new(), None));
         };
         pack(&files, &packed).map_err(failed)?;
-        let written = write_output(&*self.site.store, &self.access.outbox, name, &packed).await;
+        let written = write_output(self.access.audit_of(self.site), &self.access.outbox, name, &packed).await;
         let key = self.written(written)?;
         if let Err(error) = std::fs::remove_file(&packed) {
             tracing::warn!(path = %packed, %error, "the unredacted output could not be removed");

@@ -30,7 +30,7 @@ enum Before {
 impl Work<'_> {
     /// Section 7 of the design, case 1, and the comparison.
     pub(super) async fn put_right(&mut self) -> Result<(), Stop> {
-        let locks = self.site.terraform_locks(self.of.past.locking().as_ref()).await?;
+        let locks = self.site.terraform_locks(self.of.past.locking().as_ref());
         let (was_locked, foreign) = self.release_dead_locks(&locks).await?;
         let before = self.before().await?;
         if let Some(workspace) = &self.workspace {
@@ -60,7 +60,7 @@ impl Work<'_> {
         if !self.is_ours() {
             return Ok(());
         }
-        let Some(table) = self.site.table(self.of.past.locking().as_ref()).await? else { return Ok(()) };
+        let Some(table) = self.site.table(self.of.past.locking().as_ref()) else { return Ok(()) };
         let states = States::new(std::sync::Arc::clone(&self.site.store), Some(table));
         if states.repair_digest(&self.of.state.key).await.map_err(|error| not_repaired(&error))? {
             self.report.done.push("the digest of its state in the lock table was made right".to_owned());
@@ -227,7 +227,7 @@ impl Work<'_> {
                 return Err(Stop::new(why, error.hint().unwrap_or_else(|| "tfleet runs --recover".to_owned())));
             }
         };
-        let table = self.site.table(self.of.past.locking().as_ref()).await?;
+        let table = self.site.table(self.of.past.locking().as_ref());
         let when = now.map_or(Precondition::Absent, |object| Precondition::Matches(object.etag.clone()));
         let states = States::new(std::sync::Arc::clone(&self.site.store), table);
         let written = states.write(key, bytes, when).await;
