@@ -141,6 +141,18 @@ fn what_is_left_out_is_not_read() {
 }
 
 #[test]
+fn a_thousand_root_modules_are_one_rule() {
+    let mut tree = Tree::new(&[]);
+    for at in 0..1000 {
+        let (account, project) = (at / 20, at % 20);
+        let folder = format!("live/team{account}-prod/us-east-1/part{project}");
+        tree = tree.file(&format!("{folder}/main.tf"), ROOT);
+        tree = tree.file(&format!("{folder}/backend.hcl"), &format!("bucket = \"b\"\nkey = \"{at}\"\n"));
+    }
+    assert_eq!(tree.rules(), ["live path=live/{account_name}/{region}/{project} backend={folder}/backend.hcl"]);
+}
+
+#[test]
 fn nothing_is_made_of_nothing() {
     let survey = Tree::new(&[("README.md", "x")]).survey();
     assert_eq!(survey, super::super::Survey::default());
