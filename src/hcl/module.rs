@@ -2,16 +2,17 @@
 
 mod json;
 mod reader;
+mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use hcl_edit::expr::{Expression, ObjectKey};
+use hcl_edit::expr::{Expression, ObjectKey, TraversalOperator};
 use hcl_edit::structure::{Block, Body};
 
-pub use reader::ModuleReader;
+pub use reader::{ModuleFolder, ModuleReader};
 
 use super::{Position, SourceError, line_of, literal_str, parse_body};
 
@@ -130,6 +131,8 @@ pub struct ProviderBlock {
     pub alias: Option<String>,
     /// Its arguments; nested blocks stand as [`Setting::Dynamic`] under their name.
     pub settings: BTreeMap<String, Setting>,
+    /// Arguments that are a bare variable: the variable's name for each.
+    pub variables: BTreeMap<String, String>,
     /// Whether it assumes a role itself.
     pub assumes_role: AssumesRole,
     /// Where it is.
@@ -161,8 +164,12 @@ pub struct ModuleDir {
     pub uses_aws: bool,
     /// The variables it declares.
     pub variables: BTreeSet<String>,
-    /// Those of them that have a default.
-    pub defaults: BTreeSet<String>,
+    /// Those of them that have a default, with what is known of it.
+    pub defaults: BTreeMap<String, Setting>,
+    /// Whether it asks for the workspace of Terraform's CLI.
+    pub uses_workspace: bool,
+    /// Names with which it compares that workspace.
+    pub workspace_names: BTreeSet<String>,
     /// The outputs it declares.
     pub outputs: BTreeSet<String>,
     /// Its calls of modules that are not local folders: their sources.
@@ -277,7 +284,9 @@ impl Reader {
                 aws_names: BTreeSet::new(),
                 uses_aws: false,
                 variables: BTreeSet::new(),
-                defaults: BTreeSet::new(),
+                defaults: BTreeMap::new(),
+                uses_workspace: false,
+                workspace_names: BTreeSet::new(),
                 outputs: BTreeSet::new(),
                 remote_sources: Vec::new(),
             },
@@ -300,6 +309,10 @@ impl Reader {
             return self.json_file(path, &text);
         }
         let body = parse_body(path, &text)?;
+        // Few ask for it, and looking through every expression has a price.
+        if text.contains("terraform.workspace") {
+            workspace::look(&body, &mut self.dir);
+        }
         for block in body.blocks() {
             let position = Position { path: path.to_owned(), line: line_of(&text, block) };
             self.block(block, &position, &text);
@@ -313,8 +326,8 @@ impl Reader {
             ("terraform", _) => self.terraform_block(&block.body, position, text),
             ("provider", Some(name)) => self.provider(provider_block(name, &block.body, position)),
             ("variable", Some(name)) => {
-                if block.body.has_attribute("default") {
-                    self.dir.defaults.insert(name.clone());
+                if let Some(default) = block.body.get_attribute("default") {
+                    self.dir.defaults.insert(name.clone(), Setting::of(&default.value));
                 }
                 self.dir.variables.insert(name);
             }
@@ -340,6 +353,8 @@ impl Reader {
         let known = self.dir.providers.iter_mut().find(|p| p.name == block.name && p.alias == block.alias);
         match known {
             Some(known) if self.in_override => {
+                known.variables.retain(|name, _| !block.settings.contains_key(name));
+                known.variables.extend(block.variables);
                 known.settings.extend(block.settings);
                 if block.assumes_role != AssumesRole::No {
                     known.assumes_role = block.assumes_role;
@@ -430,7 +445,9 @@ fn provider_block(name: String, body: &Body, position: &Position) -> ProviderBlo
         assumes_role = assumes_role.or(AssumesRole::Unknown);
     }
     let alias = settings.get("alias").and_then(Setting::literal).map(str::to_owned);
-    ProviderBlock { name, alias, settings, assumes_role, position: position.clone() }
+    let bare = body.attributes().filter_map(|a| Some((a.key.as_str().to_owned(), variable_reference(&a.value)?)));
+    let variables = bare.collect();
+    ProviderBlock { name, alias, settings, variables, assumes_role, position: position.clone() }
 }
 
 /// The nested blocks of an aws provider block that make it take on a role.
@@ -456,7 +473,8 @@ pub struct BackendArguments {
 }
 
 /// Reads the arguments of a backend from the body that `text` was parsed to.
-pub(super) fn backend_arguments(body: &Body, text: &str) -> BackendArguments {
+#[must_use]
+pub fn backend_arguments(body: &Body, text: &str) -> BackendArguments {
     // Places are counted from behind the mark that the parser does not see.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut all = BackendArguments::default();
@@ -497,6 +515,19 @@ pub fn object_key(key: &ObjectKey) -> Option<&str> {
         ObjectKey::Expression(expression) => {
             literal_str(expression).or_else(|| expression.as_variable().map(hcl_edit::Ident::as_str))
         }
+    }
+}
+
+/// The name in `var.NAME`, where that is all.
+fn variable_reference(expression: &Expression) -> Option<String> {
+    let traversal = expression.as_traversal()?;
+    let of_variables = traversal.expr.as_variable().is_some_and(|name| name.as_str() == "var");
+    match (&traversal.operators[..], of_variables) {
+        ([only], true) => match only.value() {
+            TraversalOperator::GetAttr(name) => Some(name.as_str().to_owned()),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

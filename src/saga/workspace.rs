@@ -68,7 +68,7 @@ impl Saga<'_> {
         let role = self.role_for(!self.task.purpose().changes_state() && !matches!(self.task, Task::Keep(_)));
         for variable in supplied_variables(&root.module) {
             let name = format!("TF_VAR_{}", variable.as_str());
-            let is_known = root.module.dirs[0].defaults.contains(variable.as_str()) || self.environment.has(&name);
+            let is_known = root.module.dirs[0].defaults.contains_key(variable.as_str()) || self.environment.has(&name);
             if self.deployment.recipe.adopted && is_known {
                 continue;
             }

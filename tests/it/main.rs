@@ -57,6 +57,7 @@ mod shard;
 mod state;
 mod steps;
 mod summary;
+mod survey;
 mod tables;
 mod transient;
 mod workspace;
