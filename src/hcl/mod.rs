@@ -4,6 +4,7 @@
 mod lock_file;
 mod module;
 mod yaml;
+mod yaml_text;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use hcl_edit::Span;
@@ -16,6 +17,7 @@ pub use module::{
     VersionConstraint, is_module_file, object_key,
 };
 pub use yaml::{Entries, parse_yaml, yaml_error};
+pub use yaml_text::{yaml_flow, yaml_value, yaml_word};
 
 /// A file that is not what it should be, with the place and the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
