@@ -40,7 +40,7 @@ impl Written {
         }
         if !self.accounts.is_empty() {
             let mut text = "accounts:\n".to_owned();
-            self.accounts.iter().for_each(|spec| item(&mut text, spec, "", &|_| None));
+            self.accounts.iter().for_each(|spec| list_of_accounts(&mut text, spec));
             parts.push(text);
         }
         if !self.layouts.is_empty() {
@@ -65,7 +65,7 @@ fn reason(name: &str) -> Option<&'static str> {
     match name {
         "account_by" => Some("the one account that has this environment"),
         "workspace" => Some("of Terraform's CLI"),
-        "variable_files" => Some("before the file itself, in this order"),
+        "variable_files" => Some("in this order: the last one that sets a variable wins"),
         _ => None,
     }
 }
@@ -92,6 +92,16 @@ fn bare(value: Value) -> Value {
         }
         Value::Array(items) => items.into_iter().map(bare).collect(),
         other => other,
+    }
+}
+
+/// In one line, as the documents have them, where that is short enough.
+fn list_of_accounts(text: &mut String, spec: &AccountListSpec) {
+    let line = format!("  - {}\n", yaml_flow(&Value::Object(said(spec))));
+    if line.len() <= LONGEST_LINE {
+        text.push_str(&line);
+    } else {
+        item(text, spec, "", &|_| None);
     }
 }
 
