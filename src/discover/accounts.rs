@@ -174,7 +174,8 @@ impl Accounts {
         Ok(())
     }
 
-    fn parse(path: &Utf8Path, text: &str) -> Result<Self, Box<Problem>> {
+    /// Reads the text of an `accounts.yaml`; `path` is for errors.
+    pub(super) fn parse(path: &Utf8Path, text: &str) -> Result<Self, Box<Problem>> {
         let problem = |(line, column): (usize, usize), message: String, hint: &str| {
             let source_line = text.lines().nth(line - 1).unwrap_or_default().to_owned();
             let problem = Problem::of_file(path, message).hint(hint);
@@ -211,6 +212,23 @@ impl Accounts {
 
     fn written<'a>(&'a self, known: &'a Known) -> Written<'a> {
         Written { value: &known.value, path: &self.paths[known.file], line: known.line }
+    }
+
+    /// How many accounts there are.
+    pub(super) fn ids(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it says everything that the other one says.
+    pub(super) fn has_all_of(&self, other: &Self) -> bool {
+        let said = |fields: &[(Field, Known)]| {
+            fields.iter().map(|(field, known)| (*field, known.value.clone())).collect::<BTreeSet<_>>()
+        };
+        self.default_tags == other.default_tags
+            && other
+                .entries
+                .iter()
+                .all(|(id, fields)| self.entries.get(id).is_some_and(|own| said(own) == said(fields)))
     }
 
     /// Whether anything is said of this account.

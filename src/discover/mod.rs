@@ -8,6 +8,7 @@
 
 mod account_list;
 mod accounts;
+mod accounts_text;
 mod assemble;
 mod changes;
 mod document;
@@ -48,6 +49,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ignore::gitignore::Gitignore;
 
 pub use accounts::AccountsError;
+pub use accounts_text::accounts_with;
 pub use assemble::discover;
 pub use changes::{Changes, ChangesError, changed_files, changes_since};
 pub use git::GitError;

@@ -272,9 +272,9 @@ impl StandIns {
         Cow::Owned(self.texts.iter().fold(text.to_owned(), |text, one| text.replace(one.as_str(), UNKNOWN)))
     }
 
+    /// Whether what is wrong may be so only because of what stands in.
     fn concerns(&self, problem: &Problem) -> bool {
-        let texts = [Some(problem.path.as_str()), Some(&problem.message), problem.hint.as_deref()];
-        texts.into_iter().flatten().any(|text| self.is_in(text))
+        self.is_in(problem.path.as_str()) || self.is_in(&problem.message)
     }
 
     fn previewed(&self, deployment: &Deployment) -> Previewed {
@@ -300,13 +300,17 @@ impl StandIns {
     fn show(&self, found: &Discovery, needed: Vec<NeededAccount>, given: Vec<Addition>) -> Preview {
         let (unclear, problems): (Vec<Problem>, Vec<Problem>) =
             found.problems.iter().cloned().partition(|problem| self.concerns(problem));
+        let told_bare = |problem: Problem| {
+            let hint = problem.hint.as_deref().map(|hint| self.hidden(hint).into_owned());
+            Problem { hint, ..problem }
+        };
         let duplicates = duplicate_keys(&found.deployments);
         let told = |one: &super::DuplicateKey| {
             (self.hidden(&one.to_string()).into_owned(), self.hidden(&one.hint()).into_owned())
         };
         Preview {
             deployments: found.deployments.iter().map(|one| self.previewed(one)).collect(),
-            problems,
+            problems: problems.into_iter().map(told_bare).collect(),
             needed,
             given,
             unclear: unclear.into_iter().flat_map(|problem| problem.files).collect(),
