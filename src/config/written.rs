@@ -63,6 +63,7 @@ impl Written {
 /// Why a line stands in a rule, where its name does not say it.
 fn reason(name: &str) -> Option<&'static str> {
     match name {
+        "off" => Some("what no rule takes is no deployment; tfleet layouts lists it"),
         "account_by" => Some("the one account that has this environment"),
         "workspace" => Some("of Terraform's CLI"),
         "variable_files" => Some("in this order: the last one that sets a variable wins"),
@@ -123,7 +124,7 @@ fn item<T: Serialize + Default>(text: &mut String, spec: &T, why: &str, reason: 
 /// `name: value`, in one line where that is short enough.
 fn entry(text: &mut String, indent: &str, name: &str, value: &Value, reason: Option<&str>) {
     let comment = reason.map(|reason| format!("  # {reason}")).unwrap_or_default();
-    let name = yaml_word(name);
+    // A name of a setting needs no quotes.
     let line = match value {
         Value::String(value) => yaml_value(value),
         other => yaml_flow(other),

@@ -379,7 +379,7 @@ impl<'a> Reader<'a> {
             Some(Candidates { field: by, value, accounts }) if field == Field::AccountId && accounts.is_empty() => {
                 self.no_account(by, value)
             }
-            _ => Lack::Field(field),
+            _ => Lack::Field { field, rule: self.places.rule.name.clone() },
         }
     }
 

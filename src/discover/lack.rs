@@ -26,8 +26,13 @@ pub enum Lack {
         /// Their ids, each with the place that says so.
         candidates: Vec<String>,
     },
-    /// No place sets the field.
-    Field(Field),
+    /// No place sets a field.
+    Field {
+        /// The field.
+        field: Field,
+        /// The rule that takes the file.
+        rule: String,
+    },
 }
 
 /// A line that would have to be added to a file.

@@ -94,7 +94,7 @@ mod tests {
         fn every_text_is_read_back(text in any::<String>(), name in any::<String>()) {
             let value = json!({name.clone(): [text.clone()]});
             let read: std::collections::BTreeMap<String, Vec<String>> = serde_yaml::from_str(&yaml_flow(&value)).unwrap();
-            prop_assert_eq!(&read[&name], &[text.clone()]);
+            prop_assert_eq!(&read[&name][..], std::slice::from_ref(&text));
             let read: std::collections::BTreeMap<String, String> =
                 serde_yaml::from_str(&format!("a: {}\n", yaml_value(&text))).unwrap();
             prop_assert_eq!(&read["a"], &text);

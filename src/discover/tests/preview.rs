@@ -60,7 +60,7 @@ fn what_stands_in_for_an_account_is_never_seen() {
     let text = seen(&found);
     assert_eq!((found.deployments.len(), found.needed.len()), (1, 2), "{text}");
     let lacks: Vec<_> = found.problems.iter().filter_map(|problem| problem.lack.as_deref()).collect();
-    assert!(matches!(lacks[..], [Lack::Field(Field::Region)]), "{text}");
+    assert!(matches!(lacks[..], [Lack::Field { field: Field::Region, .. }]), "{text}");
 }
 
 #[test]
