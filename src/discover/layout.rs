@@ -8,9 +8,8 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use globset::GlobSet;
 
-use super::pattern::Pattern;
 use crate::files::normalize;
-use crate::model::{AccountBy, DependencySpec, InputSpec, KeyTemplate, Recipe, SourceKind, Template, Vault};
+use crate::model::{AccountBy, DependencySpec, InputSpec, KeyTemplate, Pattern, Recipe, SourceKind, Template, Vault};
 
 /// A field of a deployment that is read from a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,11 +9,10 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use super::Discovery;
 use super::changes::Changes;
 use super::layout::{Layout, Rule};
-use super::pattern::Pattern;
 use super::problem::Problem;
 use super::roots::{folder_of, module_dirs};
 use crate::hcl::is_module_file;
-use crate::model::{Deployment, is_makefile};
+use crate::model::{Deployment, Pattern, is_makefile};
 
 /// Files that concern every deployment, in the working directory or above it.
 const FOR_ALL: [&str; 4] = ["accounts.yaml", "accounts.yml", "tfleet.yaml", "tfleet.yml"];

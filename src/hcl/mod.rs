@@ -13,8 +13,8 @@ use hcl_edit::structure::Body;
 
 pub use lock_file::{LockedProvider, locked_providers};
 pub use module::{
-    AssumesRole, BackendBlock, ModuleDir, ModuleError, ModuleReader, ProviderBlock, RootModule, Setting,
-    VersionConstraint, is_module_file, object_key,
+    AssumesRole, BackendBlock, ModuleDir, ModuleError, ModuleFolder, ModuleReader, ProviderBlock, RootModule, Setting,
+    VersionConstraint, backend_settings, is_module_file, object_key,
 };
 pub use yaml::{Entries, parse_yaml, yaml_error};
 pub use yaml_text::{yaml_flow, yaml_value, yaml_word};
@@ -67,7 +67,7 @@ pub fn parse_body(path: &Utf8Path, text: &str) -> Result<Body, SourceError> {
 
 /// The arguments of a partial backend configuration (`-backend-config=FILE`).
 pub fn backend_file(path: &Utf8Path, text: &str) -> Result<std::collections::BTreeMap<String, Setting>, SourceError> {
-    parse_body(path, text).map(|body| module::backend_settings(&body))
+    parse_body(path, text).map(|body| backend_settings(&body))
 }
 
 /// The line, from 1, on which a parsed thing begins.

@@ -2,16 +2,17 @@
 
 mod json;
 mod reader;
+mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use hcl_edit::expr::{Expression, ObjectKey};
+use hcl_edit::expr::{Expression, ObjectKey, TraversalOperator};
 use hcl_edit::structure::{Block, Body};
 
-pub use reader::ModuleReader;
+pub use reader::{ModuleFolder, ModuleReader};
 
 use super::{Position, SourceError, line_of, literal_str, parse_body};
 
@@ -119,6 +120,8 @@ pub struct ProviderBlock {
     pub alias: Option<String>,
     /// Its arguments; nested blocks stand as [`Setting::Dynamic`] under their name.
     pub settings: BTreeMap<String, Setting>,
+    /// Arguments that are a bare variable: the variable's name for each.
+    pub variables: BTreeMap<String, String>,
     /// Whether it assumes a role itself.
     pub assumes_role: AssumesRole,
     /// Where it is.
@@ -150,6 +153,12 @@ pub struct ModuleDir {
     pub uses_aws: bool,
     /// The variables it declares.
     pub variables: BTreeSet<String>,
+    /// Those of them that have a default, if that is a literal text, number or bool.
+    pub defaults: BTreeMap<String, String>,
+    /// Whether it asks for the workspace of Terraform's CLI.
+    pub uses_workspace: bool,
+    /// Names with which it compares that workspace.
+    pub workspace_names: BTreeSet<String>,
     /// The outputs it declares.
     pub outputs: BTreeSet<String>,
     /// Its calls of modules that are not local folders: their sources.
@@ -264,6 +273,9 @@ impl Reader {
                 aws_names: BTreeSet::new(),
                 uses_aws: false,
                 variables: BTreeSet::new(),
+                defaults: BTreeMap::new(),
+                uses_workspace: false,
+                workspace_names: BTreeSet::new(),
                 outputs: BTreeSet::new(),
                 remote_sources: Vec::new(),
             },
@@ -286,6 +298,10 @@ impl Reader {
             return self.json_file(path, &text);
         }
         let body = parse_body(path, &text)?;
+        // Few ask for it, and looking through every expression has a price.
+        if text.contains("terraform.workspace") {
+            workspace::look(&body, &mut self.dir);
+        }
         for block in body.blocks() {
             let position = Position { path: path.to_owned(), line: line_of(&text, block) };
             self.block(block, &position);
@@ -299,6 +315,10 @@ impl Reader {
             ("terraform", _) => self.terraform_block(&block.body, position),
             ("provider", Some(name)) => self.provider(provider_block(name, &block.body, position)),
             ("variable", Some(name)) => {
+                let default = block.body.get_attribute("default").map(|a| Setting::of(&a.value));
+                if let Some(Setting::Literal(default)) = default {
+                    self.dir.defaults.insert(name.clone(), default);
+                }
                 self.dir.variables.insert(name);
             }
             ("output", Some(name)) => {
@@ -323,6 +343,8 @@ impl Reader {
         let known = self.dir.providers.iter_mut().find(|p| p.name == block.name && p.alias == block.alias);
         match known {
             Some(known) if self.in_override => {
+                known.variables.retain(|name, _| !block.settings.contains_key(name));
+                known.variables.extend(block.variables);
                 known.settings.extend(block.settings);
                 if block.assumes_role != AssumesRole::No {
                     known.assumes_role = block.assumes_role;
@@ -415,7 +437,9 @@ fn provider_block(name: String, body: &Body, position: &Position) -> ProviderBlo
         assumes_role = assumes_role.or(AssumesRole::Unknown);
     }
     let alias = settings.get("alias").and_then(Setting::literal).map(str::to_owned);
-    ProviderBlock { name, alias, settings, assumes_role, position: position.clone() }
+    let bare = body.attributes().filter_map(|a| Some((a.key.as_str().to_owned(), variable_reference(&a.value)?)));
+    let variables = bare.collect();
+    ProviderBlock { name, alias, settings, variables, assumes_role, position: position.clone() }
 }
 
 /// The nested blocks of an aws provider block that make it take on a role.
@@ -432,7 +456,8 @@ fn role_of(expression: &Expression) -> AssumesRole {
 }
 
 /// The arguments of a backend. What stands in a map or a nested block is known by both names: `assume_role.role_arn`.
-pub(super) fn backend_settings(body: &Body) -> BTreeMap<String, Setting> {
+#[must_use]
+pub fn backend_settings(body: &Body) -> BTreeMap<String, Setting> {
     let mut settings = settings_of(body);
     for attribute in body.attributes() {
         let members = attribute.value.as_object().into_iter().flat_map(|object| object.iter());
@@ -460,6 +485,19 @@ pub fn object_key(key: &ObjectKey) -> Option<&str> {
         ObjectKey::Expression(expression) => {
             literal_str(expression).or_else(|| expression.as_variable().map(hcl_edit::Ident::as_str))
         }
+    }
+}
+
+/// The name in `var.NAME`, where that is all.
+fn variable_reference(expression: &Expression) -> Option<String> {
+    let traversal = expression.as_traversal()?;
+    let of_variables = traversal.expr.as_variable().is_some_and(|name| name.as_str() == "var");
+    match (&traversal.operators[..], of_variables) {
+        ([only], true) => match only.value() {
+            TraversalOperator::GetAttr(name) => Some(name.as_str().to_owned()),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -4,10 +4,102 @@
 //! what other tools left. From that the shapes are told, each as a rule of `layouts`. Whatever cannot be known is an
 //! [`Open`] question with the flag that answers it; nothing is guessed.
 
+mod backends;
+mod facts;
+mod fields;
+mod foreign;
+mod gather;
+mod known;
+mod lists;
+mod obstacles;
+mod paths;
+mod rules;
+mod scripts;
+mod shapes;
+mod units;
+mod words;
+mod workspaces;
+
+use std::collections::BTreeMap;
+use std::io;
+
 use camino::Utf8PathBuf;
 
-use crate::hcl::Position;
+use crate::hcl::{Position, SourceError};
 use crate::model::{AccountListSpec, RuleSpec};
+
+/// What to look at, and what a person has answered.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where to look.
+    pub working_dir: Utf8PathBuf,
+    /// What to leave out, in the words of `.gitignore`.
+    pub exclude: Vec<String>,
+    /// Answers to what the files do not say.
+    pub answers: Answers,
+}
+
+/// Answers to [`Open`] questions. Each counts only where the files say nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// The workspace of Terraform's CLI: a template; `default` is none.
+    pub workspace: Option<String>,
+    /// `region`, `project`, `environment`, `account_id`, `account_name`: a value for each; `key`: a template of backend
+    /// keys; `root_module`: that of variable files that would fit several.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// Why a repository cannot be surveyed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// The working directory is not there.
+    #[error("cannot use the working directory {path}")]
+    WorkingDir {
+        /// The folder.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An exclusion is not a glob.
+    #[error("`{glob}` is not a glob to exclude files by")]
+    Exclude {
+        /// The glob.
+        glob: String,
+        /// Why.
+        source: ignore::Error,
+    },
+    /// One of tfleet's own files cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// One of tfleet's own files is malformed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl SurveyError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::WorkingDir { .. } => Some("name an existing folder with --working-dir"),
+            Self::Exclude { .. } => Some("exclusions are written as in .gitignore"),
+            Self::Read { .. } => Some("make it readable for this user"),
+            Self::Source(error) => error.hint.as_deref(),
+        }
+    }
+}
+
+/// Reads a repository and tells its shapes. What is wrong with single files is told as an [`Obstacle`]; nothing is
+/// changed, and nothing is asked of anybody.
+pub fn read(options: &Options) -> Result<Survey, SurveyError> {
+    let facts = gather::gather(options)?;
+    Ok(shapes::tell(&facts, options))
+}
 
 /// What was found in a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,3 +187,6 @@ pub struct Obstacle {
     /// What to do about it.
     pub hint: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,7 @@ mod shard;
 mod state;
 mod steps;
 mod summary;
+mod survey;
 mod tables;
 mod transient;
 mod workspace;

@@ -10,9 +10,9 @@ use super::RuleError;
 use super::builtin::{Base, NAMES};
 use super::origins;
 use crate::discover::layout::{DeliveryRule, FOLDER, Field, FileTemplate, Rule};
-use crate::discover::pattern::{Pattern, is_word};
 use crate::model::{
-    DeliverySpec, DependencySpec, Executor, KeyTemplate, Recipe, RuleSpec, SourceKind, Template, TemplateError,
+    DeliverySpec, DependencySpec, Executor, KeyTemplate, Pattern, Recipe, RuleSpec, SourceKind, Template,
+    TemplateError, is_word,
 };
 
 /// What every file of the deploy tree may say beside the fields.

@@ -38,6 +38,7 @@ impl Reader {
             source_line: text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().to_owned(),
             hint: None,
         })?;
+        self.dir.uses_workspace |= text.contains("terraform.workspace");
         let position = Position { path: path.to_owned(), line: 1 };
         for terraform in objects(&json["terraform"]) {
             self.json_terraform(terraform, &position);
@@ -53,12 +54,21 @@ impl Reader {
                         .fold(AssumesRole::No, AssumesRole::or);
                     let alias = settings.get("alias").and_then(Setting::literal).map(str::to_owned);
                     let position = position.clone();
-                    self.provider(ProviderBlock { name: name.clone(), alias, settings, assumes_role, position });
+                    let bare = body.iter().filter_map(|(key, value)| Some((key.clone(), json_variable(value)?)));
+                    let variables = bare.collect();
+                    let name = name.clone();
+                    self.provider(ProviderBlock { name, alias, settings, variables, assumes_role, position });
                 }
             }
         }
         for group in objects(&json["variable"]) {
             self.dir.variables.extend(group.keys().cloned());
+            for (name, bodies) in group {
+                let default = objects(bodies).into_iter().find_map(|body| body.get("default")).map(json_setting);
+                if let Some(Setting::Literal(default)) = default {
+                    self.dir.defaults.insert(name.clone(), default);
+                }
+            }
         }
         for group in objects(&json["output"]) {
             self.dir.outputs.extend(group.keys().cloned());
@@ -92,6 +102,12 @@ fn json_roles(value: &serde_json::Value) -> AssumesRole {
         _ => AssumesRole::Unknown,
     };
     objects(value).into_iter().map(role).fold(AssumesRole::No, AssumesRole::or)
+}
+
+/// The name in `"${var.NAME}"`.
+fn json_variable(value: &serde_json::Value) -> Option<String> {
+    let name = value.as_str()?.strip_prefix("${var.")?.strip_suffix('}')?;
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)).then(|| name.to_owned())
 }
 
 /// JSON configuration allows one object or a list of objects wherever a block may be repeated.

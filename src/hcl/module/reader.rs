@@ -12,9 +12,11 @@ use crate::hcl::Position;
 
 /// What the files of one folder say.
 #[derive(Debug)]
-struct Folder {
-    dir: Arc<ModuleDir>,
-    backend: Option<BackendBlock>,
+pub struct ModuleFolder {
+    /// What they say of providers, variables and other modules; without files where it is no module.
+    pub dir: Arc<ModuleDir>,
+    /// The backend that they declare.
+    pub backend: Option<BackendBlock>,
     required_versions: Vec<VersionConstraint>,
     calls: Vec<(Utf8PathBuf, LocalCall)>,
 }
@@ -22,7 +24,7 @@ struct Folder {
 /// Reads modules and remembers the folders it has read.
 #[derive(Debug, Default)]
 pub struct ModuleReader {
-    folders: Mutex<HashMap<Utf8PathBuf, Arc<Folder>>>,
+    folders: Mutex<HashMap<Utf8PathBuf, Arc<ModuleFolder>>>,
 }
 
 impl ModuleReader {
@@ -52,9 +54,9 @@ impl ModuleReader {
         Ok(module)
     }
 
-    /// Reads one folder alone, for the modules that it calls ([`ModuleReader::calls`]).
-    pub fn look(&self, dir: &Utf8Path) -> Result<(), ModuleError> {
-        self.folder(dir).map(drop)
+    /// Reads one folder alone, also for the modules that it calls ([`ModuleReader::calls`]).
+    pub fn look(&self, dir: &Utf8Path) -> Result<Arc<ModuleFolder>, ModuleError> {
+        self.folder(dir)
     }
 
     /// Every folder that one of those read calls as a module, with the first place that does.
@@ -71,7 +73,7 @@ impl ModuleReader {
         called
     }
 
-    fn folder(&self, dir: &Utf8Path) -> Result<Arc<Folder>, ModuleError> {
+    fn folder(&self, dir: &Utf8Path) -> Result<Arc<ModuleFolder>, ModuleError> {
         let known = self.folders.lock().unwrap_or_else(PoisonError::into_inner).get(dir).cloned();
         if let Some(folder) = known {
             return Ok(folder);
@@ -82,7 +84,7 @@ impl ModuleReader {
             reader.file(&file)?;
         }
         let calls = std::mem::take(&mut reader.local_calls).into_iter();
-        let folder = Arc::new(Folder {
+        let folder = Arc::new(ModuleFolder {
             calls: calls.map(|call| (join_by_words(dir, &call.source), call)).collect(),
             backend: reader.backend.take(),
             required_versions: std::mem::take(&mut reader.required_versions),

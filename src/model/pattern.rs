@@ -156,7 +156,8 @@ impl fmt::Display for Pattern {
 }
 
 /// Whether a text may stand in braces.
-pub(super) fn is_word(text: &str) -> bool {
+#[must_use]
+pub fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
