@@ -32,6 +32,7 @@ mod graph;
 mod harness;
 mod hooks;
 mod html;
+mod init;
 mod inputs;
 mod kill_steps;
 mod killed;
