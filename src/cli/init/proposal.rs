@@ -59,15 +59,13 @@ impl Proposal {
         true
     }
 
-    /// What is proposed and not there, and which rules are there and not proposed.
-    pub(super) fn differences(&self, present: &[RuleSpec]) -> (Vec<String>, Vec<String>) {
-        let proposed = &self.written.layouts;
-        let rules = proposed.iter().filter(|(_, rule)| !present.contains(rule));
+    /// What is proposed, and not among the rules that are there.
+    pub(super) fn lacking(&self, present: &[RuleSpec]) -> Vec<String> {
+        let rules = self.written.layouts.iter().filter(|(_, rule)| !present.contains(rule));
         let rules = rules.map(|(_, rule)| format!("the rule {}", rule.name));
         let exclude = (!self.written.exclude.is_empty()).then(|| "`discover.exclude`".to_owned());
         let accounts = self.written.accounts.iter().map(|list| format!("the list of accounts {}", list.file));
-        let gone = present.iter().filter(|rule| !proposed.iter().any(|(_, other)| other == *rule));
-        (exclude.into_iter().chain(accounts).chain(rules).collect(), gone.map(|rule| rule.name.clone()).collect())
+        exclude.into_iter().chain(accounts).chain(rules).collect()
     }
 
     /// The text of the whole file.

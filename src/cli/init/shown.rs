@@ -63,13 +63,10 @@ fn proposal(found: &Found, done: Option<&Done>) -> String {
     let text = proposal.written.text();
     match &proposal.present {
         Some(path) if proposal.present_rules && text.is_empty() => {
-            format!(
-                "{} is there, and has rules of its own. Without it, nothing would have to be written.\n",
-                name(path)
-            )
+            format!("{} is there, and has rules of its own; there is nothing to add to it.\n", name(path))
         }
         Some(path) if proposal.present_rules => format!(
-            "{} is there, and has rules of its own; what follows is found by them. Without it, this would be proposed:\n\n{text}",
+            "{} is there, and has rules of its own; what follows is found by them. Beside them, this is proposed:\n\n{text}",
             name(path)
         ),
         Some(path) if !text.is_empty() => format!("To add to {}:\n\n{text}", name(path)),
@@ -152,13 +149,15 @@ fn missing(found: &Found) -> String {
     }
     for (files, fields) in by_files(missing) {
         let names: Vec<String> = fields.iter().map(|field| format!("`{field}`")).collect();
-        let flags: Vec<String> = fields.iter().map(|field| flag_of(field)).collect();
-        parts.push(format!(
-            "Nothing sets {} for {}. Set it in the variables, or for all of them with a flag:\n    {}\n",
-            names.join(", "),
-            named(files),
-            flags.join(" ")
-        ));
+        let (names, files) = (names.join(", "), named(files));
+        // A flag speaks of the rules that are proposed.
+        parts.push(if found.proposal.present_rules {
+            format!("Nothing sets {names} for {files}. Set it in the variables, or in `fields` of the rule.\n")
+        } else {
+            let flags: Vec<String> = fields.iter().map(|field| flag_of(field)).collect();
+            let flags = flags.join(" ");
+            format!("Nothing sets {names} for {files}. Set it in the variables, or for all of them with a flag:\n    {flags}\n")
+        });
     }
     for one in &missing.questions {
         let places = if one.places.is_empty() { String::new() } else { format!(" ({})", named(&one.places)) };

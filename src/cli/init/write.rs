@@ -25,10 +25,10 @@ pub(super) fn write(found: &Found) -> Result<Done, CliError> {
     let mut done = Done::default();
     // Before anything is written: half of it would be worse than nothing.
     let accounts = accounts(found)?;
-    let (new, _) = proposal.differences(&found.settings.layouts);
+    let lacking = proposal.lacking(&found.settings.layouts);
     match &proposal.present {
         _ if proposal.written.is_empty() => {}
-        Some(_) if new.is_empty() => {}
+        Some(_) if lacking.is_empty() => {}
         // Accounts may come later than rules: what was shown is found by those that are there.
         Some(_) if proposal.present_rules && proposal.written.exclude.is_empty() && accounts.is_some() => {}
         Some(present) => return Err(exists(found, present)),
@@ -48,14 +48,9 @@ pub(super) fn write(found: &Found) -> Result<Done, CliError> {
 fn exists(found: &Found, path: &Utf8Path) -> CliError {
     let shown = found.settings.in_repository(path);
     let mut error = CliError::usage(format!("{shown} is there already, and is not written over"));
-    let (new, gone) = found.proposal.differences(&found.settings.layouts);
-    if !new.is_empty() {
-        error.failure.causes.push(format!("proposed, and not in it as shown: {}", new.join(", ")));
-    }
-    if !gone.is_empty() {
-        error.failure.causes.push(format!("rules in it that are not proposed so: {}", gone.join(", ")));
-    }
-    error.next(format!("take over from what is shown above what {shown} lacks"))
+    let lacking = found.proposal.lacking(&found.settings.layouts);
+    error.failure.causes.push(format!("proposed, and not in it as shown: {}", lacking.join(", ")));
+    error.next(format!("add to {shown} what is shown above, or say it there in another way"))
 }
 
 fn cannot(path: &Utf8Path, error: &io::Error) -> CliError {

@@ -133,9 +133,11 @@ fn settings_that_are_there_are_never_written_over() {
     repository.write("tfleet.yaml", settings);
     let done = repository.init().arg("--write").run().assert_code(3);
     done.assert_says(&[
+        "tfleet.yaml is there, and has rules of its own",
         "tfleet.yaml is there already, and is not written over",
-        "rules in it that are not proposed so: mine",
+        "proposed, and not in it as shown: the rule envs",
     ]);
+    assert_eq!(repository.0.read("tfleet.yaml"), settings);
     repository.write("tfleet.yaml", "state: {bucket: states}\n");
     // Accounts that are given do not help: nothing of what is shown would be in force.
     let done = repository.accounts(&ENVIRONMENTS).arg("--write").run().assert_code(3);
