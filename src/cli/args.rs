@@ -5,6 +5,7 @@ mod audit;
 mod comment;
 #[cfg(test)]
 mod documented;
+mod init;
 mod layouts;
 mod mint;
 mod place;
@@ -23,6 +24,7 @@ use crate::config::variables;
 pub use approve::ApproveArgs;
 pub use audit::{AuditListArgs, AuditShowArgs, AuditVerb};
 pub use comment::CommentArgs;
+pub use init::InitArgs;
 pub use layouts::LayoutsArgs;
 pub use mint::MintArgs;
 pub use place::{PlaceArgs, ViewArgs};
@@ -47,6 +49,8 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Look at a repository that was not written for tfleet, and propose its tfleet.yaml; exit with 2 if something is missing
+    Init(InitArgs),
     /// List the deployments of a repository
     Discover(DiscoverArgs),
     /// Show the rules by which files become deployments, what each found here, and what none takes
@@ -191,7 +195,7 @@ fn after_help() -> String {
         described(&mut text, name, help);
     }
     text.push_str(
-        "\nExit codes:\n  0 success   1 a deployment failed   2 differences (drift, --detailed-exitcode)\n  \
+        "\nExit codes:\n  0 success   1 a deployment failed   2 differences (drift, --detailed-exitcode), or something missing (init)\n  \
          3 usage, configuration or discovery error, nothing was started\n  \
          4 an operator is needed   130 cancelled\n",
     );

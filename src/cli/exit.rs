@@ -10,7 +10,7 @@ use crate::model::Action;
 pub enum Exit {
     /// 0: everything that was asked for was done.
     Success,
-    /// 2: there are differences (`plan --detailed-exitcode`, `drift`).
+    /// 2: there are differences (`plan --detailed-exitcode`, `drift`), or something has to be said first (`init`).
     Differences,
     /// 1: at least one deployment failed, and is in a known state.
     Failed,

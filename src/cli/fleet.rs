@@ -134,7 +134,7 @@ fn take_shard(selection: &mut Selection, graph: &Graph, shard: Shard) {
 }
 
 /// Why nothing was discovered. Rules are settings, and a mistake in them is shown as one.
-fn refused(error: &DiscoverError) -> CliError {
+pub(super) fn refused(error: &DiscoverError) -> CliError {
     let what = match error {
         DiscoverError::Rule(_) => "the settings cannot be used",
         _ => "nothing was discovered",

@@ -17,6 +17,7 @@ mod error;
 mod exact;
 mod exit;
 mod fleet;
+mod init;
 mod judge_policies;
 mod layouts;
 mod log;
@@ -76,6 +77,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
 fn run(verb: Verb, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     match verb {
         Verb::Discover(args) => Ok(discover::run(&args, terminal)?),
+        Verb::Init(args) => Ok(init::run(&args, terminal)?),
         Verb::Layouts(args) => Ok(layouts::run(&args, terminal)?),
         Verb::Plan(args) => block_on(plan::run(&args, terminal)),
         Verb::Apply(args) => block_on(apply::run(&args, terminal)),

@@ -5,6 +5,7 @@
 mod file;
 mod own;
 pub mod variables;
+mod written;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 pub use file::{BackendKind, CredentialsChoice, FileSettings, MintEngine};
+pub use written::Written;
 
 use crate::files;
 use crate::hcl::SourceError;

@@ -26,9 +26,9 @@ pub(super) fn read(spec: &AccountListSpec, path: &Utf8Path, text: &str) -> Resul
     }
 }
 
-/// An account as it would be written there.
-pub(super) fn line(spec: &AccountListSpec, id: &str, field: Field, value: &str) -> String {
-    let name = if field == Field::AccountName { value } else { "NAME" };
+/// An account as it would be written there; `name` is its name if the value is none.
+pub(super) fn line(spec: &AccountListSpec, id: &str, field: Field, value: &str, name: &str) -> String {
+    let name = if field == Field::AccountName { value } else { name };
     let others = names(spec).into_iter().filter(|(of, _)| *of == field && field != Field::AccountName);
     let other = others.filter_map(|(_, called)| Some(format!("\"{}\": \"{value}\"", called?)));
     let own = [(spec.id.as_ref(), id), (spec.name.as_ref(), name)];
@@ -175,7 +175,7 @@ mod tests {
     fn a_missing_account_is_written_in_the_lists_own_words() {
         let spec: AccountListSpec = serde_yaml::from_str("{file: a, id: Id, name: Name, environment: env}").unwrap();
         assert_eq!(
-            line(&spec, "123456789012", Field::Environment, "qa"),
+            line(&spec, "123456789012", Field::Environment, "qa", "NAME"),
             "{\"Id\": \"123456789012\", \"Name\": \"NAME\", \"env\": \"qa\"}"
         );
     }

@@ -8,11 +8,12 @@ use serde::Deserialize;
 use serde_yaml::Spanned;
 
 use super::account_list;
+use super::lack::Addition;
 use super::layout::Field;
 use super::problem::Problem;
 use crate::files::relative;
-use crate::hcl::Entries;
-use crate::model::{AccountId, AccountListSpec};
+use crate::hcl::{Entries, yaml_word};
+use crate::model::{AccountId, AccountListSpec, AccountName};
 
 const NAMES: [&str; 2] = ["accounts.yaml", "accounts.yml"];
 
@@ -65,6 +66,16 @@ pub(super) struct Listed {
     pub id: String,
     pub line: usize,
     pub fields: Vec<(Field, String, usize)>,
+}
+
+/// An account that no file names.
+#[derive(Debug, Clone)]
+pub(super) struct KnownAccount {
+    pub id: AccountId,
+    pub name: Option<AccountName>,
+    pub environment: Option<String>,
+    /// What says so, for messages.
+    pub from: &'static str,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -163,7 +174,8 @@ impl Accounts {
         Ok(())
     }
 
-    fn parse(path: &Utf8Path, text: &str) -> Result<Self, Box<Problem>> {
+    /// Reads the text of an `accounts.yaml`; `path` is for errors.
+    pub(super) fn parse(path: &Utf8Path, text: &str) -> Result<Self, Box<Problem>> {
         let problem = |(line, column): (usize, usize), message: String, hint: &str| {
             let source_line = text.lines().nth(line - 1).unwrap_or_default().to_owned();
             let problem = Problem::of_file(path, message).hint(hint);
@@ -202,6 +214,28 @@ impl Accounts {
         Written { value: &known.value, path: &self.paths[known.file], line: known.line }
     }
 
+    /// How many accounts there are.
+    pub(super) fn ids(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it says everything that the other one says.
+    pub(super) fn has_all_of(&self, other: &Self) -> bool {
+        let said = |fields: &[(Field, Known)]| {
+            fields.iter().map(|(field, known)| (*field, known.value.clone())).collect::<BTreeSet<_>>()
+        };
+        self.default_tags == other.default_tags
+            && other
+                .entries
+                .iter()
+                .all(|(id, fields)| self.entries.get(id).is_some_and(|own| said(own) == said(fields)))
+    }
+
+    /// Whether anything is said of this account.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.entries.contains_key(id)
+    }
+
     /// What is said of a field of this account.
     pub(super) fn get(&self, id: &str, field: Field) -> Option<Written<'_>> {
         let (_, known) = self.entries.get(id)?.iter().find(|(of, _)| *of == field)?;
@@ -224,22 +258,65 @@ impl Accounts {
         all.map(|(_, known)| known.value.as_str()).collect()
     }
 
+    /// Takes up accounts that are known from elsewhere than a file.
+    pub(super) fn take_up(&mut self, known: &[KnownAccount]) -> Result<(), Box<Problem>> {
+        for account in known {
+            let mut fields = Vec::new();
+            let name = match &account.name {
+                Some(name) => Some(name.as_str()),
+                // One that is known by its environment alone is called by it.
+                None if self.get(account.id.as_str(), Field::AccountName).is_none() => account.environment.as_deref(),
+                None => None,
+            };
+            fields.extend(name.map(|name| (Field::AccountName, name.to_owned(), 1)));
+            fields.extend(account.environment.clone().map(|name| (Field::Environment, name, 1)));
+            let listed = Listed { id: account.id.as_str().to_owned(), line: 1, fields };
+            let form = self.form.take();
+            self.add(Utf8Path::new(account.from), &AccountListSpec::default(), vec![listed])?;
+            // It is no file to add anything to.
+            self.form = form;
+        }
+        Ok(())
+    }
+
     /// What to write, and where, so that an account has this value: `add to accounts.yaml: …`.
     pub(super) fn line_to_add(&self, field: Field, value: &str) -> String {
-        const ID: &str = "123456789012";
-        let spec = match (&self.form, self.paths.first()) {
-            (Some(spec), Some(first)) if !NAMES.contains(&first.file_name().unwrap_or_default()) => spec,
-            (_, first) => {
-                let file = first.map_or("accounts.yaml", |path| path.as_str());
-                let rest = match field {
-                    Field::AccountName => format!("account_name: {value}"),
-                    field => format!("account_name: NAME, {}: {value}", field.as_str()),
-                };
-                return format!("add the account to {file}, below `accounts:`: `\"{ID}\": {{{rest}}}`");
-            }
+        let Addition { file, own_form, within, line, .. } = self.addition(field, value, "123456789012", "NAME");
+        let place = match (own_form, within.is_empty()) {
+            (true, _) => format!(", below `{within}:`"),
+            (false, true) => String::new(),
+            (false, false) => format!(", in `{within}`"),
         };
-        let place = if spec.list.is_empty() { String::new() } else { format!(", in `{}`", spec.list) };
-        format!("add the account to {}{place}: `{}`", spec.file, account_list::line(spec, ID, field, value))
+        format!("add the account to {file}{place}: `{line}`")
+    }
+
+    /// The account of this id as it would be written, and where; `name` is its name if the value is none.
+    pub(super) fn addition(&self, field: Field, value: &str, id: &str, name: &str) -> Addition {
+        let first = self.paths.first();
+        let own_form = |path: &Utf8PathBuf| NAMES.contains(&path.file_name().unwrap_or_default());
+        match &self.form {
+            Some(spec) if !first.is_some_and(own_form) => Addition {
+                file: spec.file.clone(),
+                own_form: false,
+                exists: true,
+                within: spec.list.clone(),
+                line: account_list::line(spec, id, field, value, name),
+            },
+            _ => {
+                let word = yaml_word(value);
+                let rest = match field {
+                    Field::AccountName => format!("account_name: {word}"),
+                    field => format!("account_name: {}, {}: {word}", yaml_word(name), field.as_str()),
+                };
+                Addition {
+                    file: first.cloned().unwrap_or_else(|| "accounts.yaml".into()),
+                    own_form: true,
+                    exists: first.is_some(),
+                    within: "accounts".to_owned(),
+                    line: format!("{}: {{{rest}}}", yaml_word(id)),
+                }
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::accounts::KnownAccount;
 use super::draft::{Draft, Extra};
 use super::problem::Problem;
 use super::reading::Overlap;
@@ -16,8 +17,13 @@ use crate::model::{Deployment, PartialBackend, StateAddress};
 
 /// Reads the repository.
 pub fn discover(options: &Options) -> Result<Discovery, DiscoverError> {
+    discover_with(options, &[])
+}
+
+/// The same, with accounts that no file names.
+pub(super) fn discover_with(options: &Options, known: &[KnownAccount]) -> Result<Discovery, DiscoverError> {
     let mut top = None;
-    let inputs = Inputs::new(options, |working_dir| {
+    let inputs = Inputs::new(options, known, |working_dir| {
         top = git::top_level(working_dir);
         top.clone().unwrap_or_else(|| working_dir.to_owned())
     })?;

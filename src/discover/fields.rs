@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::accounts::{Accounts, Written};
 use super::document::{Document, Member, Scalar, Value};
 use super::found::{Found, Spot, advice_for, contradiction, refused};
+use super::lack::Lack;
 use super::layout::{Field, FieldRule, Origin, Rule};
 use super::minted::Minted;
 use super::problem::Problem;
@@ -368,7 +369,24 @@ impl<'a> Reader<'a> {
         if let Some(problem) = self.not_one_account().filter(|_| field == Field::AccountId) {
             return problem;
         }
-        of_file(format!("`{}` is not set anywhere", field.as_str())).hint(advice_for(rule, field, self.id.as_deref()))
+        let problem = of_file(format!("`{}` is not set anywhere", field.as_str()));
+        problem.hint(advice_for(rule, field, self.id.as_deref())).lacking(self.lack(field))
+    }
+
+    /// What is not known where a field is set nowhere: for the account, the name or the environment that none has.
+    fn lack(&self, field: Field) -> Lack {
+        match self.candidates() {
+            Some(Candidates { field: by, value, accounts }) if field == Field::AccountId && accounts.is_empty() => {
+                self.no_account(by, value)
+            }
+            _ => Lack::Field { field, rule: self.places.rule.name.clone() },
+        }
+    }
+
+    fn no_account(&self, by: Field, value: &str) -> Lack {
+        let id = format!("<account id of {value}>");
+        let addition = self.places.accounts.addition(by, value, &id, "<account name>");
+        Lack::Account { by, value: value.to_owned(), addition }
     }
 
     /// What is wrong where an account was looked for, and not exactly one was found. The rules that are built in say it in
@@ -380,12 +398,14 @@ impl<'a> Reader<'a> {
         let of_file = |message: String| Problem::of_file(variables.path, message);
         if candidates.len() > 1 {
             let all = candidates.iter().map(|(id, place)| format!("{id} ({}:{})", place.path, place.line));
-            let all = all.collect::<Vec<_>>().join(", ");
-            let message = format!("{} accounts have the {what} `{value}`: {all}", candidates.len());
-            return Some(of_file(message).hint(format!(
+            let all = all.collect::<Vec<_>>();
+            let message = format!("{} accounts have the {what} `{value}`: {}", candidates.len(), all.join(", "));
+            let hint = format!(
                 "say which one it is: `account_id`, or `fields: {{account_name: …}}` of the rule {}",
                 rule.name
-            )));
+            );
+            let lack = Lack::OneAccount { by: field, value: value.to_owned(), candidates: all };
+            return Some(of_file(message).hint(hint).lacking(lack));
         }
         if !rule.listed {
             return None;
@@ -398,7 +418,8 @@ impl<'a> Reader<'a> {
             (places, known) => format!("{} has {}", places.join(", "), known.join(", ")),
         };
         let hint = accounts.line_to_add(field, value);
-        Some(of_file(format!("no account has the {what} `{value}`: {looked}")).hint(hint))
+        let problem = of_file(format!("no account has the {what} `{value}`: {looked}"));
+        Some(problem.hint(hint).lacking(self.no_account(field, value)))
     }
 
     /// The value that the rule's own template has for a field or a label; that it has none is noted.

@@ -12,7 +12,7 @@ use crate::files::normalize;
 use crate::model::{AccountBy, DependencySpec, InputSpec, KeyTemplate, Pattern, Recipe, SourceKind, Template, Vault};
 
 /// A field of a deployment that is read from a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
     /// The account's id.
     AccountId,

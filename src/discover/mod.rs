@@ -8,6 +8,7 @@
 
 mod account_list;
 mod accounts;
+mod accounts_text;
 mod assemble;
 mod changes;
 mod document;
@@ -16,11 +17,13 @@ mod fields;
 mod found;
 mod git;
 mod hints;
+mod lack;
 mod layers;
 mod layout;
 mod listing;
 mod minted;
 mod partial;
+mod preview;
 mod problem;
 mod reading;
 mod references;
@@ -45,12 +48,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ignore::gitignore::Gitignore;
 
 pub use accounts::AccountsError;
+pub use accounts_text::accounts_with;
 pub use assemble::discover;
 pub use changes::{Changes, ChangesError, changed_files, changes_since};
 pub use git::GitError;
+pub use lack::{Addition, Lack};
 pub use layout::{DeliveryRule, Field, FieldRule, FileTemplate, Layout, Origin, Rule};
 pub use listing::{Listing, RuleListing};
 pub use partial::read_backend_files;
+pub use preview::{Given, NeededAccount, Preview, PreviewError, Previewed, preview};
 pub use problem::Problem;
 pub use regions::{AccountDefinition, OuPlace, read_regions};
 pub use rules::RuleError;
@@ -62,7 +68,7 @@ use crate::model::{
     AccountListSpec, BackendKey, CliWorkspace, Deployment, KeyError, KeyTemplate, RuleSpec, SourceKind, StateAddress,
     TemplateError,
 };
-use accounts::Accounts;
+use accounts::{Accounts, KnownAccount};
 use draft::{Draft, Home};
 use minted::Minted;
 use reading::{Context, Reading, Takers};
@@ -196,16 +202,23 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn new(options: &Options, top: impl FnOnce(&Utf8Path) -> Utf8PathBuf) -> Result<Self, DiscoverError> {
+    /// `known` are accounts that no file names.
+    fn new(
+        options: &Options,
+        known: &[KnownAccount],
+        top: impl FnOnce(&Utf8Path) -> Utf8PathBuf,
+    ) -> Result<Self, DiscoverError> {
         let layout = rules::layout(&options.layouts, &options.settings_file, options.source)?;
         let working_dir = options
             .working_dir
             .canonicalize_utf8()
             .and_then(|dir| dir.read_dir_utf8().map(|_| dir.clone()))
             .map_err(|source| DiscoverError::WorkingDir { path: options.working_dir.clone(), source })?;
+        let mut accounts = Accounts::find(&working_dir, &top(&working_dir), &options.accounts)?;
+        accounts.take_up(known).map_err(AccountsError::Malformed)?;
         Ok(Self {
             terraform_dir: terraform_dir(&working_dir, options.terraform_dir.as_deref())?,
-            accounts: Accounts::find(&working_dir, &top(&working_dir), &options.accounts)?,
+            accounts,
             minted: Minted::new(&working_dir, &options.accounts_file),
             excluded: walk::excluded(&working_dir, &options.exclude)?,
             layout,

@@ -5,6 +5,7 @@ use std::fmt;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
+use super::lack::Lack;
 use crate::hcl::SourceError;
 
 /// A longer line is cut where it is shown: a file without line ends must not fill the screen.
@@ -32,6 +33,9 @@ pub struct Problem {
     /// Whether nothing is wrong with the files, and `accounts.json` has no account for them (yet).
     #[serde(skip)]
     pub awaits_minting: bool,
+    /// What would have to be known, where nothing else is wrong.
+    #[serde(skip)]
+    pub lack: Option<Box<Lack>>,
     /// The file whose own problem this one only follows from: once that is mended, this one is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follows: Option<Utf8PathBuf>,
@@ -50,6 +54,7 @@ impl Problem {
             hint: None,
             files: vec![path.to_owned()],
             awaits_minting: false,
+            lack: None,
             follows: None,
         }
     }
@@ -66,6 +71,13 @@ impl Problem {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, with what would have to be known.
+    #[must_use]
+    pub(super) fn lacking(mut self, lack: Lack) -> Self {
+        self.lack = Some(Box::new(lack));
         self
     }
 
@@ -88,6 +100,7 @@ impl From<SourceError> for Problem {
             source_line: Some(error.source_line),
             hint: error.hint,
             awaits_minting: false,
+            lack: None,
             follows: None,
         }
     }

@@ -5,6 +5,7 @@ mod lock_file;
 mod module;
 mod reads;
 mod yaml;
+mod yaml_text;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use hcl_edit::Span;
@@ -18,6 +19,7 @@ pub use module::{
 };
 pub use reads::Readers;
 pub use yaml::{Entries, parse_yaml, yaml_error};
+pub use yaml_text::{yaml_flow, yaml_value, yaml_word};
 
 /// A file that is not what it should be, with the place and the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,10 @@
 //! A list of accounts in a form of the repository's own, as `tfleet.yaml` describes it.
 
 use camino::Utf8PathBuf;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a list of accounts is, and which of its names mean what.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccountListSpec {
     /// The JSON or YAML file, relative to the working directory.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Hooks, Make, Vault};
 
 /// By what a rule finds its accounts in `accounts.yaml` and in the lists of `accounts`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccountBy {
     /// By the account's name.
@@ -19,7 +19,7 @@ pub enum AccountBy {
 
 /// A rule as it stands in `tfleet.yaml`. What it leaves out is that of the built-in rule of its name, or, for
 /// `*.tfvars` files, of the rule `tfvars`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuleSpec {
     /// Its name.
@@ -73,7 +73,7 @@ pub struct RuleSpec {
 }
 
 /// Which deployments another one depends on.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DependencySpec {
     /// Those of this rule.
@@ -92,7 +92,7 @@ pub struct DependencySpec {
 }
 
 /// Which output a variable gets.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InputSpec {
     /// The output; the variable's own name where it is not said.
@@ -107,7 +107,7 @@ pub struct InputSpec {
 }
 
 /// Where an output goes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeliverySpec {
     /// The output.

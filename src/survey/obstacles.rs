@@ -8,10 +8,7 @@ use super::Obstacle;
 use super::facts::Facts;
 use super::units::Unit;
 use crate::hcl::{Position, Setting};
-
-/// Arguments of a backend that say whose credentials it has.
-const CREDENTIALS: [&str; 6] =
-    ["access_key", "secret_key", "token", "shared_config_files", "shared_credentials_file", "shared_credentials_files"];
+use crate::model::RefusedArgument;
 
 /// Finds what stands in the way of these units. No value is shown: it may be a key.
 pub(super) fn find(facts: &Facts, working_dir: &Utf8Path, units: &[Unit]) -> Vec<Obstacle> {
@@ -22,7 +19,11 @@ pub(super) fn find(facts: &Facts, working_dir: &Utf8Path, units: &[Unit]) -> Vec
         let path = block.position.path.strip_prefix(working_dir).unwrap_or(&block.position.path).to_owned();
         let position = Position { path, line: block.position.line };
         match block.kind.as_str() {
-            "s3" => found.extend(credentials(&block.settings, "the backend block", |_| position.clone())),
+            "s3" => {
+                let line = |name: &str| block.lines.get(name).copied().unwrap_or(position.line);
+                let at = |name: &str| Position { path: position.path.clone(), line: line(name) };
+                found.extend(refused(&block.settings, "the backend block", at));
+            }
             "local" => {}
             kind => found.push(Obstacle {
                 position,
@@ -34,7 +35,7 @@ pub(super) fn find(facts: &Facts, working_dir: &Utf8Path, units: &[Unit]) -> Vec
     for (file, backend) in &facts.backends {
         let position =
             |name: &str| Position { path: file.clone(), line: backend.lines.get(name).copied().unwrap_or(1) };
-        found.extend(credentials(&backend.settings, "the backend file", position));
+        found.extend(refused(&backend.settings, "the backend file", position));
     }
     found.sort_by(|a, b| {
         (&a.position.path, a.position.line, &a.what).cmp(&(&b.position.path, b.position.line, &b.what))
@@ -42,23 +43,14 @@ pub(super) fn find(facts: &Facts, working_dir: &Utf8Path, units: &[Unit]) -> Vec
     found
 }
 
-fn credentials(
-    settings: &BTreeMap<String, Setting>,
-    place: &str,
-    position: impl Fn(&str) -> Position,
-) -> Vec<Obstacle> {
-    let one = |name: &str, what: String, hint: &str| Obstacle { position: position(name), what, hint: hint.to_owned() };
-    let keys = CREDENTIALS.into_iter().filter(|name| settings.contains_key(*name)).map(|name| {
-        let what = format!("{place} sets `{name}`, which would decide whose credentials the backend has");
-        one(name, what, "remove it: tfleet gives the backend its credentials, from the account it was started in")
-    });
-    let profile = settings.contains_key("profile").then(|| {
-        let what = format!("{place} names a `profile`, which is not there when tfleet runs Terraform");
-        one(
-            "profile",
-            what,
-            "remove `profile`; where the bucket needs a role, name it in `assume_role` of the same place",
-        )
-    });
-    keys.chain(profile).collect()
+/// The arguments of a backend that are refused, each of a nested block under that block's name alone.
+fn refused(settings: &BTreeMap<String, Setting>, place: &str, position: impl Fn(&str) -> Position) -> Vec<Obstacle> {
+    let all = settings.iter().filter_map(|(name, value)| Some((name, RefusedArgument::of(name, value.literal())?)));
+    all.filter(|(name, _)| name.split_once('.').is_none_or(|(block, _)| RefusedArgument::of(block, None).is_none()))
+        .map(|(name, why)| Obstacle {
+            position: position(name),
+            what: format!("{place} sets `{name}`, {}", why.why()),
+            hint: why.hint().to_owned(),
+        })
+        .collect()
 }

@@ -36,6 +36,7 @@ mod graph;
 mod harness;
 mod hooks;
 mod html;
+mod init;
 mod inputs;
 mod kill_steps;
 mod killed;

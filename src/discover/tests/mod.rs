@@ -5,6 +5,7 @@ mod deploy;
 mod fields;
 mod files;
 mod layouts;
+mod preview;
 mod references;
 mod regions;
 mod roots;
