@@ -11,7 +11,8 @@ fn a_new_workspace_is_begun_beside_those_that_are_there() {
     plain.apply(dev.call);
     plain.settle(&Page::of("workspaces"));
     let adopted = plain.fleet.plain("state").arg("adopt").run().assert_code(0);
-    adopted.assert_says(&["1 adopted", "1 without a state", "no state env:/search-prod/search/terraform.tfstate"]);
+    let without = format!("no state  s3://{}/env:/search-prod/search/terraform.tfstate", plain.fleet.bucket().name);
+    adopted.assert_says(&["1 adopted", "1 without a state", &without]);
     let applied = plain.fleet.apply().summary().run().assert_code(0);
     assert_eq!(applied.entry(prod.key)["outcome"], "succeeded");
     assert_eq!(applied.entry(dev.key)["outcome"], "no_changes");
