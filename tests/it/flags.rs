@@ -19,7 +19,7 @@ fn value(fleet: &Tried, verb: &str, flag: &str, new: &str) -> String {
         "--shard" => "1/1",
         "--working-dir" => return fleet.fleet.repo("").display().to_string(),
         "--config" => "tfleet.yaml",
-        "--workers" | "--limit" | "--expect" | "--keep" => "1",
+        "--workers" | "--limit" | "--expect" | "--keep" | "--probes" => "1",
         "--on-error" => "continue",
         "--rollback" => "auto",
         "--timeout" | "--lock-timeout" | "--role-timeout" | "--older-than" | "--since" => "1h",
