@@ -14,11 +14,11 @@ use ignore::{DirEntry, WalkBuilder, WalkState};
 use super::facts::{BackendFile, Facts, Variables, is_unasked};
 use super::lists::{self, FoundList};
 use super::scripts::{self, Script};
-use super::{Obstacle, Options, SurveyError, Tool, foreign, known};
+use super::{Obstacle, Options, SurveyError, Tool, foreign, ignored, known};
 use crate::files::{normalize, relative};
 use crate::hcl::{
-    BackendArguments, ModuleError, ModuleFolder, ModuleReader, Position, SourceError, backend_arguments, literal_str,
-    object_key, parse_body,
+    BackendArguments, ModuleError, ModuleFolder, ModuleReader, Position, SourceError, backend_arguments,
+    is_module_file, literal_str, object_key, parse_body,
 };
 use crate::model::AccountId;
 
@@ -51,7 +51,8 @@ pub(super) fn gather(options: &Options) -> Result<Facts, SurveyError> {
     let reader = Gatherer { modules: ModuleReader::default(), working_dir };
     let mut facts = Facts { known: known::read(&reader.working_dir)?, ..Facts::default() };
     let (sender, found) = channel();
-    reader.walk(excluded, &sender);
+    reader.walk(excluded.clone(), &sender);
+    reader.tracked(&excluded, &sender);
     reader.pipelines(&sender);
     drop(sender);
     for fact in found {
@@ -59,6 +60,7 @@ pub(super) fn gather(options: &Options) -> Result<Facts, SurveyError> {
     }
     let called = reader.modules.calls();
     facts.called.extend(called.keys().map(|dir| reader.inside(dir)));
+    facts.ignored = ignored::unread(&reader.working_dir, excluded, &facts);
     facts.settle();
     Ok(facts)
 }
@@ -127,6 +129,21 @@ impl Gatherer {
                 WalkState::Continue
             })
         });
+    }
+
+    /// What git tracks although a pattern ignores it: to git, and to `discover`, such a file is not ignored.
+    fn tracked(&self, excluded: &Gitignore, sender: &Sender<Fact>) {
+        for inside in ignored::tracked(&self.working_dir, excluded) {
+            let path = self.working_dir.join(&inside);
+            if !path.is_file() || !self.is_inside(&path) {
+                continue;
+            }
+            let folder = inside.parent().filter(|_| inside.file_name().is_some_and(is_module_file));
+            let module = folder.map(|folder| self.folder(&self.working_dir.join(folder), folder.to_owned()));
+            for fact in module.into_iter().flatten().chain(self.file(&path, inside.clone())) {
+                drop(sender.send(fact));
+            }
+        }
     }
 
     /// Pipelines that are hidden, and are read for how they call Terraform.

@@ -26,6 +26,7 @@ struct Document<'a> {
     unclear: &'a BTreeSet<Utf8PathBuf>,
     unclaimed_variable_files: &'a BTreeSet<Utf8PathBuf>,
     unclaimed_root_modules: &'a BTreeSet<Utf8PathBuf>,
+    ignored_variable_files: &'a [Utf8PathBuf],
     notices: &'a [String],
     written: Vec<&'a Utf8PathBuf>,
 }
@@ -57,6 +58,7 @@ pub(super) fn document(found: &Found, done: Option<&Done>) -> Result<String, Cli
         unclear: &preview.unclear,
         unclaimed_variable_files: &preview.listing.unclaimed_variable_files,
         unclaimed_root_modules: &preview.listing.unclaimed_root_modules,
+        ignored_variable_files: &found.survey.ignored,
         notices: &preview.notices,
         written: done.into_iter().flat_map(|done| done.settings.iter().chain(&done.accounts)).collect(),
     };

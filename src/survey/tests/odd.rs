@@ -88,6 +88,64 @@ fn what_cannot_be_run_is_told_with_file_and_line() {
 }
 
 #[test]
+fn what_another_backend_holds_is_left_out_of_the_rules() {
+    let gcs = "terraform {\n  backend \"gcs\" {}\n}\n";
+    let tree = Tree::new(&[
+        ("envs/dev/main.tf", ROOT),
+        ("envs/prod/main.tf", ROOT),
+        ("envs/gcp/main.tf", gcs),
+        ("envs/gcp/terraform.tfvars", "x = 1\n"),
+        ("gcp/dev/a/main.tf", gcs),
+        ("gcp/dev/b/main.tf", gcs),
+    ]);
+    let survey = tree.survey();
+    assert_eq!(tree.rules(), ["envs path=envs/{environment} by=environment"]);
+    assert_eq!(survey.exclude, ["/envs/gcp/", "/gcp/"]);
+    assert_eq!(survey.obstacles.len(), 3, "{:?}", survey.obstacles);
+    let all = Tree::new(&[("envs/dev/main.tf", gcs), ("envs/prod/main.tf", gcs)]).survey();
+    assert_eq!((all.shapes.len(), all.exclude.len(), all.obstacles.len()), (0, 0, 2));
+}
+
+#[test]
+fn what_git_tracks_is_not_ignored_and_the_rest_is_told() {
+    let git = |tree: &Tree, args: &[&str]| {
+        let done = std::process::Command::new("git").arg("-C").arg(&tree.dir).args(args).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let tree = Tree::new(&[
+        (".gitignore", "*.tfvars\nhidden/\n"),
+        ("app/main.tf", ROOT),
+        ("app/env/dev.tfvars", "env = \"dev\"\n"),
+        ("app/env/prod.tfvars", "env = \"prod\"\n"),
+        ("app/env/mine.tfvars", "env = \"mine\"\n"),
+        ("hidden/dev/main.tf", &keyed("a")),
+        ("hidden/other/main.tf", &keyed("b")),
+        ("old/x.tfvars", "env = \"x\"\n"),
+        ("node_modules/x/x.tfvars", "x = 1\n"),
+    ]);
+    git(&tree, &["init", "-q"]);
+    let ignored = tree.survey().ignored;
+    assert_eq!(ignored, ["app/env/dev.tfvars", "app/env/mine.tfvars", "app/env/prod.tfvars", "old/x.tfvars"]);
+    git(&tree, &["add", "-f", "app/env/dev.tfvars", "app/env/prod.tfvars", "hidden/dev/main.tf", "old/x.tfvars"]);
+    let tree = tree.exclude("/old/");
+    assert_eq!(tree.survey().ignored, ["app/env/mine.tfvars"]);
+    let rules = tree.rules();
+    assert!(rules.iter().any(|rule| rule.starts_with("app path=app/env/{environment}.tfvars")), "{rules:?}");
+    assert!(rules.iter().any(|rule| rule.starts_with("hidden path=hidden/{environment}")), "{rules:?}");
+}
+
+#[test]
+fn root_modules_of_the_deploy_tree_are_no_shape_of_their_own() {
+    let tree = Tree::new(&[
+        ("deploy/int/euw1/terraform/regional.yaml", "x: 1\n"),
+        ("terraform/config/regional-cluster/main.tf", ROOT),
+        ("terraform/config/management-cluster/main.tf", ROOT),
+        ("live/dev/main.tf", &keyed("dev")),
+    ]);
+    assert_eq!(tree.rules(), ["live path=live/{environment} by=environment", "regional-cluster"]);
+}
+
+#[test]
 fn trees_of_other_tools_are_told_and_what_is_plain_beside_them_is_surveyed() {
     let tree = Tree::new(&[
         ("terragrunt/root.hcl", "remote_state {\n  backend = \"s3\"\n}\n"),
