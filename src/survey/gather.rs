@@ -39,6 +39,7 @@ pub(super) enum Fact {
     /// A folder that another tool calls as a module.
     Called(Utf8PathBuf),
     DeployTree(Utf8PathBuf),
+    Terramate(Utf8PathBuf),
     Broken(Obstacle),
 }
 
@@ -85,6 +86,7 @@ impl Facts {
             Fact::Foreign(tool, file) => drop(self.foreign.entry(tool).or_default().insert(file)),
             Fact::Called(folder) => drop(self.called.insert(folder)),
             Fact::DeployTree(file) => drop(self.deploy_tree.insert(file)),
+            Fact::Terramate(file) => drop(self.terramate.insert(file)),
             Fact::Broken(obstacle) => self.broken.push(obstacle),
         }
     }
@@ -203,6 +205,9 @@ impl Gatherer {
     }
 
     fn file(&self, path: &Utf8Path, inside: Utf8PathBuf) -> Vec<Fact> {
+        if inside.as_str().ends_with(".tm.hcl") {
+            return vec![Fact::Terramate(inside)];
+        }
         let Some(reading) = Reading::of(&inside) else { return Vec::new() };
         let text = match read(path) {
             Ok(text) => text,

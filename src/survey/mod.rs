@@ -115,6 +115,8 @@ pub struct Survey {
     pub open: Vec<Open>,
     /// What cannot be run as it is: a backend of another kind, a profile in a backend block.
     pub obstacles: Vec<Obstacle>,
+    /// What a person should know.
+    pub notices: Vec<String>,
     /// What of that has to be left out of the rules, in the words of `.gitignore`: root modules whose states are in backends
     /// of other kinds.
     pub exclude: Vec<String>,

@@ -43,6 +43,23 @@ pub(super) fn find(facts: &Facts, working_dir: &Utf8Path, units: &[Unit]) -> Vec
     found
 }
 
+/// What is said of a root module at the top of the repository that has no variable file: no path of a rule names it. What
+/// has neither a backend nor a provider block is a module that others call.
+pub(super) fn bare(facts: &Facts) -> Option<Obstacle> {
+    let module = facts.modules.get(Utf8Path::new(""))?;
+    let runs = module.backend.is_some() || !module.dir.providers.is_empty() || module.dir.uses_workspace;
+    let first = module.dir.files.first()?.file_name()?;
+    runs.then(|| Obstacle {
+        position: Position { path: first.into(), line: 1 },
+        what: "the root module is at the top, and no variable file says what is deployed by it: a deployment is a file or a \
+               folder below the working directory"
+            .to_owned(),
+        hint: "write a variable file for each deployment of it, which may be empty (`envs/dev.tfvars`, and so on for each \
+               environment or workspace), or move the module into a folder; then run tfleet init again"
+            .to_owned(),
+    })
+}
+
 /// The arguments of a backend that are refused, each of a nested block under that block's name alone.
 fn refused(settings: &BTreeMap<String, Setting>, place: &str, position: impl Fn(&str) -> Position) -> Vec<Obstacle> {
     let all = settings.iter().filter_map(|(name, value)| Some((name, RefusedArgument::of(name, value.literal())?)));

@@ -30,7 +30,8 @@ pub(super) fn tell(facts: &Facts, options: &Options) -> Survey {
     let known = Known::of(facts);
     units.all.retain(|unit| !known.takes(unit) && rules::is_plain(&unit.path, unit.is_file));
     let working_dir = options.working_dir.canonicalize_utf8().unwrap_or_else(|_| options.working_dir.clone());
-    let obstacles = obstacles::find(facts, &working_dir, &units.all);
+    let mut obstacles = obstacles::find(facts, &working_dir, &units.all);
+    obstacles.extend(Some(facts).filter(|_| units.bare).and_then(obstacles::bare));
     units.leave_elsewhere(facts);
     let context = Context { facts, answers: &options.answers, names: &names };
     let made: Vec<Made> = groups(facts, &units, &names)
@@ -51,6 +52,7 @@ pub(super) fn tell(facts: &Facts, options: &Options) -> Survey {
         foreign: foreign::told(&facts.foreign),
         open: questions,
         obstacles,
+        notices: foreign::terramate(facts).into_iter().collect(),
         exclude: units.excluded(),
         ignored: facts.ignored.iter().cloned().collect(),
     }

@@ -38,6 +38,8 @@ pub(super) struct Units {
     /// Folders with Terraform files that are no root modules.
     pub no_roots: BTreeSet<Utf8PathBuf>,
     pub open: Vec<Open>,
+    /// Whether all that there is is a root module at the top, without a variable file that a rule could take.
+    pub bare: bool,
 }
 
 /// Finds the root modules, and what belongs to each. `chosen` is the root module that a person names for files that would
@@ -68,6 +70,7 @@ pub(super) fn find(facts: &Facts, chosen: Option<&Utf8Path>) -> Units {
         let own = files.remove(*root).unwrap_or_default();
         units.root(facts, root, &own);
     }
+    units.bare = units.all.is_empty() && facts.deploy_tree.is_empty() && roots.contains(Utf8Path::new(""));
     units
 }
 

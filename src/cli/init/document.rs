@@ -27,7 +27,7 @@ struct Document<'a> {
     unclaimed_variable_files: &'a BTreeSet<Utf8PathBuf>,
     unclaimed_root_modules: &'a BTreeSet<Utf8PathBuf>,
     ignored_variable_files: &'a [Utf8PathBuf],
-    notices: &'a [String],
+    notices: Vec<&'a String>,
     written: Vec<&'a Utf8PathBuf>,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn document(found: &Found, done: Option<&Done>) -> Result<String, Cli
         unclaimed_variable_files: &preview.listing.unclaimed_variable_files,
         unclaimed_root_modules: &preview.listing.unclaimed_root_modules,
         ignored_variable_files: &found.survey.ignored,
-        notices: &preview.notices,
+        notices: found.survey.notices.iter().chain(&preview.notices).collect(),
         written: done.into_iter().flat_map(|done| done.settings.iter().chain(&done.accounts)).collect(),
     };
     let mut text = serde_json::to_string_pretty(&document)

@@ -238,7 +238,12 @@ fn left(found: &Found) -> String {
     if !ignored.is_empty() {
         push(&mut out, "  ", &format!("next: {COMMIT_IGNORED}"));
     }
-    found.preview.notices.iter().for_each(|notice| push(&mut out, "", &format!("note: {notice}")));
+    found
+        .survey
+        .notices
+        .iter()
+        .chain(&found.preview.notices)
+        .for_each(|notice| push(&mut out, "", &format!("note: {notice}")));
     out
 }
 

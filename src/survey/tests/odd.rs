@@ -135,6 +135,57 @@ fn what_git_tracks_is_not_ignored_and_the_rest_is_told() {
 }
 
 #[test]
+fn variable_files_are_in_the_order_of_the_script() {
+    let tree = || {
+        Tree::new(&[
+            ("app/main.tf", ROOT),
+            ("app/env/common.tfvars", "project = \"shop\"\naws_region = \"us-east-1\"\n"),
+            ("app/env/dev.tfvars", "env = \"dev\"\n"),
+            ("app/env/prod.tfvars", "env = \"prod\"\n"),
+        ])
+    };
+    let vars = |tree: &Tree| {
+        let rules = tree.survey().shapes;
+        rules.iter().find(|shape| shape.rule.path.is_some()).unwrap().rule.variable_files.clone()
+    };
+    let usual =
+        tree().file("deploy.sh", "cd app\nterraform apply -var-file=env/common.tfvars -var-file=env/$1.tfvars\n");
+    assert_eq!(vars(&usual), ["app/env/common.tfvars"]);
+    let other =
+        tree().file("deploy.sh", "cd app\nterraform apply -var-file=env/$1.tfvars -var-file=env/common.tfvars\n");
+    assert_eq!(vars(&other), ["app/env/{environment}.tfvars", "app/env/common.tfvars"]);
+    let because = &other.survey().shapes[0].because;
+    assert!(because.contains(&"deploy.sh:2 names the variable files in this order".to_owned()), "{because:?}");
+    let silent = tree().file("deploy.sh", "cd app\nterraform apply -var-file=env/$1.tfvars\n");
+    assert_eq!(vars(&silent), ["app/env/common.tfvars"], "where it is not named the order is not said");
+}
+
+#[test]
+fn a_root_module_at_the_top_without_variable_files_is_told() {
+    let tree = Tree::new(&[("main.tf", &keyed("a"))]);
+    let survey = tree.survey();
+    assert!(survey.shapes.is_empty());
+    assert!(survey.obstacles[0].what.contains("the root module is at the top"), "{:?}", survey.obstacles);
+    // As its hint says.
+    let mended = tree.file("envs/dev.tfvars", "").survey();
+    assert_eq!((mended.shapes[0].rule.path.as_deref(), mended.obstacles.len()), (Some("envs/{environment}.tfvars"), 0));
+    let module = Tree::new(&[("main.tf", "variable \"x\" {}\n")]).survey();
+    assert!(module.obstacles.is_empty(), "a module that others call");
+}
+
+#[test]
+fn terramate_is_a_note_and_its_stacks_are_root_modules() {
+    let tree = Tree::new(&[
+        ("terramate.tm.hcl", "terramate {}\n"),
+        ("stacks/dev/stack.tm.hcl", "stack {\n  name = \"dev\"\n}\n"),
+        ("stacks/dev/main.tf", &keyed("dev")),
+    ]);
+    let survey = tree.survey();
+    assert!(survey.foreign.is_empty() && survey.notices[0].starts_with("stacks/dev/stack.tm.hcl and 1 more:"));
+    assert_eq!(survey.shapes.len(), 1);
+}
+
+#[test]
 fn root_modules_of_the_deploy_tree_are_no_shape_of_their_own() {
     let tree = Tree::new(&[
         ("deploy/int/euw1/terraform/regional.yaml", "x: 1\n"),
