@@ -292,7 +292,7 @@ impl Reading {
             "tfvars" => Self::Variables,
             _ if name == "terragrunt.hcl" || name == "terragrunt.stack.hcl" || name == "root.hcl" => Self::Terragrunt,
             "tfbackend" | "hcl" => Self::Backend,
-            "conf" | "config" | "txt" if name.contains("backend") => Self::Backend,
+            "conf" | "config" | "txt" if file.as_str().contains("backend") => Self::Backend,
             "json" | "yaml" | "yml" => Self::Data,
             "sh" | "bash" | "mk" => Self::Script,
             _ if scripts::is_script(name) => Self::Script,

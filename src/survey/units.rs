@@ -70,7 +70,10 @@ pub(super) fn find(facts: &Facts, chosen: Option<&Utf8Path>) -> Units {
         let own = files.remove(*root).unwrap_or_default();
         units.root(facts, root, &own);
     }
-    units.bare = units.all.is_empty() && facts.deploy_tree.is_empty() && roots.contains(Utf8Path::new(""));
+    // The built-in rule may read files that the module says nothing of.
+    let has_files = facts.variables.keys().any(|file| file.extension() == Some("tfvars") && !is_unasked(file));
+    units.bare =
+        units.all.is_empty() && !has_files && facts.deploy_tree.is_empty() && roots.contains(Utf8Path::new(""));
     units
 }
 

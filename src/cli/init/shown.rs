@@ -234,7 +234,7 @@ fn left(found: &Found) -> String {
     };
     list("variable file", "no rule takes or names", &listing.unclaimed_variable_files);
     list("root module", "no deployment has", &listing.unclaimed_root_modules);
-    list("file", "git ignores, and that is no deployment therefore", &ignored);
+    list("file", "no deployment is made of, because git ignores such names", &ignored);
     if !ignored.is_empty() {
         push(&mut out, "  ", &format!("next: {COMMIT_IGNORED}"));
     }

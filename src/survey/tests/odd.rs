@@ -161,6 +161,16 @@ fn variable_files_are_in_the_order_of_the_script() {
 }
 
 #[test]
+fn backend_files_may_be_called_so_by_their_folder() {
+    let tree = Tree::new(&[
+        ("app/main.tf", ROOT),
+        ("app/vars/dev.tfvars", "env = \"dev\"\n"),
+        ("app/backend/dev.conf", "bucket = \"b\"\nkey = \"dev\"\n"),
+    ]);
+    assert_eq!(tree.survey().shapes[0].rule.backend_files, ["app/backend/{environment}.conf"]);
+}
+
+#[test]
 fn a_root_module_at_the_top_without_variable_files_is_told() {
     let tree = Tree::new(&[("main.tf", &keyed("a"))]);
     let survey = tree.survey();
@@ -169,6 +179,8 @@ fn a_root_module_at_the_top_without_variable_files_is_told() {
     // As its hint says.
     let mended = tree.file("envs/dev.tfvars", "").survey();
     assert_eq!((mended.shapes[0].rule.path.as_deref(), mended.obstacles.len()), (Some("envs/{environment}.tfvars"), 0));
+    let cloud = Tree::new(&[("main.tf", "terraform {\n  backend \"remote\" {}\n}\n")]).survey();
+    assert!(cloud.obstacles[0].what.contains("of the kind `remote`"), "{:?}", cloud.obstacles);
     let module = Tree::new(&[("main.tf", "variable \"x\" {}\n")]).survey();
     assert!(module.obstacles.is_empty(), "a module that others call");
 }
