@@ -15,7 +15,7 @@
 //! holds this.
 //!
 //! ```text
-//! model <- {failpoint, files, hcl, processes, text, tfplan, tfstate} <- event <- journal
+//! model <- {failpoint, files, git, hcl, processes, text, tfplan, tfstate} <- event <- journal
 //!       <- {approvals, check, config, deliver, discover, execute, github, graph, lease, markdown, organization, policy, redact, store, survey, workspace}
 //!       <- saga <- run <- {report, cli} <- main
 //! ```
@@ -30,6 +30,7 @@ pub mod event;
 pub mod execute;
 pub mod failpoint;
 pub mod files;
+pub mod git;
 pub mod github;
 pub mod graph;
 pub mod hcl;

@@ -9,7 +9,7 @@ use std::process::Command;
 /// group. Those of one group never import each other.
 const GROUPS: &[&[&str]] = &[
     &["model"],
-    &["failpoint", "files", "hcl", "processes", "text", "tfplan", "tfstate"],
+    &["failpoint", "files", "git", "hcl", "processes", "text", "tfplan", "tfstate"],
     &["event"],
     &["journal"],
     &[

@@ -11,8 +11,9 @@ use super::problem::Problem;
 use super::reading::Overlap;
 use super::roots::{Fixed, Roots, Use, folder_of, no_roots};
 use super::unread::Unread;
-use super::{DiscoverError, Discovery, Inputs, Options, Unclaimed, git, resolve, walk};
+use super::{DiscoverError, Discovery, Inputs, Options, Unclaimed, resolve, walk};
 use crate::files::relative;
+use crate::git;
 use crate::model::{Deployment, PartialBackend, StateAddress};
 
 /// Reads the repository.

@@ -6,8 +6,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 use ignore::WalkBuilder;
 
-use super::git::{GitError, blobs, failed, git, git_ok, paths, top_level};
 use crate::files::relative;
+use crate::git::{GitError, blobs, failed, git, git_ok, paths, top_level};
 
 /// Why it cannot be told what has changed.
 #[derive(Debug, thiserror::Error)]

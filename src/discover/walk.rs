@@ -9,12 +9,12 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
 use super::draft::Draft;
-use super::git::tracked_but_ignored;
 use super::layout::Rule;
 use super::problem::Problem;
 use super::reading::{Claimed, Overlap, Reading};
 use super::references::Tree;
 use super::{DiscoverError, Inputs};
+use crate::git::tracked_but_ignored;
 use crate::hcl::is_module_file;
 
 /// What was found.

@@ -30,6 +30,10 @@ pub(super) struct Facts {
     pub foreign: BTreeMap<Tool, BTreeSet<Utf8PathBuf>>,
     /// The deploy tree's files.
     pub deploy_tree: BTreeSet<Utf8PathBuf>,
+    /// Terramate's files.
+    pub terramate: BTreeSet<Utf8PathBuf>,
+    /// Variable files that `.gitignore` names, and that git does not track.
+    pub ignored: BTreeSet<Utf8PathBuf>,
     /// What could not be read.
     pub broken: Vec<Obstacle>,
     /// What `tfleet.yaml` and `accounts.yaml` say already.

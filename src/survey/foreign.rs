@@ -65,3 +65,16 @@ impl Theirs {
 pub(super) fn told(files: &BTreeMap<Tool, BTreeSet<Utf8PathBuf>>) -> Vec<Foreign> {
     files.iter().map(|(tool, files)| Foreign { tool: *tool, files: files.iter().cloned().collect() }).collect()
 }
+
+/// What is said of Terramate, whose stacks are plain Terraform: folders that tfleet runs as it finds them.
+pub(super) fn terramate(facts: &Facts) -> Option<String> {
+    let first = facts.terramate.first()?;
+    let more = match facts.terramate.len() {
+        1 => String::new(),
+        all => format!(" and {} more", all - 1),
+    };
+    Some(format!(
+        "{first}{more}: tfleet runs the stacks of Terramate as the Terraform files that are here; run `terramate generate` and \
+         commit its files first, and say in `layouts` what comes after what"
+    ))
+}

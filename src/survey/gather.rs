@@ -14,11 +14,11 @@ use ignore::{DirEntry, WalkBuilder, WalkState};
 use super::facts::{BackendFile, Facts, Variables, is_unasked};
 use super::lists::{self, FoundList};
 use super::scripts::{self, Script};
-use super::{Obstacle, Options, SurveyError, Tool, foreign, known};
+use super::{Obstacle, Options, SurveyError, Tool, foreign, ignored, known};
 use crate::files::{normalize, relative};
 use crate::hcl::{
-    BackendArguments, ModuleError, ModuleFolder, ModuleReader, Position, SourceError, backend_arguments, literal_str,
-    object_key, parse_body,
+    BackendArguments, ModuleError, ModuleFolder, ModuleReader, Position, SourceError, backend_arguments,
+    is_module_file, literal_str, object_key, parse_body,
 };
 use crate::model::AccountId;
 
@@ -39,6 +39,7 @@ pub(super) enum Fact {
     /// A folder that another tool calls as a module.
     Called(Utf8PathBuf),
     DeployTree(Utf8PathBuf),
+    Terramate(Utf8PathBuf),
     Broken(Obstacle),
 }
 
@@ -51,7 +52,8 @@ pub(super) fn gather(options: &Options) -> Result<Facts, SurveyError> {
     let reader = Gatherer { modules: ModuleReader::default(), working_dir };
     let mut facts = Facts { known: known::read(&reader.working_dir)?, ..Facts::default() };
     let (sender, found) = channel();
-    reader.walk(excluded, &sender);
+    reader.walk(excluded.clone(), &sender);
+    reader.tracked(&excluded, &sender);
     reader.pipelines(&sender);
     drop(sender);
     for fact in found {
@@ -59,6 +61,7 @@ pub(super) fn gather(options: &Options) -> Result<Facts, SurveyError> {
     }
     let called = reader.modules.calls();
     facts.called.extend(called.keys().map(|dir| reader.inside(dir)));
+    facts.ignored = ignored::unread(&reader.working_dir, excluded, &facts);
     facts.settle();
     Ok(facts)
 }
@@ -83,6 +86,7 @@ impl Facts {
             Fact::Foreign(tool, file) => drop(self.foreign.entry(tool).or_default().insert(file)),
             Fact::Called(folder) => drop(self.called.insert(folder)),
             Fact::DeployTree(file) => drop(self.deploy_tree.insert(file)),
+            Fact::Terramate(file) => drop(self.terramate.insert(file)),
             Fact::Broken(obstacle) => self.broken.push(obstacle),
         }
     }
@@ -127,6 +131,21 @@ impl Gatherer {
                 WalkState::Continue
             })
         });
+    }
+
+    /// What git tracks although a pattern ignores it: to git, and to `discover`, such a file is not ignored.
+    fn tracked(&self, excluded: &Gitignore, sender: &Sender<Fact>) {
+        for inside in ignored::tracked(&self.working_dir, excluded) {
+            let path = self.working_dir.join(&inside);
+            if !path.is_file() || !self.is_inside(&path) {
+                continue;
+            }
+            let folder = inside.parent().filter(|_| inside.file_name().is_some_and(is_module_file));
+            let module = folder.map(|folder| self.folder(&self.working_dir.join(folder), folder.to_owned()));
+            for fact in module.into_iter().flatten().chain(self.file(&path, inside.clone())) {
+                drop(sender.send(fact));
+            }
+        }
     }
 
     /// Pipelines that are hidden, and are read for how they call Terraform.
@@ -186,6 +205,9 @@ impl Gatherer {
     }
 
     fn file(&self, path: &Utf8Path, inside: Utf8PathBuf) -> Vec<Fact> {
+        if inside.as_str().ends_with(".tm.hcl") {
+            return vec![Fact::Terramate(inside)];
+        }
         let Some(reading) = Reading::of(&inside) else { return Vec::new() };
         let text = match read(path) {
             Ok(text) => text,
@@ -270,7 +292,7 @@ impl Reading {
             "tfvars" => Self::Variables,
             _ if name == "terragrunt.hcl" || name == "terragrunt.stack.hcl" || name == "root.hcl" => Self::Terragrunt,
             "tfbackend" | "hcl" => Self::Backend,
-            "conf" | "config" | "txt" if name.contains("backend") => Self::Backend,
+            "conf" | "config" | "txt" if file.as_str().contains("backend") => Self::Backend,
             "json" | "yaml" | "yml" => Self::Data,
             "sh" | "bash" | "mk" => Self::Script,
             _ if scripts::is_script(name) => Self::Script,

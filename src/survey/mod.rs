@@ -9,6 +9,7 @@ mod facts;
 mod fields;
 mod foreign;
 mod gather;
+mod ignored;
 mod known;
 mod lists;
 mod obstacles;
@@ -114,6 +115,14 @@ pub struct Survey {
     pub open: Vec<Open>,
     /// What cannot be run as it is: a backend of another kind, a profile in a backend block.
     pub obstacles: Vec<Obstacle>,
+    /// What a person should know.
+    pub notices: Vec<String>,
+    /// What of that has to be left out of the rules, in the words of `.gitignore`: root modules whose states are in backends
+    /// of other kinds.
+    pub exclude: Vec<String>,
+    /// Variable files and backend files that `.gitignore` names and git does not track: they are on this machine alone, and
+    /// nothing is made of them.
+    pub ignored: Vec<Utf8PathBuf>,
 }
 
 /// Files or folders that are deployments in the same way.

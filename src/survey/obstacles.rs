@@ -25,11 +25,7 @@ pub(super) fn find(facts: &Facts, working_dir: &Utf8Path, units: &[Unit]) -> Vec
                 found.extend(refused(&block.settings, "the backend block", at));
             }
             "local" => {}
-            kind => found.push(Obstacle {
-                position,
-                what: format!("the state is in a backend of the kind `{kind}`, and tfleet keeps states in S3 or in a local directory"),
-                hint: "move the state to S3 with `terraform init -migrate-state`, and name that backend in the block".to_owned(),
-            }),
+            kind => found.push(elsewhere(kind, position)),
         }
     }
     for (file, backend) in &facts.backends {
@@ -41,6 +37,38 @@ pub(super) fn find(facts: &Facts, working_dir: &Utf8Path, units: &[Unit]) -> Vec
         (&a.position.path, a.position.line, &a.what).cmp(&(&b.position.path, b.position.line, &b.what))
     });
     found
+}
+
+fn elsewhere(kind: &str, position: Position) -> Obstacle {
+    Obstacle {
+        position,
+        what: format!(
+            "the state is in a backend of the kind `{kind}`, and tfleet keeps states in S3 or in a local directory"
+        ),
+        hint: "move the state to S3 with `terraform init -migrate-state`, and name that backend in the block"
+            .to_owned(),
+    }
+}
+
+/// What is said of a root module at the top of the repository that has no variable file: no path of a rule names it. What
+/// has neither a backend nor a provider block is a module that others call.
+pub(super) fn bare(facts: &Facts) -> Option<Obstacle> {
+    let module = facts.modules.get(Utf8Path::new(""))?;
+    let runs = module.backend.is_some() || !module.dir.providers.is_empty() || module.dir.uses_workspace;
+    let first = module.dir.files.first()?.file_name()?;
+    if let Some(block) = module.backend.as_ref().filter(|block| !matches!(block.kind.as_str(), "s3" | "local")) {
+        let path = block.position.path.file_name().unwrap_or(first).into();
+        return Some(elsewhere(&block.kind, Position { path, line: block.position.line }));
+    }
+    runs.then(|| Obstacle {
+        position: Position { path: first.into(), line: 1 },
+        what: "the root module is at the top, and no variable file says what is deployed by it: a deployment is a file or a \
+               folder below the working directory"
+            .to_owned(),
+        hint: "write a variable file for each deployment of it, which may be empty (`envs/dev.tfvars`, and so on for each \
+               environment or workspace), or move the module into a folder; then run tfleet init again"
+            .to_owned(),
+    })
 }
 
 /// The arguments of a backend that are refused, each of a nested block under that block's name alone.

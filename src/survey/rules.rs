@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::fields::{Known, Named, Origin};
 use super::paths::{self, Names, Path, Piece, Word};
 use super::workspaces::{self, Workspaces};
-use super::{Answers, Kind, Open, Shape, units, words};
+use super::{Answers, Kind, Open, Shape, scripts, units, words};
 use crate::model::{AccountBy, RuleSpec};
 
 /// What the units of a group need said, unit by unit.
@@ -62,6 +62,13 @@ struct Whole<'n, 'u> {
     workspace: Option<String>,
     key: Option<String>,
     because: Vec<String>,
+    orders: Vec<Order>,
+}
+
+/// In which order a script names variable files.
+struct Order {
+    place: String,
+    files: Vec<scripts::Word>,
 }
 
 /// Makes the rules of a group.
@@ -139,7 +146,13 @@ fn whole<'n, 'u>(context: &Context<'_>, named: &'n Named<'u>, made: &mut Made) -
         }
         backends.keyed = key.is_some();
     }
-    Whole { named, backends, workspace, key, because }
+    let roots: BTreeSet<&Utf8Path> = named.units.iter().map(|unit| unit.path.unit.root.as_path()).collect();
+    let calls = workspaces::calls(context.facts, &roots).into_iter().filter(|(_, call)| call.var_files.len() > 1);
+    let order = |(script, call): (&scripts::Script, &scripts::Call)| Order {
+        place: format!("{}:{}", script.file, call.line),
+        files: call.var_files.clone(),
+    };
+    Whole { named, backends, workspace, key, because, orders: calls.map(order).collect() }
 }
 
 /// The key that scripts give: `-backend-config="key=…"`.
@@ -307,9 +320,11 @@ fn shape(whole: &Whole<'_, '_>, plan: &Plan, units: &[usize], fixed: &Fixed) -> 
             fields.entry(name).or_insert_with(|| value.clone());
         }
     }
-    let variable_files: Vec<String> = variable_files(whole, &of_rule).iter().map(|file| fix(file)).collect();
+    let (variable_files, order) = variable_files(whole, &of_rule);
+    let variable_files: Vec<String> = variable_files.iter().map(|file| fix(file)).collect();
     let kind = kind(whole, &variable_files);
     let mut because = vec![counted(&of_rule)];
+    because.extend(order.map(|place| format!("{place} names the variable files in this order")));
     because.extend(whole.because.iter().cloned());
     let own = named.group.paths[0].unit.is_file;
     let rule = RuleSpec {
@@ -330,22 +345,60 @@ fn shape(whole: &Whole<'_, '_>, plan: &Plan, units: &[usize], fixed: &Fixed) -> 
     Shape { kind, rule: RuleSpec { root_module: rule.root_module.clone().filter(|_| !beside), ..rule }, because }
 }
 
-/// The shared variable files, in order; with `?` where some have none.
-fn variable_files(whole: &Whole<'_, '_>, units: &[&Known<'_>]) -> Vec<String> {
+/// A shared variable file as a template, how many units have it, and that of one of them.
+struct Shared<'u> {
+    template: String,
+    count: usize,
+    file: &'u Utf8Path,
+}
+
+/// The shared variable files, in order; with `?` where some have none. The order is that of a script, whose place is told,
+/// or else general before special ones. The unit's own file stands among them where a script does not name it last.
+fn variable_files(whole: &Whole<'_, '_>, units: &[&Known<'_>]) -> (Vec<String>, Option<String>) {
     let named = whole.named;
-    let mut templates: Vec<(String, usize)> = Vec::new();
+    let mut all: Vec<Shared<'_>> = Vec::new();
     for unit in units {
         for file in &unit.shared {
             let template = backends::of_path(named, unit, file, false);
-            match templates.iter_mut().find(|(known, _)| *known == template) {
-                Some((_, count)) => *count += 1,
-                None => templates.push((template, 1)),
+            match all.iter_mut().find(|known| known.template == template) {
+                Some(known) => known.count += 1,
+                None => all.push(Shared { template, count: 1, file }),
             }
         }
     }
-    templates.sort_by_key(|(template, _)| (template.matches('{').count(), template.matches('/').count()));
-    let files = templates.into_iter().map(|(t, count)| if count < units.len() { format!("{t}?") } else { t });
-    files.collect()
+    all.sort_by_key(|shared| (shared.template.matches('{').count(), shared.template.matches('/').count()));
+    let text = |shared: &Shared<'_>| {
+        let optional = if shared.count < units.len() { "?" } else { "" };
+        format!("{}{optional}", shared.template)
+    };
+    let usual: Vec<String> = all.iter().map(text).collect();
+    let Some(own) = units.first().map(|unit| unit.path.unit).filter(|unit| unit.is_file && !all.is_empty()) else {
+        return (usual, None);
+    };
+    let placed = |order: &Order| {
+        let mut placed: Vec<(usize, String)> =
+            all.iter().map(|shared| Some((place(order, shared.file)?, text(shared)))).collect::<Option<_>>()?;
+        let own = place(order, &own.path)?;
+        let is_last = placed.iter().all(|(at, _)| *at < own);
+        if !is_last {
+            placed.push((own, named.group.pattern(&|word| named.name(word))));
+        }
+        placed.sort();
+        let distinct: BTreeSet<usize> = placed.iter().map(|(at, _)| *at).chain([own]).collect();
+        let files: Vec<String> = placed.into_iter().map(|(_, file)| file).collect();
+        (distinct.len() == all.len() + 1).then(|| (files, order.place.clone()))
+    };
+    match whole.orders.iter().find_map(placed) {
+        Some((said, place)) if said != usual => (said, Some(place)),
+        _ => (usual, None),
+    }
+}
+
+/// At which place a script names a file: that of a word which is its path, or else that of one which may be.
+fn place(order: &Order, file: &Utf8Path) -> Option<usize> {
+    let is_text = |word: &scripts::Word| word.iter().all(|piece| matches!(piece, scripts::Piece::Text(_)));
+    let find = |text: bool| order.files.iter().position(|word| is_text(word) == text && units::may_be(word, file));
+    find(true).or_else(|| find(false))
 }
 
 /// Which of the known shapes it is.

@@ -29,6 +29,10 @@ pub(super) fn tell(facts: &Facts, options: &Options) -> Survey {
     let mut units = units::find(facts, chosen);
     let known = Known::of(facts);
     units.all.retain(|unit| !known.takes(unit) && rules::is_plain(&unit.path, unit.is_file));
+    let working_dir = options.working_dir.canonicalize_utf8().unwrap_or_else(|_| options.working_dir.clone());
+    let mut obstacles = obstacles::find(facts, &working_dir, &units.all);
+    obstacles.extend(Some(facts).filter(|_| units.bare).and_then(obstacles::bare));
+    units.leave_elsewhere(facts);
     let context = Context { facts, answers: &options.answers, names: &names };
     let made: Vec<Made> = groups(facts, &units, &names)
         .into_iter()
@@ -38,8 +42,6 @@ pub(super) fn tell(facts: &Facts, options: &Options) -> Survey {
     for (question, places) in made.iter().flat_map(|made| &made.open) {
         open.entry(*question).or_default().extend(places.iter().cloned());
     }
-    let working_dir = options.working_dir.canonicalize_utf8().unwrap_or_else(|_| options.working_dir.clone());
-    let obstacles = obstacles::find(facts, &working_dir, &units.all);
     let mut questions = std::mem::take(&mut units.open);
     questions.extend(rules::told(open));
     let mut shapes = ordered(facts, &units, made, &known);
@@ -50,6 +52,9 @@ pub(super) fn tell(facts: &Facts, options: &Options) -> Survey {
         foreign: foreign::told(&facts.foreign),
         open: questions,
         obstacles,
+        notices: foreign::terramate(facts).into_iter().collect(),
+        exclude: units.excluded(),
+        ignored: facts.ignored.iter().cloned().collect(),
     }
 }
 
@@ -58,7 +63,7 @@ fn groups<'u>(facts: &Facts, units: &'u Units, names: &Names) -> Vec<Group<'u>> 
     let mut paths: Vec<_> = units.all.iter().map(|unit| rules::path_of(unit, facts, names)).collect();
     paths::harmonise(&mut paths);
     let all: BTreeMap<(bool, &Utf8Path), &Unit> =
-        units.all.iter().map(|unit| ((unit.is_file, unit.path.as_path()), unit)).collect();
+        units.all.iter().chain(&units.elsewhere).map(|unit| ((unit.is_file, unit.path.as_path()), unit)).collect();
     // What a pattern must not take: folders that are no root modules, files that are no deployments, and root modules that
     // are deployed by variable files.
     let others = |group: &Group<'_>, pattern: &Pattern| {
@@ -170,6 +175,7 @@ fn left_over<'f>(facts: &'f Facts, units: &Units, made: &[Made], known: &Known) 
     let own: BTreeSet<&Utf8Path> = units.all.iter().map(|unit| unit.path.as_path()).collect();
     let named: BTreeSet<&Utf8PathBuf> = made.iter().flat_map(|made| &made.files).collect();
     let roots: BTreeSet<&Utf8PathBuf> = units.all.iter().map(|unit| &unit.root).collect();
+    let elsewhere = |file: &Utf8Path| units.elsewhere.iter().any(|unit| file.starts_with(&unit.path));
     let is_left = |file: &&Utf8Path| {
         let folder = file.parent().unwrap_or(Utf8Path::new(""));
         let inside = folder.ancestors().any(|dir| dir != "" && own.contains(dir));
@@ -177,6 +183,7 @@ fn left_over<'f>(facts: &'f Facts, units: &Units, made: &[Made], known: &Known) 
         let taken = Unit { path: (*file).to_owned(), is_file: true, root: Utf8PathBuf::new() };
         let auto = file.as_str().ends_with(".auto.tfvars");
         file.as_str().ends_with(".tfvars")
+            && !elsewhere(file)
             && !(auto || inside || loaded || own.contains(file) || known.takes(&taken))
             && !named.iter().any(|name| name == file)
     };

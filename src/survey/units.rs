@@ -31,11 +31,15 @@ impl Unit {
 #[derive(Debug, Default)]
 pub(super) struct Units {
     pub all: Vec<Unit>,
+    /// Those whose states are in backends that tfleet has no store for.
+    pub elsewhere: Vec<Unit>,
     /// Variable files of a root module that several of its deployments share.
     pub shared: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>>,
     /// Folders with Terraform files that are no root modules.
     pub no_roots: BTreeSet<Utf8PathBuf>,
     pub open: Vec<Open>,
+    /// Whether all that there is is a root module at the top, without a variable file that a rule could take.
+    pub bare: bool,
 }
 
 /// Finds the root modules, and what belongs to each. `chosen` is the root module that a person names for files that would
@@ -66,6 +70,10 @@ pub(super) fn find(facts: &Facts, chosen: Option<&Utf8Path>) -> Units {
         let own = files.remove(*root).unwrap_or_default();
         units.root(facts, root, &own);
     }
+    // The built-in rule may read files that the module says nothing of.
+    let has_files = facts.variables.keys().any(|file| file.extension() == Some("tfvars") && !is_unasked(file));
+    units.bare =
+        units.all.is_empty() && !has_files && facts.deploy_tree.is_empty() && roots.contains(Utf8Path::new(""));
     units
 }
 
@@ -83,7 +91,10 @@ fn several_roots(roots: &[&Utf8Path], places: Vec<Utf8PathBuf>) -> Open {
 fn roots(facts: &Facts) -> BTreeSet<&Utf8Path> {
     let theirs = Theirs::of(facts);
     let is_root = |folder: &Utf8Path| {
-        if theirs.has(folder) {
+        // What `deploy/<environment>/<region>/terraform/` runs; which of them it is, its built-in rules say.
+        let of_deploy_tree =
+            !facts.deploy_tree.is_empty() && folder.parent() == Some(Utf8Path::new("terraform/config"));
+        if theirs.has(folder) || of_deploy_tree {
             return false;
         }
         facts.modules[folder].backend.is_some()
@@ -238,6 +249,34 @@ pub(super) fn called_in(script: &Script, call: &Call, root: &Utf8Path) -> bool {
 }
 
 impl Units {
+    /// Sets aside what no rule can run: its state is in a backend of another kind.
+    pub(super) fn leave_elsewhere(&mut self, facts: &Facts) {
+        let is_elsewhere = |unit: &mut Unit| {
+            let backend = facts.modules.get(&unit.root).and_then(|module| module.backend.as_ref());
+            backend.is_some_and(|backend| !matches!(backend.kind.as_str(), "s3" | "local"))
+        };
+        self.elsewhere = self.all.extract_if(.., is_elsewhere).collect();
+    }
+
+    /// What leaves those out of every rule, in the words of `.gitignore`: the topmost folders that hold nothing else. Where
+    /// there is nothing else at all, nothing is left out.
+    pub(super) fn excluded(&self) -> Vec<String> {
+        let mut globs = BTreeSet::new();
+        for unit in self.elsewhere.iter().filter(|_| !self.all.is_empty()) {
+            let is_free = |folder: &&Utf8Path| {
+                *folder != ""
+                    && !self.all.iter().any(|one| one.path.starts_with(folder) || one.root.starts_with(folder))
+            };
+            let above = unit.path.ancestors().skip(usize::from(unit.is_file)).take_while(is_free).last();
+            globs.insert(match above {
+                Some(folder) => format!("/{folder}/"),
+                None if unit.is_file => format!("/{}", unit.path),
+                None => format!("/{}/*.*", unit.path),
+            });
+        }
+        globs.into_iter().collect()
+    }
+
     /// Adds what becomes of a root module with its variable files.
     fn root(&mut self, facts: &Facts, root: &Utf8Path, files: &[&Utf8Path]) {
         let (shared, own) = split(facts, root, files);

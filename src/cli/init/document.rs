@@ -26,7 +26,8 @@ struct Document<'a> {
     unclear: &'a BTreeSet<Utf8PathBuf>,
     unclaimed_variable_files: &'a BTreeSet<Utf8PathBuf>,
     unclaimed_root_modules: &'a BTreeSet<Utf8PathBuf>,
-    notices: &'a [String],
+    ignored_variable_files: &'a [Utf8PathBuf],
+    notices: Vec<&'a String>,
     written: Vec<&'a Utf8PathBuf>,
 }
 
@@ -57,7 +58,8 @@ pub(super) fn document(found: &Found, done: Option<&Done>) -> Result<String, Cli
         unclear: &preview.unclear,
         unclaimed_variable_files: &preview.listing.unclaimed_variable_files,
         unclaimed_root_modules: &preview.listing.unclaimed_root_modules,
-        notices: &preview.notices,
+        ignored_variable_files: &found.survey.ignored,
+        notices: found.survey.notices.iter().chain(&preview.notices).collect(),
         written: done.into_iter().flat_map(|done| done.settings.iter().chain(&done.accounts)).collect(),
     };
     let mut text = serde_json::to_string_pretty(&document)

@@ -96,6 +96,10 @@ impl Missing {
         };
         preview.problems.iter().for_each(|problem| all.problem(problem));
         all.leave_to_questions();
+        if survey.shapes.is_empty() && !survey.obstacles.is_empty() && settings.layouts.is_empty() {
+            // Nothing can be proposed: what files lack that nobody proposes anything for is beside the point.
+            all.fields.clear();
+        }
         all
     }
 

@@ -91,6 +91,7 @@ fn exclude(args: &InitArgs, settings: &Settings) -> Vec<String> {
 fn options(args: &InitArgs, settings: &Settings, proposal: &Proposal) -> Options {
     let mut options = Options { exclude: exclude(args, settings), ..fleet::options(settings, &args.selection()) };
     if !proposal.present_rules {
+        options.exclude = settings.exclude.iter().chain(&proposal.written.exclude).cloned().collect();
         options.layouts = proposal.written.layouts.iter().map(|(_, spec)| spec.clone()).collect();
         options.accounts.extend(proposal.written.accounts.iter().cloned());
     }
@@ -125,6 +126,13 @@ fn nothing(found: &Found) -> CliError {
     if !unclaimed.unclaimed_variable_files.is_empty() {
         let cause = format!("nor for these variable files: {}", named(&unclaimed.unclaimed_variable_files));
         error.failure.causes.push(cause);
+    }
+    let ignored = &found.survey.ignored;
+    if !ignored.is_empty() {
+        let cause =
+            format!("git ignores these variable files, so that they are no deployments: {}", shown::named(ignored));
+        error.failure.causes.push(cause);
+        error = error.next(shown::COMMIT_IGNORED);
     }
     error
         .next("name the folder that holds the Terraform files with --working-dir")

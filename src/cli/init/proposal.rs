@@ -31,7 +31,12 @@ impl Proposal {
         let layouts = survey.shapes.iter().filter(|shape| !is_built_in(&shape.rule));
         let lists = survey.account_lists.iter().filter(|list| !settings.accounts.contains(list));
         let written = Written {
-            exclude: exclude.iter().filter(|glob| !settings.exclude.contains(*glob)).cloned().collect(),
+            exclude: exclude
+                .iter()
+                .chain(&survey.exclude)
+                .filter(|glob| !settings.exclude.contains(*glob))
+                .cloned()
+                .collect(),
             accounts: lists.cloned().collect(),
             layouts: layouts.map(|shape| (describe(shape.kind).to_owned(), shape.rule.clone())).collect(),
         };

@@ -22,6 +22,9 @@ const NAMED: usize = 5;
 /// How many files that are nobody's.
 const UNCLAIMED: usize = 10;
 
+/// What to do about variable files that git ignores.
+pub(super) const COMMIT_IGNORED: &str = "if they hold no secrets, `git add -f` them or take their line out of .gitignore; a checkout in a pipeline lacks them, too";
+
 /// The whole text: what is there, what is proposed, what that finds, what is missing, what is left, what comes next.
 pub(super) fn shown(found: &Found, args: &InitArgs, done: Option<&Done>) -> String {
     let parts =
@@ -120,7 +123,7 @@ fn row(one: &Previewed) -> [String; 8] {
 }
 
 /// Files in a line, and how many more there are.
-fn named<'a>(files: impl IntoIterator<Item = &'a Utf8PathBuf>) -> String {
+pub(super) fn named<'a>(files: impl IntoIterator<Item = &'a Utf8PathBuf>) -> String {
     let all: Vec<&Utf8PathBuf> = files.into_iter().collect();
     let shown: Vec<_> = all.iter().take(NAMED).map(|file| text::line(file.as_str())).collect();
     match all.len().saturating_sub(NAMED) {
@@ -134,7 +137,10 @@ fn missing(found: &Found) -> String {
     if missing.is_empty() {
         return String::new();
     }
-    let mut parts: Vec<String> = missing.lines.iter().map(lines).collect();
+    // What is wrong with a file may be why something else is missing.
+    let wrong = [&missing.obstacles, &missing.problems, &missing.shared_states];
+    let mut parts: Vec<String> = wrong.into_iter().flatten().map(what_is_wrong).collect();
+    parts.extend(missing.lines.iter().map(lines));
     for one in &missing.ambiguous {
         let candidates: Vec<String> = one.candidates.iter().map(|text| format!("    {}\n", text::line(text))).collect();
         parts.push(format!(
@@ -167,9 +173,6 @@ fn missing(found: &Found) -> String {
         let hint = "No backend names the bucket of the states. To tfleet.yaml (or set TF_STATE_BUCKET):\n\n\
                     state: {bucket: <bucket>, region: <region of the bucket>}\n";
         parts.push(hint.to_owned());
-    }
-    for told in [&missing.obstacles, &missing.shared_states, &missing.problems] {
-        parts.extend(told.iter().map(what_is_wrong));
     }
     format!("Missing:\n\n{}", parts.join("\n"))
 }
@@ -216,6 +219,7 @@ fn what_is_wrong(told: &Told) -> String {
 /// What no rule takes, so that nothing is forgotten.
 fn left(found: &Found) -> String {
     let listing = &found.preview.listing;
+    let ignored: BTreeSet<Utf8PathBuf> = found.survey.ignored.iter().cloned().collect();
     let mut out = String::new();
     let mut list = |what: &str, why: &str, files: &BTreeSet<Utf8PathBuf>| {
         if files.is_empty() {
@@ -230,7 +234,16 @@ fn left(found: &Found) -> String {
     };
     list("variable file", "no rule takes or names", &listing.unclaimed_variable_files);
     list("root module", "no deployment has", &listing.unclaimed_root_modules);
-    found.preview.notices.iter().for_each(|notice| push(&mut out, "", &format!("note: {notice}")));
+    list("file", "no deployment is made of, because git ignores such names", &ignored);
+    if !ignored.is_empty() {
+        push(&mut out, "  ", &format!("next: {COMMIT_IGNORED}"));
+    }
+    found
+        .survey
+        .notices
+        .iter()
+        .chain(&found.preview.notices)
+        .for_each(|notice| push(&mut out, "", &format!("note: {notice}")));
     out
 }
 

@@ -88,6 +88,127 @@ fn what_cannot_be_run_is_told_with_file_and_line() {
 }
 
 #[test]
+fn what_another_backend_holds_is_left_out_of_the_rules() {
+    let gcs = "terraform {\n  backend \"gcs\" {}\n}\n";
+    let tree = Tree::new(&[
+        ("envs/dev/main.tf", ROOT),
+        ("envs/prod/main.tf", ROOT),
+        ("envs/gcp/main.tf", gcs),
+        ("envs/gcp/terraform.tfvars", "x = 1\n"),
+        ("gcp/dev/a/main.tf", gcs),
+        ("gcp/dev/b/main.tf", gcs),
+    ]);
+    let survey = tree.survey();
+    assert_eq!(tree.rules(), ["envs path=envs/{environment} by=environment"]);
+    assert_eq!(survey.exclude, ["/envs/gcp/", "/gcp/"]);
+    assert_eq!(survey.obstacles.len(), 3, "{:?}", survey.obstacles);
+    let all = Tree::new(&[("envs/dev/main.tf", gcs), ("envs/prod/main.tf", gcs)]).survey();
+    assert_eq!((all.shapes.len(), all.exclude.len(), all.obstacles.len()), (0, 0, 2));
+}
+
+#[test]
+fn what_git_tracks_is_not_ignored_and_the_rest_is_told() {
+    let git = |tree: &Tree, args: &[&str]| {
+        let done = std::process::Command::new("git").arg("-C").arg(&tree.dir).args(args).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let tree = Tree::new(&[
+        (".gitignore", "*.tfvars\nhidden/\n"),
+        ("app/main.tf", ROOT),
+        ("app/env/dev.tfvars", "env = \"dev\"\n"),
+        ("app/env/prod.tfvars", "env = \"prod\"\n"),
+        ("app/env/mine.tfvars", "env = \"mine\"\n"),
+        ("hidden/dev/main.tf", &keyed("a")),
+        ("hidden/other/main.tf", &keyed("b")),
+        ("old/x.tfvars", "env = \"x\"\n"),
+        ("node_modules/x/x.tfvars", "x = 1\n"),
+    ]);
+    git(&tree, &["init", "-q"]);
+    let ignored = tree.survey().ignored;
+    assert_eq!(ignored, ["app/env/dev.tfvars", "app/env/mine.tfvars", "app/env/prod.tfvars", "old/x.tfvars"]);
+    git(&tree, &["add", "-f", "app/env/dev.tfvars", "app/env/prod.tfvars", "hidden/dev/main.tf", "old/x.tfvars"]);
+    let tree = tree.exclude("/old/");
+    assert_eq!(tree.survey().ignored, ["app/env/mine.tfvars"]);
+    let rules = tree.rules();
+    assert!(rules.iter().any(|rule| rule.starts_with("app path=app/env/{environment}.tfvars")), "{rules:?}");
+    assert!(rules.iter().any(|rule| rule.starts_with("hidden path=hidden/{environment}")), "{rules:?}");
+}
+
+#[test]
+fn variable_files_are_in_the_order_of_the_script() {
+    let tree = || {
+        Tree::new(&[
+            ("app/main.tf", ROOT),
+            ("app/env/common.tfvars", "project = \"shop\"\naws_region = \"us-east-1\"\n"),
+            ("app/env/dev.tfvars", "env = \"dev\"\n"),
+            ("app/env/prod.tfvars", "env = \"prod\"\n"),
+        ])
+    };
+    let vars = |tree: &Tree| {
+        let rules = tree.survey().shapes;
+        rules.iter().find(|shape| shape.rule.path.is_some()).unwrap().rule.variable_files.clone()
+    };
+    let usual =
+        tree().file("deploy.sh", "cd app\nterraform apply -var-file=env/common.tfvars -var-file=env/$1.tfvars\n");
+    assert_eq!(vars(&usual), ["app/env/common.tfvars"]);
+    let other =
+        tree().file("deploy.sh", "cd app\nterraform apply -var-file=env/$1.tfvars -var-file=env/common.tfvars\n");
+    assert_eq!(vars(&other), ["app/env/{environment}.tfvars", "app/env/common.tfvars"]);
+    let because = &other.survey().shapes[0].because;
+    assert!(because.contains(&"deploy.sh:2 names the variable files in this order".to_owned()), "{because:?}");
+    let silent = tree().file("deploy.sh", "cd app\nterraform apply -var-file=env/$1.tfvars\n");
+    assert_eq!(vars(&silent), ["app/env/common.tfvars"], "where it is not named the order is not said");
+}
+
+#[test]
+fn backend_files_may_be_called_so_by_their_folder() {
+    let tree = Tree::new(&[
+        ("app/main.tf", ROOT),
+        ("app/vars/dev.tfvars", "env = \"dev\"\n"),
+        ("app/backend/dev.conf", "bucket = \"b\"\nkey = \"dev\"\n"),
+    ]);
+    assert_eq!(tree.survey().shapes[0].rule.backend_files, ["app/backend/{environment}.conf"]);
+}
+
+#[test]
+fn a_root_module_at_the_top_without_variable_files_is_told() {
+    let tree = Tree::new(&[("main.tf", &keyed("a"))]);
+    let survey = tree.survey();
+    assert!(survey.shapes.is_empty());
+    assert!(survey.obstacles[0].what.contains("the root module is at the top"), "{:?}", survey.obstacles);
+    // As its hint says.
+    let mended = tree.file("envs/dev.tfvars", "").survey();
+    assert_eq!((mended.shapes[0].rule.path.as_deref(), mended.obstacles.len()), (Some("envs/{environment}.tfvars"), 0));
+    let cloud = Tree::new(&[("main.tf", "terraform {\n  backend \"remote\" {}\n}\n")]).survey();
+    assert!(cloud.obstacles[0].what.contains("of the kind `remote`"), "{:?}", cloud.obstacles);
+    let module = Tree::new(&[("main.tf", "variable \"x\" {}\n")]).survey();
+    assert!(module.obstacles.is_empty(), "a module that others call");
+}
+
+#[test]
+fn terramate_is_a_note_and_its_stacks_are_root_modules() {
+    let tree = Tree::new(&[
+        ("terramate.tm.hcl", "terramate {}\n"),
+        ("stacks/dev/stack.tm.hcl", "stack {\n  name = \"dev\"\n}\n"),
+        ("stacks/dev/main.tf", &keyed("dev")),
+    ]);
+    let survey = tree.survey();
+    assert!(survey.foreign.is_empty() && survey.notices[0].starts_with("stacks/dev/stack.tm.hcl and 1 more:"));
+    assert_eq!(survey.shapes.len(), 1);
+}
+
+#[test]
+fn root_modules_of_the_deploy_tree_are_no_shape_of_their_own() {
+    let tree = Tree::new(&[
+        ("deploy/int/euw1/terraform/regional.yaml", "x: 1\n"),
+        ("terraform/config/regional-cluster/main.tf", ROOT),
+        ("terraform/config/management-cluster/main.tf", ROOT),
+        ("live/dev/main.tf", &keyed("dev")),
+    ]);
+    assert_eq!(tree.rules(), ["live path=live/{environment} by=environment", "regional-cluster"]);
+}
+
+#[test]
 fn trees_of_other_tools_are_told_and_what_is_plain_beside_them_is_surveyed() {
     let tree = Tree::new(&[
         ("terragrunt/root.hcl", "remote_state {\n  backend = \"s3\"\n}\n"),

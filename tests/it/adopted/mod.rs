@@ -9,7 +9,7 @@ mod each;
 mod equivalent;
 mod many;
 mod mixed;
-mod pages;
+pub mod pages;
 mod plain;
 mod shapes;
 mod states;

@@ -8,6 +8,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::adopted::pages::Page;
 use crate::bed::{Done, Fleet, Tfleet, example_folder, files_below};
 
 /// A repository, and nothing of tfleet's in it. No AWS, no git.
@@ -26,6 +27,17 @@ impl Repository {
     fn of_example(name: &str) -> Self {
         let repository = Self::new();
         repository.add_example(name, "");
+        repository
+    }
+
+    /// The same with the settings of its page.
+    fn of_page(name: &str) -> Self {
+        let page = Page::of(name);
+        let repository = Self::of_example(name);
+        repository.write("tfleet.yaml", &page.settings);
+        if let Some(accounts) = &page.accounts {
+            repository.write("accounts.yaml", accounts);
+        }
         repository
     }
 
@@ -78,6 +90,16 @@ impl Repository {
     }
 }
 
+/// A fleet without the names of its accounts: `--account` calls one by its environment, until somebody names it.
+fn unnamed(fleet: &[String]) -> Vec<String> {
+    let words = |one: &String| {
+        let mut words: Vec<&str> = one.split(' ').collect();
+        words.remove(1);
+        words.join(" ")
+    };
+    fleet.iter().map(words).collect()
+}
+
 /// What was printed, with the folder of this test by another name.
 fn shown(repository: &Repository, done: &Done) -> String {
     done.stdout.replace(repository.0.repo("").to_str().unwrap().trim_end_matches('/'), "REPOSITORY")
@@ -97,6 +119,7 @@ fn adopts(name: &str, accounts: &[(&str, &str)], expected: &[&str]) {
     repository.accounts(accounts).arg("--write").run().assert_code(0);
     assert_eq!(repository.fleet(), expected);
     repository.assert_nothing_unclaimed();
+    assert_eq!(unnamed(&repository.fleet()), unnamed(&Repository::of_page(name).fleet()), "docs/adopting/{name}.md");
     // Once more it has nothing to say, and nothing to write.
     let settings = repository.0.read("tfleet.yaml");
     repository.init().run().assert_code(0);

@@ -38,6 +38,11 @@ fn a_tree_of_terragrunt_is_refused_and_the_rest_can_be_adopted() {
     repository.accounts(&ENVIRONMENTS).args(["--exclude", "/live/", "--write"]).run().assert_code(0);
     assert!(repository.0.read("tfleet.yaml").contains("exclude: [\"/live/\"]"));
     assert_eq!(repository.fleet().len(), 2);
+    let nothing = Repository::new();
+    nothing
+        .write("envs/gcp/main.tf", "terraform {\n  backend \"gcs\" {}\n}\n")
+        .write("envs/gcp/terraform.tfvars", "env = \"gcp\"\n");
+    nothing.init().run().assert_code(2).assert_says(&["of the kind `gcs`"]).assert_silent_on(&["--set account_id"]);
 }
 
 #[test]
@@ -177,6 +182,54 @@ fn a_repository_that_needs_no_settings_is_told_so() {
     let done = repository.init().arg("--write").run().assert_code(0);
     done.assert_says(&["No tfleet.yaml is needed", "acme-dev 111111111111 us-east-1 shop"]);
     assert!(!repository.0.repo("tfleet.yaml").exists());
+}
+
+/// The usual `.gitignore` of Terraform repositories names `*.tfvars`.
+#[test]
+fn what_git_ignores_is_told_and_what_it_tracks_is_found() {
+    let repository = environments(&["dev"]);
+    let files = [
+        (".gitignore", "*.tfvars\n"),
+        ("app/main.tf", ROOT),
+        ("app/backend.hcl", "bucket = \"acme-terraform-state\"\nregion = \"us-east-1\"\n"),
+        ("app/vars/dev.tfvars", "env = \"dev\"\naws_region = \"us-east-1\"\nproject = \"app\"\n"),
+    ];
+    for (path, text) in files {
+        repository.write(path, text);
+    }
+    repository.0.git(&["init", "--quiet"]);
+    let key = ["--set", "key={project}/{environment}.tfstate"];
+    repository.init().args(key).run().assert_says(&[
+        "no deployment is made of, because git ignores such names",
+        "app/vars/dev.tfvars",
+        "next: if they hold no secrets, `git add -f` them",
+    ]);
+    repository.0.git(&["add", "--force", "."]);
+    let done = repository.accounts(&[("dev", "111111111111")]).args(key).arg("--write").run().assert_code(0);
+    done.assert_silent_on(&["git ignores such names"]);
+    let files: Vec<String> = repository.fleet().iter().map(|one| one.rsplit(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(files, ["app/vars/dev.tfvars", "envs/dev"]);
+}
+
+#[test]
+fn what_another_backend_holds_is_told_and_the_rest_is_found() {
+    let repository = environments(&["dev", "prod"]);
+    repository.write("envs/gcp/main.tf", "terraform {\n  backend \"gcs\" {}\n}\n");
+    repository.write("envs/gcp/terraform.tfvars", "env = \"gcp\"\n");
+    let done = repository.accounts(&ENVIRONMENTS).arg("--write").run().assert_code(2);
+    done.assert_says(&["envs/gcp/main.tf:1: the state is in a backend of the kind `gcs`", "exclude:"]);
+    assert_eq!(repository.fleet().len(), 2);
+}
+
+#[test]
+fn a_root_module_alone_is_told_what_it_needs() {
+    let repository = Repository::new();
+    repository.write("main.tf", ROOT);
+    repository
+        .init()
+        .run()
+        .assert_code(2)
+        .assert_says(&["main.tf:1: the root module is at the top", "envs/dev.tfvars"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What git knows of the working directory.
+//! What git knows of a folder.
 
 use std::io::{self, Write};
 use std::process::{Command, Output, Stdio};
@@ -25,22 +25,24 @@ pub enum GitError {
 }
 
 /// The folder that holds `.git`, at or above a canonical directory.
-pub(super) fn top_level(dir: &Utf8Path) -> Option<Utf8PathBuf> {
+pub fn top_level(dir: &Utf8Path) -> Option<Utf8PathBuf> {
     dir.ancestors().find(|dir| dir.join(".git").exists()).map(Utf8Path::to_owned)
 }
 
 /// Runs git in `dir`, whose repository it is about whatever a surrounding hook has put into the environment.
-pub(super) fn git(dir: &Utf8Path, args: &[&str]) -> Result<Output, GitError> {
+pub fn git(dir: &Utf8Path, args: &[&str]) -> Result<Output, GitError> {
     command(dir, args).stdin(Stdio::null()).output().map_err(|source| GitError::Start { source })
 }
 
 /// The same; an exit code other than 0 is an error.
-pub(super) fn git_ok(dir: &Utf8Path, args: &[&str]) -> Result<Vec<u8>, GitError> {
+pub fn git_ok(dir: &Utf8Path, args: &[&str]) -> Result<Vec<u8>, GitError> {
     let output = git(dir, args)?;
     if output.status.success() { Ok(output.stdout) } else { Err(failed(args, &output)) }
 }
 
-pub(super) fn failed(args: &[&str], output: &Output) -> GitError {
+/// What a git that said no is told as.
+#[must_use]
+pub fn failed(args: &[&str], output: &Output) -> GitError {
     let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     GitError::Failed { command: args.first().copied().unwrap_or_default().to_owned(), stderr }
 }
@@ -58,7 +60,7 @@ fn command(dir: &Utf8Path, args: &[&str]) -> Command {
 }
 
 /// The paths in NUL-separated output.
-pub(super) fn paths(output: &[u8]) -> impl Iterator<Item = Utf8PathBuf> {
+pub fn paths(output: &[u8]) -> impl Iterator<Item = Utf8PathBuf> {
     output
         .split(|b| *b == 0)
         .filter(|path| !path.is_empty())
@@ -66,13 +68,13 @@ pub(super) fn paths(output: &[u8]) -> impl Iterator<Item = Utf8PathBuf> {
 }
 
 /// Files below `dir` that git tracks although a pattern ignores them, relative to `dir`: to git they are not ignored.
-pub(super) fn tracked_but_ignored(dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, GitError> {
+pub fn tracked_but_ignored(dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, GitError> {
     let output = git_ok(dir, &["ls-files", "-z", "--cached", "--ignored", "--exclude-standard"])?;
     Ok(paths(&output).collect())
 }
 
 /// The contents of blobs, named as `commit:path`; `None` where git has no such thing.
-pub(super) fn blobs(dir: &Utf8Path, names: &[String]) -> Result<Vec<Option<Vec<u8>>>, GitError> {
+pub fn blobs(dir: &Utf8Path, names: &[String]) -> Result<Vec<Option<Vec<u8>>>, GitError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
