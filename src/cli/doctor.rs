@@ -17,6 +17,7 @@ use crate::model::AccountId;
 use crate::report::{Paint, deployments};
 use crate::run::preflight::{find_terraform, open_credentials};
 use crate::run::reach::Reach;
+use crate::run::unlocked::{NEXT, unlocked};
 use crate::saga::Credentials;
 use crate::store::{Body, BucketCheck, LocalStore, Precondition, ReadStore, StateStore};
 
@@ -165,6 +166,9 @@ impl Doctor<'_> {
         for reach in &ways {
             self.way(reach, credentials).await;
         }
+        if let Some(what) = unlocked(settings, discovery, &discovery.deployments) {
+            self.say(Verdict::Warn, &what, &[NEXT.to_owned()]);
+        }
         if let Some(audit) = &settings.audit {
             self.audit(&Reach::of_audit(s3, audit), credentials).await;
         }
@@ -241,9 +245,12 @@ impl Doctor<'_> {
         if let Some(algorithm) = &check.encryption {
             self.pass(&format!("{name} encrypts by default ({algorithm})"));
         } else {
-            let next =
-                ["turn default encryption on; tfleet asks for encryption with each object all the same".to_owned()];
-            self.say(Verdict::Warn, &format!("{name}: no default encryption is known"), &next);
+            let next = if reach.asks_for_encryption() {
+                "turn default encryption on; tfleet asks for encryption with each object all the same"
+            } else {
+                "turn default encryption on, or say `encrypt = true` in the backend: tfleet writes there as the backend does"
+            };
+            self.say(Verdict::Warn, &format!("{name}: no default encryption is known"), &[next.to_owned()]);
         }
     }
 

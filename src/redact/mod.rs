@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::model::Secret;
 
-use block::KeyBlock;
+use block::KeyBlocks;
 use known::Known;
 use span::Span;
 
@@ -94,7 +94,7 @@ impl Redactor {
     /// A redactor for the lines of one stream, in their order.
     #[must_use]
     pub fn stream(&self) -> StreamRedactor {
-        StreamRedactor { redactor: self.clone(), block: None }
+        StreamRedactor { redactor: self.clone(), keys: KeyBlocks::default() }
     }
 
     /// Masks one line, private keys inside it excepted.
@@ -136,10 +136,15 @@ impl fmt::Debug for Redactor {
 #[derive(Debug, Clone)]
 pub struct StreamRedactor {
     redactor: Redactor,
-    block: Option<KeyBlock>,
+    keys: KeyBlocks,
 }
 
 impl StreamRedactor {
+    /// From the next line on by another redactor. A key that an earlier line began goes on.
+    pub fn redact_with(&mut self, redactor: &Redactor) {
+        self.redactor = redactor.clone();
+    }
+
     /// Masks the next line, given without its line end.
     ///
     /// `None`: the line vanished into a private key that an earlier line began. A line with nothing to hide is returned
@@ -148,7 +153,7 @@ impl StreamRedactor {
         if !self.redactor.on {
             return Some(Cow::Borrowed(line));
         }
-        let visible = block::pass(&mut self.block, line)?;
+        let visible = self.keys.pass(line)?;
         Some(match visible {
             Cow::Borrowed(line) => self.redactor.mask(line),
             Cow::Owned(line) => Cow::Owned(self.redactor.mask(&line).into_owned()),

@@ -260,6 +260,110 @@ fn a_private_key_is_one_mask() {
     assert_eq!(masked(public), public);
 }
 
+/// The lines of two keys, with 64 characters but for the last.
+const KEYS: [[&str; 5]; 2] = [
+    [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "MIIEowIBAAKCAQEAx7QmV3pT9Zb1LkYfH2sGd8RcNwJ4uXe6AoPqMiBvKt5Dy0Sh",
+        "f7WnCz3gUoE1xTqL8RmYpKb5JdHs2VaGiN9tQcXwFy4ZeB6uPjMrDk0OvIlSh+A3",
+        "q8ZwLk==",
+        "-----END RSA PRIVATE KEY-----",
+    ],
+    [
+        "-----BEGIN PRIVATE KEY-----",
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgT3xK9mQ2Vb7LpR1z",
+        "hN5cYwJ8sXf4GtUeD0oAiPqMkBvZrC6Ty+Su7nWl3gEdHj9tQcXwFy4ZKb5JdHs2",
+        "Va0GiN==",
+        "-----END PRIVATE KEY-----",
+    ],
+];
+
+#[test]
+fn a_private_key_without_its_beginning() {
+    const MASK: &str = "***REDACTED PRIVATE KEY***";
+    for start in [
+        "MIIEowIBAAKCAQEAx7Qm",
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw",
+        "MIICXAIBAAKBgQC7",
+        "MIIFHDBOBgkqhkiG9w0BBQ0wQTApBgkq",
+        "MIGHAgEAMBMGByqGSM49",
+        "MHcCAQEEIKJm",
+        "MC4CAQAwBQYDK2VwBCIEIHq2",
+        "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU",
+    ] {
+        check(&[
+            (&format!("a\n{start}\nq8Zw==\nIt goes on"), &format!("a\n{MASK}\nIt goes on")),
+            (&format!("r.a (local-exec): {start}\r"), &format!("r.a (local-exec): {MASK}\r")),
+            (&format!(r#"key = "{start}\nq8Zw""#), &format!(r#"key = "{MASK}""#)),
+            (&format!(r#"{{"key":"a\n{start}"}}"#), &format!(r#"{{"key":"a\n{MASK}"}}"#)),
+        ]);
+    }
+    // A certificate, a public key, words.
+    check_shown(&[
+        "MIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBaMQswCQYDVQQGEwJJ",
+        "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA",
+        "MIIBCgKCAQEAx7Qm",
+        "MIGRATE MICRO MHz",
+    ]);
+}
+
+#[test]
+fn a_late_line_of_a_key_is_hidden_behind_its_end() {
+    let [[begin, first, late, last, end], _] = KEYS;
+    let text =
+        format!("{begin}\n{first}\n{last}\n{end}\nr.b: Still creating... [10s elapsed]\n{late}\nPlan: 1 to add\n");
+    let shown = "***REDACTED PRIVATE KEY***\nr.b: Still creating... [10s elapsed]\nPlan: 1 to add\n";
+    assert_eq!(masked(&text), shown);
+}
+
+/// How the lines of one key are printed.
+fn printed(key: usize) -> impl Strategy<Value = Vec<String>> {
+    let source = format!("module.m[\"{key}\"].r.x (local-exec): ");
+    let cuts = prop::collection::vec(prop::collection::btree_set(1_usize..60, 0..4), 5);
+    let cut = cuts.prop_map({
+        let source = source.clone();
+        move |cuts| {
+            let pieces = KEYS[key].iter().zip(cuts).flat_map(|(line, cuts)| {
+                let ends: Vec<usize> = cuts.into_iter().filter(|cut| *cut < line.len()).chain([line.len()]).collect();
+                let starts: Vec<usize> = [0].into_iter().chain(ends.iter().copied()).collect();
+                starts.into_iter().zip(ends).map(|(start, end)| &line[start..end]).collect::<Vec<_>>()
+            });
+            pieces.map(|piece| format!("{source}{piece}")).collect::<Vec<String>>()
+        }
+    });
+    let time = |at: usize| format!("2026-11-21T17:04:{:02}.{:03}Z ", 58 + at / 4, at * 211);
+    let whole =
+        move |before: String, after: &'static str| KEYS[key].map(|line| format!("{before}{line}{after}")).to_vec();
+    prop_oneof![
+        cut,
+        Just(whole(String::new(), "")),
+        Just(whole(String::new(), "\r")),
+        Just(whole("      + ".to_owned(), "")),
+        Just(whole("│   ".to_owned(), "")),
+        Just(whole(source, "\r")),
+        Just(KEYS[key].iter().enumerate().map(|(at, line)| format!("{}{line}", time(at))).collect::<Vec<_>>()),
+        Just(vec![format!(r#"{{"key":"{}"}}"#, KEYS[key].join(r"\n"))]),
+        Just(vec![format!(r#"{{"key":"{}"}}"#, KEYS[key].join(r"\\r\\n"))]),
+    ]
+}
+
+/// Lines of several sources, each in their order, as they come.
+fn together(mut sources: Vec<Vec<String>>, order: &[prop::sample::Index]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for source in &mut sources {
+        source.reverse();
+    }
+    let mut order = order.iter().cycle();
+    loop {
+        sources.retain(|source| !source.is_empty());
+        if sources.is_empty() {
+            return lines;
+        }
+        let next = order.next().unwrap().index(sources.len());
+        lines.extend(sources[next].pop());
+    }
+}
+
 #[test]
 fn known_values_are_hidden_wherever_they_stand() {
     let redactor = knowing(&[
@@ -351,6 +455,24 @@ proptest! {
         }
         let shown = masked(&format!("{rest}\n{PEM}\n{rest}"));
         prop_assert!(!shown.contains("MIIEowIBAAKCAQEA"), "{}", shown);
+    }
+
+    #[test]
+    fn no_line_of_a_key_survives_whatever_comes_between(
+        one in printed(0),
+        other in printed(1),
+        rest in prop::collection::vec("(r\\.b: Still creating\\.\\.\\. \\[10s elapsed\\]|r\\.b: Creation complete after 0s|  ---|ok|)", 0..12),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 1..30),
+    ) {
+        let text = together(vec![one, other, rest], &order).join("\n");
+        let shown = masked(&text);
+        for line in KEYS.iter().flat_map(|key| &key[1..4]) {
+            for piece in line.as_bytes().windows(6) {
+                let piece = std::str::from_utf8(piece).unwrap();
+                prop_assert!(!shown.contains(piece), "{} in\n{}\nof\n{}", piece, shown, text);
+            }
+        }
+        prop_assert_eq!(masked(&shown), shown);
     }
 
     #[test]

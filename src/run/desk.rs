@@ -130,6 +130,27 @@ impl<'a> Desk<'a> {
         Ok(Home::new(Arc::new(store), Some(bucket.to_owned()), true, table))
     }
 
+    /// The places of the states of these deployments, each with those that are reached and kept in the same way.
+    pub async fn homes<'d>(&self, deployments: &[&'d Deployment]) -> Result<Vec<(Home, Vec<&'d Deployment>)>, Failure> {
+        let mut ways: Vec<(Option<Reach>, Vec<&Deployment>)> = Vec::new();
+        for deployment in deployments {
+            let way = match (&self.settings.state, self.discovery) {
+                (StateSettings::S3(s3), Some(discovery)) => Reach::of(self.settings, s3, discovery, deployment)?,
+                _ => None,
+            };
+            match ways.iter_mut().find(|(known, of)| *known == way && of[0].state.bucket == deployment.state.bucket) {
+                Some((_, of)) => of.push(deployment),
+                None => ways.push((way, vec![deployment])),
+            }
+        }
+        let mut homes = Vec::new();
+        for (_, deployments) in ways {
+            let state = &deployments[0].state;
+            homes.push((self.home(Some(&state.key), state.bucket.as_deref()).await?, deployments));
+        }
+        Ok(homes)
+    }
+
     /// Every store of the fleet: that of `bucket`, else those of the buckets that the settings and the deployments name.
     pub async fn stores(&self, bucket: Option<&str>) -> Result<Vec<Arc<dyn StateStore>>, Failure> {
         let StateSettings::S3(s3) = &self.settings.state else {

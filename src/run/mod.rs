@@ -19,6 +19,7 @@ pub mod revive;
 mod signals;
 mod skipped;
 pub mod unfinished;
+pub mod unlocked;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

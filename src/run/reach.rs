@@ -102,6 +102,12 @@ impl Reach {
         (self.door.key != LeaseKey::Central).then(|| self.door.key.to_string())
     }
 
+    /// Whether what is written there is encrypted whatever the bucket does by itself.
+    #[must_use]
+    pub fn asks_for_encryption(&self) -> bool {
+        self.encryption != Encryption::AsBucket
+    }
+
     /// Gets the credentials with which the bucket is reached, so that it is known who refuses: STS, or the bucket.
     pub async fn enter(&self, leases: &Arc<Leases>) -> Result<(), Failure> {
         leases.get(&self.door.key).await.map(drop).map_err(|error| {

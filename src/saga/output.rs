@@ -69,7 +69,7 @@ impl Recorder {
     /// From here on with another redactor, one that knows more secrets.
     pub fn redact_with(&mut self, redactor: &Redactor) {
         self.redactor = redactor.clone();
-        self.stream = redactor.stream();
+        self.stream.redact_with(redactor);
     }
 
     /// A short text with everything hidden that must be.

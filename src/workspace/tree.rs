@@ -172,19 +172,34 @@ impl Found<'_> {
 /// What tools keep in folders and files of their own, at any depth. Terraform's own is no part of a module either.
 const OF_TOOLS: [&str; 6] = [".git", ".hg", ".svn", ".terraform", ".terragrunt-cache", ".tfleet"];
 
-/// Hidden files count, since archives and `fileset` hold them (`.npmrc`, `.well-known/`); hidden folders directly in the
-/// module's own are those of the people who work there.
+/// Credentials of people and of their tools, at any depth. No module is made of them, and a snapshot would keep them.
+const CREDENTIALS: [&str; 10] =
+    [".netrc", ".git-credentials", ".pgpass", ".my.cnf", ".vault-token", ".aws", ".ssh", ".gnupg", ".kube", ".azure"];
+
+/// Whether a file directly in a module's folder is that of a person who works there, with tokens as often as not. Deeper
+/// down, in the sources of a function, it is a part of an archive.
+fn is_of_people(name: &str) -> bool {
+    [".env", ".envrc", ".npmrc", ".yarnrc.yml", ".pypirc"].contains(&name) || name.starts_with(".env.")
+}
+
+/// Hidden files count, since archives and `fileset` hold them (`app/.npmrc`, `.well-known/`); hidden folders directly in the
+/// module's own are those of the people who work there, as are a few files. Whether git ignores one does not matter: what
+/// was built before the run is ignored as well.
 fn belongs_to_module(found: &Found<'_>, module: &Utf8Path, exclusions: &Exclusions) -> bool {
     let name = found.name();
-    if OF_TOOLS.contains(&name) {
+    if OF_TOOLS.contains(&name) || CREDENTIALS.contains(&name) {
         return false;
     }
+    let is_direct = found.path.parent() == Some(module);
     if found.is_dir {
-        let of_people = name.starts_with('.') && found.path.parent() == Some(module);
+        let of_people = name.starts_with('.') && is_direct;
         return !of_people && ![found.path, found.real].iter().any(|p| exclusions.folders.contains(*p));
     }
     if name.starts_with(".terraform") {
         return name == ".terraform.lock.hcl";
+    }
+    if is_direct && is_of_people(name) {
+        return false;
     }
     let variables = [".tfvars", ".tfvars.json"].iter().any(|end| name.ends_with(end));
     let foreign = variables || exclusions.files.contains(found.real);
@@ -368,6 +383,18 @@ mod tests {
             ".hidden",
             ".terraform-version",
             ".direnv/python",
+            ".env",
+            ".env.local",
+            ".envrc",
+            ".npmrc",
+            ".netrc",
+            ".aws/credentials",
+            "sub/.aws/credentials",
+            "sub/.ssh/id_ed25519",
+            "sub/.git-credentials",
+            "sub/.terraformrc",
+            "sub/.npmrc",
+            "sub/.env.example",
             "sub/.well-known/security.txt",
             "sub/.terragrunt-cache/x",
             ".git/config",
@@ -386,6 +413,8 @@ mod tests {
                 ".hidden",
                 ".terraform.lock.hcl",
                 "data.json",
+                "sub/.env.example",
+                "sub/.npmrc",
                 "sub/.well-known/security.txt",
                 "sub/deep/lambda.zip",
                 "terraform.tfvars",

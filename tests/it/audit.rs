@@ -188,6 +188,30 @@ fn records_of_accounts_are_records_too() {
     ]);
 }
 
+/// Issue: "… or one audit bucket by setting": also for accounts, and for what was refused before it began.
+#[test]
+fn accounts_and_refusals_are_on_record_in_the_audit_bucket() {
+    let (fleet, _organization, _proxy) = Fleet::organization();
+    let audit = fleet.moto().bucket_of(&fleet.keys);
+    fleet.settings(&format!("audit:\n  bucket: {}", audit.name));
+    fleet.write("regions/a.yml", "name: a\nemail: a@example.com\nregion: eu-west-1\ntype: regional\n");
+    fleet.tfleet("mint-accounts").arg("--auto-approve").run().assert_code(0);
+
+    let refused = Fleet::s3();
+    let other = refused.moto().bucket();
+    refused.settings(&format!("audit:\n  bucket: {}", other.name)).deploy(&Deploy::new("a"));
+    refused.write("deployment-rules.yaml", "environments:\n  \"*\": {approvals: 1}\n");
+    refused.apply().run().assert_code(3);
+
+    for (fleet, audit, action) in [(&fleet, &audit, "mint"), (&refused, &other, "apply")] {
+        let record = list(fleet, &["--action", action]).remove(0);
+        let key = record["key"].as_str().unwrap();
+        assert!(audit.get(key).is_some(), "{key}");
+        assert_eq!(fleet.store().list("audit-logs/"), Vec::<String>::new());
+        fleet.plain("audit").args(["show", key]).run().assert_code(0).assert_says(&[action]);
+    }
+}
+
 /// Issue, "Tests": "a golden set of secrets nowhere". The record alone has them, and a private file that was asked for.
 #[test]
 fn what_a_record_holds_is_redacted_wherever_it_is_shown() {

@@ -192,6 +192,38 @@ fn two_roles_share_a_bucket() {
     unknown.assert_says(&["it is not known how the state gone.tfstate is reached", "differ in how they reach it"]);
 }
 
+/// Each state is read, and its record written, as its own backend does it.
+#[test]
+fn a_fleet_of_two_roles_is_adopted_by_each() {
+    let (fleet, proxy) = envs();
+    let bucket = of_prod(&fleet);
+    for env in ["dev", "prod"] {
+        let role = role(&format!("{ROLE}-{env}"));
+        add(&fleet, env, &format!("{}{role}", place(&bucket, &format!("{env}.tfstate"))), "");
+    }
+    fleet.apply().run().assert_code(0);
+    for record in kept(&bucket, "owners/") {
+        bucket.delete(&record);
+    }
+    let adopted = fleet.plain("state").arg("adopt").run().assert_code(0);
+    let no_lock = "the backends of 2 deployments name their keys and no lock (dev, prod)";
+    adopted.assert_says(&["2 adopted, 0 recorded already", no_lock, "add `use_lockfile = true`"]);
+    fleet.tfleet("doctor").run().assert_code(0).assert_says(&["warn", no_lock, "add `use_lockfile = true`"]);
+    let key_of = |env: &str| {
+        let read = proxy.seen_of("GET", &format!("/{}/{env}.tfstate", bucket.name)).pop().unwrap();
+        let written = proxy.seen_of("PUT", &format!("/{}/owners/{env}.tfstate.json", bucket.name)).pop().unwrap();
+        assert_eq!(read.key, written.key, "{env}");
+        written.key
+    };
+    assert_ne!(key_of("dev"), key_of("prod"));
+    for env in ["dev", "prod"] {
+        let file = fleet.read(&format!("envs/{env}/backend.hcl"));
+        fleet.write(&format!("envs/{env}/backend.hcl"), &format!("{file}use_lockfile = true\n"));
+    }
+    let again = fleet.plain("state").arg("adopt").run().assert_code(0);
+    again.assert_says(&["0 adopted, 2 recorded already"]).assert_silent_on(&["no lock"]);
+}
+
 /// A profile that the backend names is the caller's own, as it is for plain Terraform, and reaches nothing under another name.
 #[test]
 fn a_profile_of_the_backend_is_the_callers() {

@@ -123,6 +123,25 @@ fn a_terraform_that_lives_is_waited_for() {
     }
 }
 
+/// "… or one audit bucket by setting": what is recovered is on record there too, with what was printed.
+#[test]
+fn a_recovery_is_on_record_in_the_audit_bucket() {
+    let fleet = Fleet::s3();
+    let audit = fleet.moto().bucket();
+    fleet.settings(&format!("audit:\n  bucket: {}", audit.name));
+    let (_, gate) = gated(&fleet);
+    kill_both(&fleet, &gate);
+    let done = recover(&fleet);
+    let records = audit.list("audit-logs/");
+    let record =
+        records.iter().find(|key| key.contains("/recover-")).unwrap_or_else(|| panic!("{records:?} {}", done.output()));
+    let text = String::from_utf8(audit.get(record).unwrap()).unwrap();
+    assert!(text.contains("terraform_data.bucket"), "{text}");
+    assert_eq!(fleet.store().list("audit-logs/"), Vec::<String>::new());
+    fleet.plain("audit").args(["list", "--action", "recover"]).run().assert_code(0).assert_says(&["recover"]);
+    fleet.plain("audit").args(["show", record]).run().assert_code(0).assert_says(&["recover of"]);
+}
+
 /// Issue: "every resource created is recorded in a state or named in a report".
 #[test]
 fn what_two_dead_ones_were_doing_is_named_once() {

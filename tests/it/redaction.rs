@@ -94,6 +94,24 @@ fn what_terraform_printed_is_redacted_everywhere_but_in_the_audit_record() {
     }
 }
 
+/// Terraform passes on what a provisioner has printed after a tenth of a second, be it a whole line or not.
+#[test]
+fn a_key_whose_marker_comes_in_two_pieces_is_hidden() {
+    const KEY: &str = "f7WnCz3gUoE1xTqL8RmYpKb5JdHs";
+    let fleet = leaky();
+    let say = format!(
+        "printf -- '-----BEGIN RSA PRI'\nsleep 0.5\nprintf 'VATE KEY-----\\n{KEY}\\n-----END RSA PRIVATE KEY-----\\nthe end\\n'\n"
+    );
+    fleet.write("say.sh", &say).deploy(&Deploy::new("a").more("text = \"fine\""));
+    let done = fleet.apply().summary().arg("--out-dir").arg(fleet.dir("out")).run().assert_code(0);
+    let output = done.entry(&Deploy::new("a").key())["output"].as_str().unwrap().to_owned();
+    assert!(output.contains("BEGIN RSA PRI\n") && output.contains("the end"), "it came in pieces: {output}");
+    assert_nowhere("the summary", done.summary_text().as_bytes(), &[KEY]);
+    for path in files_below(&fleet.dir("out")) {
+        assert_nowhere(&path.display().to_string(), &fs::read(&path).unwrap(), &[KEY]);
+    }
+}
+
 /// Issue: "every value of six characters or more that the plan or the state marks sensitive".
 #[test]
 fn sensitive_values_are_masked_in_plans() {

@@ -73,6 +73,11 @@ fn accounts(found: &Found) -> Result<Option<(Utf8PathBuf, String)>, CliError> {
     if !first.own_form {
         return Err(by_hand("it has a form of its own"));
     }
+    let path = match behind_links(&path, &found.settings.base_dir) {
+        Ok(Some(path)) => path,
+        Ok(None) => return Err(by_hand("a link leads from there out of the repository, or nowhere")),
+        Err(error) => return Err(CliError::caused_by(format!("cannot read {}", first.file), &error)),
+    };
     let old = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -82,6 +87,23 @@ fn accounts(found: &Found) -> Result<Option<(Utf8PathBuf, String)>, CliError> {
         Some(text) => Ok(Some((path, text))),
         None => Err(by_hand("it is not written as `accounts:` with a line for each account below")),
     }
+}
+
+/// The file itself, which a link would be replaced for; `None` where that is not in the repository.
+fn behind_links(path: &Utf8Path, base: &Utf8Path) -> io::Result<Option<Utf8PathBuf>> {
+    let (is_there, is_link) = match fs::symlink_metadata(path) {
+        Ok(found) => (true, found.is_symlink()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (false, false),
+        Err(error) => return Err(error),
+    };
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    let real = match if is_there { path.canonicalize_utf8() } else { folder.canonicalize_utf8() } {
+        Ok(real) => real,
+        Err(error) if is_link && error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let inside = real.starts_with(base.canonicalize_utf8()?);
+    Ok(inside.then(|| if is_link { real } else { path.to_owned() }))
 }
 
 /// Writes a file that must not be there yet: whole or not at all.

@@ -56,8 +56,7 @@ impl Reader {
                     let alias = settings.get("alias").and_then(Setting::literal).map(str::to_owned);
                     let position = position.clone();
                     let bare = body.iter().filter_map(|(key, value)| Some((key.clone(), json_variable(value)?)));
-                    let variables = bare.collect();
-                    let name = name.clone();
+                    let (name, variables) = (name.clone(), bare.collect());
                     self.provider(ProviderBlock { name, alias, settings, variables, assumes_role, position });
                 }
             }

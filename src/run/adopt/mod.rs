@@ -64,6 +64,8 @@ pub struct Adopting<'a> {
 /// What was found in one store.
 struct Surveyed<'a> {
     home: Option<Home>,
+    /// The ways in which its states are reached, each with how many of `looked` are reached so, in their order.
+    ways: Vec<(Home, usize)>,
     looked: Vec<Looked<'a>>,
     states: Vec<StateFound>,
     unreadable: Vec<Unreadable>,
@@ -137,11 +139,16 @@ impl<'a> Adopting<'a> {
 
     /// Reads one store.
     async fn survey(&self, bucket: Option<&str>, deployments: &[&'a Deployment]) -> Result<Surveyed<'a>, Failure> {
-        let home = self.desk.home(deployments.first().map(|one| &one.state.key), bucket).await?;
+        let ways = self.desk.homes(deployments).await?;
+        // What concerns the bucket as a whole is asked as the first of them does it.
+        let home = match ways.first() {
+            Some((home, _)) => home.clone(),
+            None => self.desk.home(None, bucket).await?,
+        };
         let found =
             StoreFound { store: home.store.describe(), deployments: deployments.len(), ..StoreFound::default() };
-        let mut surveyed =
-            Surveyed { home: None, looked: Vec::new(), states: Vec::new(), unreadable: Vec::new(), found };
+        let (looked, states, unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        let mut surveyed = Surveyed { home: None, ways: Vec::new(), looked, states, unreadable, found };
         let recorded = match list_records(&*home.store).await {
             Ok(recorded) => recorded,
             // What is refused here is refused of everything in it.
@@ -151,7 +158,10 @@ impl<'a> Adopting<'a> {
                 return Ok(surveyed);
             }
         };
-        surveyed.looked = self.look_at(&home, deployments, &recorded).await;
+        for (home, deployments) in ways {
+            surveyed.looked.append(&mut self.look_at(&home, &deployments, &recorded).await);
+            surveyed.ways.push((home, deployments.len()));
+        }
         if self.not_looked_for.is_none()
             && let Err(error) = self.list(&home, &recorded, &mut surveyed).await
         {
@@ -189,15 +199,20 @@ impl<'a> Adopting<'a> {
     /// Writes the records of one store. Returns what a person should know.
     async fn write_all(&self, store: &mut Surveyed<'_>, looked: &mut [Looked<'_>]) -> Vec<String> {
         let Some(home) = &store.home else { return Vec::new() };
-        let own: Vec<usize> =
-            (0..looked.len()).filter(|at| looked[*at].deployment.state.bucket == home.bucket).collect();
-        let (Some(first), Some(last)) = (own.first(), own.last()) else { return Vec::new() };
-        // They were put together store by store.
-        let (notices, error) = self.record(home, &mut looked[*first..=*last]).await;
-        if let Some(error) = error {
-            store.fails(&error, error.hint());
+        // They were put together store by store, and in each way by way.
+        let Some(mut at) = looked.iter().position(|one| one.deployment.state.bucket == home.bucket) else {
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for (home, count) in std::mem::take(&mut store.ways) {
+            let (notices, error) = self.record(&home, &mut looked[at..at + count]).await;
+            at += count;
+            all.extend(notices);
+            if let Some(error) = error {
+                store.fails(&error, error.hint());
+            }
         }
-        notices
+        all
     }
 }
 

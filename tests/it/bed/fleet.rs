@@ -172,7 +172,8 @@ pub struct Fleet {
     moto: Option<Moto>,
     bucket: Option<Bucket>,
     endpoint: Option<String>,
-    keys: Keys,
+    /// As whom tfleet is called.
+    pub keys: Keys,
     calls: AtomicUsize,
 }
 

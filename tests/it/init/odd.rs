@@ -1,7 +1,7 @@
 //! Trees that are broken, foreign, taken already, or large.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, Instant};
 
 use super::{ENVIRONMENTS, Repository, shown};
@@ -129,6 +129,37 @@ fn accounts_in_a_form_that_takes_no_lines_are_left_and_told() {
     ]);
     assert_eq!(repository.0.read("accounts.yaml"), accounts);
     assert!(!repository.0.repo("tfleet.yaml").exists(), "not half of it");
+}
+
+/// A file of the repository under two names stays one file, and nothing outside is written to.
+#[test]
+fn accounts_behind_a_link_are_written_where_it_leads_in_the_repository_alone() {
+    let repository = environments(&["dev"]);
+    let accounts = "default_tags: {Team: web}\r\naccounts:\r\n  \"222222222222\": {account_name: other}";
+    repository.write("config/all.yaml", accounts);
+    let link = repository.0.repo("accounts.yaml");
+    symlink("config/all.yaml", &link).unwrap();
+    repository.accounts(&[("dev", "111111111111")]).arg("--write").run().assert_code(0);
+    let added = "  \"111111111111\": {account_name: dev, environment: dev}\r\n";
+    assert_eq!(repository.0.read("config/all.yaml"), format!("{accounts}\r\n{added}"));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+    let repository = environments(&["dev"]);
+    let outside = repository.0.dir("outside.yaml");
+    for leads in [true, false] {
+        let link = repository.0.repo("accounts.yaml");
+        let _ = fs::remove_file(&link);
+        symlink(&outside, &link).unwrap();
+        if leads {
+            fs::write(&outside, accounts).unwrap();
+        } else {
+            fs::remove_file(&outside).unwrap();
+        }
+        let done = repository.accounts(&[("dev", "111111111111")]).arg("--write").run().assert_code(3);
+        done.assert_says(&["a link leads from there out of the repository, or nowhere", "add them by hand"]);
+        assert_eq!(fs::read_to_string(&outside).ok(), leads.then(|| accounts.to_owned()));
+        assert!(!repository.0.repo("tfleet.yaml").exists(), "not half of it");
+    }
 }
 
 #[test]

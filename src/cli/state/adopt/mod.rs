@@ -18,6 +18,7 @@ use crate::redact::Redactor;
 use crate::run::adopt::{Adopting, Adoption, How};
 use crate::run::desk::Desk;
 use crate::run::preflight::repository;
+use crate::run::unlocked::{NEXT, unlocked};
 
 /// What `--format json` prints.
 #[derive(Serialize)]
@@ -54,6 +55,9 @@ pub(super) async fn run(args: &AdoptArgs, terminal: &mut Terminal) -> Result<Exi
     }
     if let Some(why) = &adoption.not_looked_for {
         terminal.note(&format!("states that no deployment claims were not looked for: {why}"));
+    }
+    if let Some(what) = unlocked(&fleet.settings, &fleet.discovery, &fleet.selection.deployments) {
+        terminal.note(&format!("{what}; {NEXT}"));
     }
     if has_problems {
         return Err(fleet::problems(&fleet.settings, &fleet.selection.problems));
