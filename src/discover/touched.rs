@@ -11,6 +11,7 @@ use super::changes::Changes;
 use super::layout::{Layout, Rule};
 use super::problem::Problem;
 use super::roots::{folder_of, module_dirs};
+use crate::files::relative;
 use crate::hcl::is_module_file;
 use crate::model::{Deployment, Pattern, is_makefile};
 
@@ -59,7 +60,9 @@ impl<'a> Touched<'a> {
         let minted = Some(&discovery.inputs.minted).filter(|minted| minted.is_used()).map(|minted| &minted.shown);
         let all = discovery.deployments.iter();
         let named: HashSet<&Utf8PathBuf> = all.flat_map(|one| one.var_files.iter().chain(&one.backend.files)).collect();
+        let read = read_outward(discovery);
         for path in &changes.files {
+            touched.roots.extend(read.iter().filter(|(place, _)| path.starts_with(place)).map(|(_, root)| *root));
             touched.all |= accounts.contains(path) || minted == Some(path) || is_for_all(path);
             // What rules name concerns those that it is named for, and nobody else.
             if named.contains(path) && !path.file_name().is_some_and(loads_by_itself) {
@@ -149,6 +152,16 @@ impl<'a> Touched<'a> {
         self.data_folders.contains(folder)
             || self.root_of_folder.get(folder).into_iter().flatten().any(|root| self.roots.contains(root.as_path()))
     }
+}
+
+/// What root modules read outside of their folders, each with the root module.
+fn read_outward(discovery: &Discovery) -> Vec<(Utf8PathBuf, &Utf8Path)> {
+    let working_dir = &discovery.inputs.options.working_dir;
+    let all = discovery.roots.iter().flat_map(|(root, module)| {
+        let reads = module.outward_reads().into_iter();
+        reads.filter_map(move |read| Some((relative(working_dir, read.taken(working_dir).ok()?), root.as_path())))
+    });
+    all.collect()
 }
 
 /// Whether the workspaces of a rule's deployments have a file because of the rule: it is included, or make reads it.

@@ -3,6 +3,8 @@
 
 mod lock_file;
 mod module;
+mod outward;
+mod paths;
 mod reads;
 mod yaml;
 mod yaml_text;
@@ -17,6 +19,7 @@ pub use module::{
     AssumesRole, BackendArguments, BackendBlock, ModuleDir, ModuleError, ModuleFolder, ModuleReader, ProviderBlock,
     RootModule, Setting, VersionConstraint, backend_arguments, is_module_file, object_key,
 };
+pub use outward::{NotTaken, OutwardRead, WrittenOutward};
 pub use reads::Readers;
 pub use yaml::{Entries, parse_yaml, yaml_error};
 pub use yaml_text::{yaml_flow, yaml_value, yaml_word};

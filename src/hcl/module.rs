@@ -14,6 +14,7 @@ use hcl_edit::structure::{Block, Body};
 
 pub use reader::{ModuleFolder, ModuleReader};
 
+use super::outward::{self, WrittenOutward};
 use super::{Position, SourceError, line_of, literal_str, parse_body};
 
 /// Why a module could not be read.
@@ -174,6 +175,8 @@ pub struct ModuleDir {
     pub outputs: BTreeSet<String>,
     /// Its calls of modules that are not local folders: their sources.
     pub remote_sources: Vec<String>,
+    /// Paths in its expressions that lead out of it, or out of the root module that calls it.
+    pub outward: Vec<WrittenOutward>,
 }
 
 /// A root module with the local modules that it calls.
@@ -289,6 +292,7 @@ impl Reader {
                 workspace_names: BTreeSet::new(),
                 outputs: BTreeSet::new(),
                 remote_sources: Vec::new(),
+                outward: Vec::new(),
             },
             declared_aws_names: BTreeSet::new(),
             aws_name_taken: false,
@@ -313,6 +317,7 @@ impl Reader {
         if text.contains("terraform.workspace") {
             workspace::look(&body, &mut self.dir);
         }
+        self.dir.outward.extend(outward::of_body(path, &text, &body));
         for block in body.blocks() {
             let position = Position { path: path.to_owned(), line: line_of(&text, block) };
             self.block(block, &position, &text);
@@ -519,7 +524,7 @@ pub fn object_key(key: &ObjectKey) -> Option<&str> {
 }
 
 /// The name in `var.NAME`, where that is all.
-fn variable_reference(expression: &Expression) -> Option<String> {
+pub(super) fn variable_reference(expression: &Expression) -> Option<String> {
     let traversal = expression.as_traversal()?;
     let of_variables = traversal.expr.as_variable().is_some_and(|name| name.as_str() == "var");
     match (&traversal.operators[..], of_variables) {

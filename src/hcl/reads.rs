@@ -3,21 +3,19 @@
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use hcl_edit::expr::{Expression, FuncCall, TraversalOperator};
+use hcl_edit::expr::{Expression, FuncCall};
 use hcl_edit::structure::{Attribute, Block, BlockLabel};
 use hcl_edit::template::{Element, HeredocTemplate, StringTemplate};
 use hcl_edit::visit::{self, Visit};
 
 use super::module::{ModuleError, join_by_words, module_files};
 use super::parse_body;
+use super::paths::{Base, OF_TEXT, Written};
 
 /// Functions whose first argument is a path.
 fn reads_file(name: &str) -> bool {
     name.starts_with("file")
 }
-
-/// Functions that take texts apart or put them together: a dot in them is no folder.
-const OF_TEXT: [&str; 8] = ["join", "split", "replace", "regex", "regexall", "trim", "trimprefix", "trimsuffix"];
 
 /// Looks at modules, variable files and values, for everything that could lead Terraform to some files.
 #[derive(Debug)]
@@ -138,34 +136,26 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// The folder that `path.module`, `path.root` or `path.cwd` means.
-    fn folder(&self, expression: &Expression) -> Option<Utf8PathBuf> {
-        let traversal = expression.as_traversal()?;
-        let [operator] = traversal.operators.as_slice() else { return None };
-        let TraversalOperator::GetAttr(name) = operator.value() else { return None };
-        if traversal.expr.as_variable().is_none_or(|name| name.as_str() != "path") {
-            return None;
-        }
-        Some(if name.as_str() == "module" { self.dir.to_owned() } else { self.readers.root.clone() })
+    fn folder(&self, expression: &Expression) -> Option<&Utf8Path> {
+        Base::of(expression).map(|base| self.folder_of(base))
     }
 
-    /// What is known of the path that a template may be.
-    fn path(&self, elements: &[&Element]) -> Known {
-        let mut path = String::new();
-        for element in elements {
-            match element {
-                Element::Literal(literal) => path.push_str(literal.as_str()),
-                Element::Interpolation(inner) => match self.folder(&inner.expr) {
-                    Some(folder) if path.is_empty() => path.push_str(folder.as_str()),
-                    _ => return known_folder(&path),
-                },
-                Element::Directive(_) => return known_folder(&path),
-            }
+    fn folder_of(&self, base: Base) -> &Utf8Path {
+        match base {
+            Base::Module => self.dir,
+            Base::Root => &self.readers.root,
         }
-        Known::All(path.into())
+    }
+
+    /// What is known of the path that a text may be.
+    fn known(&self, written: &Written) -> Known {
+        let folder = written.base.map_or(Utf8Path::new(""), |base| self.folder_of(base));
+        let path = format!("{folder}{}", written.text);
+        if written.is_whole { Known::All(path.into()) } else { known_folder(&path) }
     }
 
     fn template(&mut self, elements: &[&Element]) {
-        match self.path(elements) {
+        match self.known(&Written::of_template(elements)) {
             Known::All(path) | Known::Folder(path) if path.is_absolute() => self.readers.place(&path),
             Known::All(path) | Known::Folder(path) => self.readers.text(self.dir, path.as_str()),
             Known::Nothing => {}
@@ -185,24 +175,12 @@ impl Look<'_> {
 
     /// Whether it is known where the path that is read begins.
     fn is_told(&self, path: &Expression) -> bool {
-        match path {
-            Expression::String(_) => true,
-            Expression::StringTemplate(template) => {
-                !matches!(self.path(&template.iter().collect::<Vec<_>>()), Known::Nothing)
-            }
-            Expression::Parenthesis(inner) => self.is_told(inner.inner()),
-            other => self.folder(other).is_some(),
-        }
+        Written::of(path).is_some_and(|written| !matches!(self.known(&written), Known::Nothing))
     }
 
     /// Looks at a template, which calls functions too; whether that could be done.
     fn template_file(&mut self, path: &Expression) -> bool {
-        let known = match path {
-            Expression::String(text) => Known::All(text.as_str().into()),
-            Expression::StringTemplate(template) => self.path(&template.iter().collect::<Vec<_>>()),
-            _ => Known::Nothing,
-        };
-        let Known::All(path) = known else { return false };
+        let Some(Known::All(path)) = Written::of(path).map(|written| self.known(&written)) else { return false };
         let Ok(text) = read(&self.readers.root.join(path)) else { return false };
         let Ok(template) = hcl_edit::parser::parse_template(&text) else { return false };
         self.template(&template.iter().collect::<Vec<_>>());
@@ -266,7 +244,10 @@ impl Visit for Look<'_> {
             Expression::String(text) => self.readers.text(self.dir, text.as_str()),
             Expression::FuncCall(call) => self.call(call),
             other => match self.folder(other) {
-                Some(folder) => self.readers.place(&folder),
+                Some(folder) => {
+                    let folder = folder.to_owned();
+                    self.readers.place(&folder);
+                }
                 None => visit::visit_expr(self, other),
             },
         }

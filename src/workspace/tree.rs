@@ -1,5 +1,7 @@
 //! Which files a root module consists of: worked out once per run, copied once per deployment.
 
+mod outward;
+
 use std::collections::{BTreeMap, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -109,7 +111,8 @@ pub struct SourceTree {
 }
 
 impl SourceTree {
-    /// Walks the folders of the module and gathers what `include` (globs relative to the working directory) names.
+    /// Walks the folders of the module, gathers what `include` (globs relative to the working directory) names, and what the
+    /// module's expressions name outside of it.
     pub fn read(
         dirs: &CacheDirs,
         layout: &Layout,
@@ -127,6 +130,7 @@ impl SourceTree {
             walk.folder(&module.dir, &mut Vec::new(), &|entry| belongs_to_module(entry, &module.dir, exclusions))?;
         }
         walk.include("`workspace.include`", include)?;
+        walk.outward(root)?;
         let root = layout.place(root.dir())?.to_owned();
         Ok(Self { layout: layout.clone(), files: walk.files, root, notices: walk.notices })
     }
@@ -148,7 +152,7 @@ impl SourceTree {
         &self.root
     }
 
-    /// What a person should know: links that lead nowhere, globs that match nothing.
+    /// What a person should know: links that lead nowhere, globs that match nothing, what is read and not copied.
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices

@@ -82,7 +82,7 @@ fn referenced_and_included_files_are_there() {
         "roots/app/read.tf",
         "variable \"settings_file\" { type = string }\nresource \"terraform_data\" \"read\" {\n  input = [\n    \
          file(\"${path.root}/../../${var.settings_file}\"), file(\"${path.root}/../../files/deep/by-glob.txt\"),\n    \
-         fileexists(\"${path.root}/../../files/other/not-wanted.txt\"),\n  ]\n}\noutput \"read\" {\n  \
+         fileexists(\"${dirname(dirname(abspath(path.root)))}/files/other/not-wanted.txt\"),\n  ]\n}\noutput \"read\" {\n  \
          value = terraform_data.read.output\n}\n",
     );
     let deploy = Deploy::new("a").more("settings_file = \"settings/by-name.json\"");

@@ -91,6 +91,26 @@ fn changed(repo: &Repo, list: &str) -> Selection {
 }
 
 #[test]
+fn what_a_root_module_reads_outside_of_it_selects_its_deployments() {
+    let repo = Repo::new();
+    let reads = |path: &str| format!("locals {{\n  x = file(\"{path}\")\n}}\n");
+    repo.module("live/a").write("live/a/x.tfvars", GOOD).write("live/a/read.tf", reads("../../policies/${var.x}.json"));
+    repo.module("live/b").write("live/b/x.tfvars", GOOD.replace("dev", "b"));
+    repo.write("live/b/read.tf", reads("${path.module}/../../one.json"));
+    repo.write("policies/deep/x.json", "").write("one.json", "").write("live/other.json", "");
+    let (a, b) = ("live/a/x.tfvars", "live/b/x.tfvars");
+    for (list, expected) in [
+        ("policies/deep/x.json", vec![a]),
+        ("policies/.hidden", vec![a]),
+        ("one.json", vec![b]),
+        ("one.json policies/gone.json", vec![a, b]),
+        ("live/other.json", vec![]),
+    ] {
+        assert_eq!(names(&changed(&repo, list).deployments), expected, "{list}");
+    }
+}
+
+#[test]
 fn changed_files_select_what_they_concern() {
     let repo = fleet();
     repo.write("Accounts/b/README.md", "").write("modules/m/t/x.sh", "").write("templates/x.tftpl", "");

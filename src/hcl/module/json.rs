@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 
 use super::{AssumesRole, BackendBlock, ModuleError, ProviderBlock, ROLE_BLOCKS, Reader, Setting, VersionConstraint};
-use crate::hcl::{Position, SourceError};
+use crate::hcl::{Position, SourceError, outward};
 
 impl Reader {
     fn json_terraform(&mut self, terraform: &serde_json::Map<String, serde_json::Value>, position: &Position) {
@@ -30,6 +30,18 @@ impl Reader {
         }
     }
 
+    fn json_variables(&mut self, variables: &serde_json::Value) {
+        for group in objects(variables) {
+            self.dir.variables.extend(group.keys().cloned());
+            for (name, bodies) in group {
+                let default = objects(bodies).into_iter().find_map(|body| body.get("default")).map(json_setting);
+                if let Some(default) = default {
+                    self.dir.defaults.insert(name.clone(), default);
+                }
+            }
+        }
+    }
+
     pub(super) fn json_file(&mut self, path: &Utf8Path, text: &str) -> Result<(), ModuleError> {
         let json: serde_json::Value = serde_json::from_str(text).map_err(|error| SourceError {
             path: path.to_owned(),
@@ -39,6 +51,7 @@ impl Reader {
             source_line: text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default().to_owned(),
             hint: None,
         })?;
+        self.dir.outward.extend(outward::of_json(path, &json));
         self.dir.uses_workspace |= text.contains("terraform.workspace");
         let position = Position { path: path.to_owned(), line: 1 };
         for terraform in objects(&json["terraform"]) {
@@ -61,15 +74,7 @@ impl Reader {
                 }
             }
         }
-        for group in objects(&json["variable"]) {
-            self.dir.variables.extend(group.keys().cloned());
-            for (name, bodies) in group {
-                let default = objects(bodies).into_iter().find_map(|body| body.get("default")).map(json_setting);
-                if let Some(default) = default {
-                    self.dir.defaults.insert(name.clone(), default);
-                }
-            }
-        }
+        self.json_variables(&json["variable"]);
         for group in objects(&json["output"]) {
             self.dir.outputs.extend(group.keys().cloned());
         }

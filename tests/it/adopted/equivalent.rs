@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::pages::Page;
-use super::plain::{Deployed, Plain};
+use super::plain::{Deployed, Plain, with_files};
 use super::shapes::Shape;
 use crate::bed::{Done, files_below};
 
@@ -20,6 +20,10 @@ const EVERYTHING: &str = r#"
 variable "from_unasked" { type = string }
 variable "from_auto" { type = string }
 variable "from_last" { type = string }
+variable "from_environment" {
+  type    = string
+  default = "none"
+}
 variable "token" {
   type      = string
   sensitive = true
@@ -51,7 +55,7 @@ data "terraform_remote_state" "other" {
 resource "terraform_data" "everything" {
   input = {
     pending   = local.pending
-    layers    = [var.from_unasked, var.from_auto, var.from_last]
+    layers    = [var.from_unasked, var.from_auto, var.from_last, var.from_environment]
     paths     = [path.module, path.root, module.inner.path]
     workspace = terraform.workspace
     role      = var.assume_role_name
@@ -103,6 +107,9 @@ fn enrich(plain: &Plain, one: &Deployed) {
     let unasked = "from_unasked = \"terraform.tfvars\"\nfrom_auto = \"terraform.tfvars\"\n\
                    motd_file = \"files/motd.txt\"\nlog_file = \"app.log\"\n";
     plain.append(&format!("{root}/terraform.tfvars"), &format!("{unasked}{}", layer("terraform.tfvars")));
+    // Written as JSON: after `terraform.tfvars`, and among the others by name.
+    fleet.write(&format!("{root}/terraform.tfvars.json"), "{\"from_unasked\": \"terraform.tfvars.json\"}");
+    fleet.write(&format!("{root}/zy.auto.tfvars.json"), "{\"from_auto\": \"zy\", \"from_unasked\": \"zy\"}");
     for file in one.call.files {
         plain.append(&format!("{root}/{file}"), &layer(file));
         // Data beside the variable files, inside the root module.
@@ -112,18 +119,26 @@ fn enrich(plain: &Plain, one: &Deployed) {
     }
 }
 
+/// Variables of the caller's environment: every file comes before them.
+const ENVIRONMENT: [(&str, &str); 2] =
+    [("TF_VAR_from_environment", "environment"), ("TF_VAR_from_last", "environment")];
+
 /// The plans of tfleet and of plain Terraform for one deployment: the texts and the binary plans.
-struct Plans {
-    ours: PathBuf,
-    ours_text: String,
-    theirs: PathBuf,
+pub struct Plans {
+    /// The binary plan of tfleet.
+    pub ours: PathBuf,
+    /// What tfleet keeps of it as text.
+    pub ours_text: String,
+    /// The binary plan of plain Terraform.
+    pub theirs: PathBuf,
     theirs_text: String,
 }
 
 /// Plans both ways. Both find something to do.
-fn plan_both(plain: &Plain, one: &Deployed) -> (Plans, Done) {
+pub fn plan_both(plain: &Plain, one: &Deployed) -> (Plans, Done) {
     let out = plain.fleet.dir("out");
-    let done = plain.fleet.plan().arg("--out-dir").arg(&out).arg("--detailed-exitcode").summary().run().assert_code(2);
+    let call = ENVIRONMENT.iter().fold(plain.fleet.plan(), |call, (name, value)| call.env(name, value));
+    let done = call.arg("--out-dir").arg(&out).arg("--detailed-exitcode").summary().run().assert_code(2);
     let name = done.entry(one.key)["deployment"].clone();
     let of = |file: &str| {
         let all = files_below(&out).into_iter().filter(|path| path.ends_with(file));
@@ -131,8 +146,11 @@ fn plan_both(plain: &Plain, one: &Deployed) -> (Plans, Done) {
         ours.next().unwrap_or_else(|| panic!("no {file} of {name} below {}", out.display()))
     };
     let theirs = plain.fleet.dir("theirs.tfplan");
-    let (code, text) = plain.plan(one.call, &["-out", theirs.to_str().unwrap()]);
-    assert_eq!(code, Some(2), "{text}");
+    plain.init(one.call);
+    let args = with_files(&["plan", "-detailed-exitcode", "-out", theirs.to_str().unwrap()], one.call);
+    let output = plain.command(one.call.folder, one.call.workspace, &args).envs(ENVIRONMENT).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
     let ours_text = fs::read_to_string(of("plan.txt")).unwrap();
     (Plans { ours: of("plan.tfplan"), ours_text, theirs, theirs_text: text }, done)
 }
@@ -157,16 +175,23 @@ fn parts(text: &str) -> (Vec<String>, Vec<&str>) {
 }
 
 /// A plan as JSON, without the moment at which it was made.
-fn timeless(plain: &Plain, one: &Deployed, binary: &Path) -> Value {
+pub fn timeless(plain: &Plain, one: &Deployed, binary: &Path) -> Value {
     let mut shown = plain.show(one.call, binary.to_str().unwrap());
     assert!(shown.as_object_mut().unwrap().remove("timestamp").is_some());
     shown
 }
 
+/// Fails unless both say the same of what they would do.
 #[track_caller]
-fn assert_same(plain: &Plain, one: &Deployed, plans: &Plans) -> Value {
+pub fn assert_same_text(plans: &Plans) {
     let theirs_text = plans.theirs_text.replace(SECRET.0, SECRET.1);
     assert_eq!(parts(&plans.ours_text), parts(&theirs_text), "{}\n---\n{theirs_text}", plans.ours_text);
+}
+
+/// Fails unless both are the same plan, which is returned as JSON.
+#[track_caller]
+pub fn assert_same(plain: &Plain, one: &Deployed, plans: &Plans) -> Value {
+    assert_same_text(plans);
     let (ours, theirs) = (timeless(plain, one, &plans.ours), timeless(plain, one, &plans.theirs));
     assert_eq!(ours, theirs, "{ours:#}\n---\n{theirs:#}");
     ours
@@ -205,7 +230,8 @@ fn is_equivalent(name: &str) {
     let last = one.call.files.last().copied().unwrap_or("auto");
     let value = |name: &str| shown["variables"][name]["value"].clone();
     assert_eq!(value("from_last"), json!(last));
-    assert_eq!((value("from_auto"), value("from_unasked")), (json!("auto"), json!("terraform.tfvars")));
+    assert_eq!((value("from_auto"), value("from_unasked")), (json!("auto"), json!("zy")));
+    assert_eq!(value("from_environment"), json!("environment"));
     let counts = &done.entry(one.key)["changes"];
     assert_eq!(counts, &json!({"add": 1, "change": 1, "destroy": 2}));
     let ours = &plans.ours_text;
