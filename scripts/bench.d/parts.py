@@ -204,7 +204,7 @@ def roots(options, top):
     def theirs():
         return timed([RIPGREP, "-l", "--glob", "*.tf", "backend", str(repo)], environment, found)
 
-    row = pairs("roots", "discover, 1,000 root modules, against rg -l", 10, options.repeat, ours, theirs)
+    row = pairs("roots", "discover, 1,000 root modules, against rg -l", 5, options.repeat, ours, theirs)
     if len(json.loads(listed.read_text())["deployments"]) != count:
         raise SystemExit(f"error: tfleet found other than {count} root modules")
     return row

@@ -50,7 +50,7 @@ pub(super) fn gather(options: &Options) -> Result<Facts, SurveyError> {
     working_dir.read_dir_utf8().map_err(unusable)?;
     let excluded = excluded(&working_dir, &options.exclude)?;
     let reader = Gatherer { modules: ModuleReader::default(), working_dir };
-    let mut facts = Facts { known: known::read(&reader.working_dir)?, ..Facts::default() };
+    let mut facts = Facts { known: known::read(&reader.working_dir, &options.answers.accounts)?, ..Facts::default() };
     let (sender, found) = channel();
     reader.walk(excluded.clone(), &sender);
     reader.tracked(&excluded, &sender);

@@ -1,5 +1,6 @@
 //! What tfleet's own files say already: `tfleet.yaml` and `accounts.yaml`.
 
+use std::collections::BTreeMap;
 use std::{fs, io};
 
 use camino::Utf8Path;
@@ -7,8 +8,9 @@ use serde::Deserialize;
 
 use super::SurveyError;
 use super::facts::{Known, KnownAccount};
+use super::words;
 use crate::hcl::{Entries, parse_yaml};
-use crate::model::{AccountListSpec, RuleSpec};
+use crate::model::{AccountId, AccountListSpec, RuleSpec};
 
 const SETTINGS: [&str; 2] = ["tfleet.yaml", "tfleet.yml"];
 const ACCOUNTS: [&str; 2] = ["accounts.yaml", "accounts.yml"];
@@ -41,9 +43,17 @@ struct Account {
     region: Option<String>,
 }
 
-/// Reads them, where they are there.
-pub(super) fn read(working_dir: &Utf8Path) -> Result<Known, SurveyError> {
+/// Reads them, where they are there, and adds the accounts that flags name. A name that is that of an environment says
+/// nothing of the folders that have it.
+pub(super) fn read(working_dir: &Utf8Path, named: &BTreeMap<String, AccountId>) -> Result<Known, SurveyError> {
     let mut known = Known::default();
+    let accounts = named.iter().filter(|(name, _)| !words::is_environment(name));
+    known.accounts.extend(accounts.map(|(name, id)| KnownAccount {
+        id: id.to_string(),
+        name: Some(name.clone()),
+        environment: None,
+        region: None,
+    }));
     if let Some((path, text)) = first(working_dir, SETTINGS)? {
         let settings: Settings = parse_yaml(path, &text)?;
         (known.layouts, known.lists) = (settings.layouts, settings.accounts);

@@ -27,7 +27,7 @@ use std::io;
 use camino::Utf8PathBuf;
 
 use crate::hcl::{Position, SourceError};
-use crate::model::{AccountListSpec, RuleSpec};
+use crate::model::{AccountId, AccountListSpec, RuleSpec};
 
 /// What to look at, and what a person has answered.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +48,8 @@ pub struct Answers {
     /// `region`, `project`, `environment`, `account_id`, `account_name`: a value for each; `key`: a template of backend
     /// keys; `root_module`: that of variable files that would fit several.
     pub fields: BTreeMap<String, String>,
+    /// Ids of accounts by their names, or by the environments that they are of.
+    pub accounts: BTreeMap<String, AccountId>,
 }
 
 /// Why a repository cannot be surveyed at all.

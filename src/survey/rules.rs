@@ -469,7 +469,8 @@ pub(super) fn told(open: BTreeMap<Question, BTreeSet<Utf8PathBuf>>) -> Vec<Open>
     let one = |(question, places): (Question, BTreeSet<Utf8PathBuf>)| {
         let (question, flag) = match question {
             Question::Account => (
-                "in which account are these? Neither their paths nor their variables name an account or an environment",
+                "in which account are these? Neither their paths nor their variables name an account or an environment; \
+                 where folders are called as their accounts are, --account FOLDER=ID says so for each",
                 "--set account_name=NAME",
             ),
             Question::Region => (

@@ -60,7 +60,11 @@ fn look(args: &InitArgs) -> Result<Found, CliError> {
     let survey = survey::read(&survey::Options {
         working_dir: settings.working_dir.clone(),
         exclude: exclude(args, &settings),
-        answers: Answers { workspace: args.workspace.clone(), fields },
+        answers: Answers {
+            workspace: args.workspace.clone(),
+            fields,
+            accounts: args.account.iter().map(|given| (given.word.clone(), given.id.clone())).collect(),
+        },
     })
     .map_err(|error| CliError::caused_by("the repository cannot be read", &error))?;
     found(args, settings, survey)

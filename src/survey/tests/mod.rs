@@ -10,7 +10,7 @@ use std::fs;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Answers, Options, Survey, read};
-use crate::model::{AccountBy, Pattern, RuleSpec};
+use crate::model::{AccountBy, AccountId, Pattern, RuleSpec};
 
 /// A tree of files that is gone at the end.
 pub(super) struct Tree {
@@ -48,7 +48,13 @@ impl Tree {
 
     pub(super) fn answers(mut self, workspace: Option<&str>, fields: &[(&str, &str)]) -> Self {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.options.answers = Answers { workspace: workspace.map(str::to_owned), fields };
+        self.options.answers = Answers { workspace: workspace.map(str::to_owned), fields, ..Answers::default() };
+        self
+    }
+
+    pub(super) fn accounts(mut self, named: &[(&str, &str)]) -> Self {
+        let named = named.iter().map(|(name, id)| ((*name).to_owned(), AccountId::new(*id).unwrap()));
+        self.options.answers.accounts = named.collect();
         self
     }
 

@@ -231,6 +231,20 @@ fn what_nothing_says_is_open_and_answered_by_flags() {
 }
 
 #[test]
+fn folders_called_as_accounts_are_known_by_the_flags_that_name_these() {
+    let files = ["payments/us-east-1/network/main.tf", "lake/eu-west-1/storage/main.tf"];
+    let tree = files.iter().fold(Tree::new(&[]), |tree, file| tree.file(file, &keyed(file)));
+    assert!(tree.open().iter().any(|open| open.starts_with("--set account_name=NAME: ")), "{:?}", tree.open());
+    let named = tree.accounts(&[("payments", "111111111111"), ("lake", "333333333333")]);
+    assert_eq!(named.open(), [""; 0]);
+    assert_eq!(named.rules(), ["tree path={account_name}/{region}/{project}"]);
+    // That of an environment is looked up by it all the same.
+    let dev = Tree::new(&[("envs/dev/net/main.tf", &keyed("n")), ("envs/prod/net/main.tf", &keyed("m"))]);
+    let rules = dev.rules();
+    assert_eq!(dev.accounts(&[("dev", "111111111111")]).rules(), rules);
+}
+
+#[test]
 fn keys_that_only_scripts_know_are_theirs() {
     let tree = || tree(&["main.tf", "env/dev.tfvars", "env/prod.tfvars"], ROOT, REGION);
     assert_eq!(
