@@ -1,9 +1,11 @@
-//! What git knows of a folder.
+//! What git knows of a folder, and walking one as `.gitignore` files and exclusions in their words have it.
 
 use std::io::{self, Write};
 use std::process::{Command, Output, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::{WalkBuilder, WalkParallel};
 
 /// Why git did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,49 @@ pub enum GitError {
         /// What it printed.
         stderr: String,
     },
+}
+
+/// An exclusion that is not a glob.
+#[derive(Debug)]
+pub struct BadGlob {
+    /// The glob; all of them, where they cannot be used together.
+    pub glob: String,
+    /// Why.
+    pub source: ignore::Error,
+}
+
+/// Exclusions, in the words of `.gitignore`.
+pub fn excluded(dir: &Utf8Path, globs: &[String]) -> Result<Gitignore, BadGlob> {
+    let mut builder = GitignoreBuilder::new(dir);
+    for glob in globs {
+        builder.add_line(None, glob).map_err(|source| BadGlob { glob: glob.clone(), source })?;
+    }
+    builder.build().map_err(|source| BadGlob { glob: globs.join(" "), source })
+}
+
+/// A walk over what is neither hidden, nor named by a `.gitignore`, nor excluded.
+#[must_use]
+pub fn walker(dir: &Utf8Path, excluded: Gitignore) -> WalkParallel {
+    let in_repository = top_level(dir).is_some();
+    WalkBuilder::new(dir)
+        // Files for other tools; git does not know them.
+        .ignore(false)
+        // A checkout without `.git`, as CodeBuild makes it, has its `.gitignore` files all the same. What is above it
+        // is then nobody's business: a `.gitignore` of `*` in a home directory would hide everything.
+        .require_git(in_repository)
+        .parents(in_repository)
+        .filter_entry(move |entry| {
+            let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
+            entry.depth() == 0 || !excluded.matched(entry.path(), is_dir).is_ignore()
+        })
+        .build_parallel()
+}
+
+/// Whether a path, relative to the folder of the walk, is neither hidden nor excluded.
+#[must_use]
+pub fn is_visible(file: &Utf8Path, excluded: &Gitignore) -> bool {
+    !file.components().any(|part| part.as_str().starts_with('.'))
+        && !excluded.matched_path_or_any_parents(file, false).is_ignore()
 }
 
 /// The folder that holds `.git`, at or above a canonical directory.

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use ignore::{DirEntry, WalkBuilder, WalkState};
+use ignore::gitignore::Gitignore;
+use ignore::{DirEntry, WalkState};
 
 use super::draft::Draft;
 use super::layout::Rule;
@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::reading::{Claimed, Overlap, Reading};
 use super::references::Tree;
 use super::{DiscoverError, Inputs};
-use crate::git::tracked_but_ignored;
+use crate::git::{self, tracked_but_ignored};
 use crate::hcl::is_module_file;
 
 /// What was found.
@@ -102,12 +102,7 @@ impl Walked {
 
 /// The configured exclusions, in the words of `.gitignore`.
 pub(super) fn excluded(working_dir: &Utf8Path, globs: &[String]) -> Result<Gitignore, DiscoverError> {
-    let mut builder = GitignoreBuilder::new(working_dir);
-    for glob in globs {
-        let exclude = |source| DiscoverError::Exclude { glob: glob.clone(), source };
-        builder.add_line(None, glob).map_err(exclude)?;
-    }
-    builder.build().map_err(|source| DiscoverError::Exclude { glob: globs.join(" "), source })
+    git::excluded(working_dir, globs).map_err(|git::BadGlob { glob, source }| DiscoverError::Exclude { glob, source })
 }
 
 /// Whether a file of this path, relative to the working directory, may be a deployment.
@@ -117,8 +112,7 @@ pub(super) fn is_candidate(inputs: &Inputs, file: &Utf8Path) -> bool {
 
 /// Whether a path is neither hidden nor excluded.
 pub(super) fn is_readable(inputs: &Inputs, file: &Utf8Path) -> bool {
-    !file.components().any(|part| part.as_str().starts_with('.'))
-        && !inputs.excluded.matched_path_or_any_parents(file, false).is_ignore()
+    git::is_visible(file, &inputs.excluded)
 }
 
 /// Reads every deployment file below the working directory.
@@ -126,7 +120,7 @@ pub(super) fn read_all(inputs: &Inputs, top: Option<&Utf8Path>) -> Walked {
     thread::scope(|scope| {
         // git is asked meanwhile.
         let tracked = top.map(|_| scope.spawn(|| tracked_but_ignored(&inputs.options.working_dir)));
-        let mut walked = walk(inputs, top.is_some());
+        let mut walked = walk(inputs);
         match tracked.map(thread::ScopedJoinHandle::join) {
             Some(Ok(Ok(files))) => walked.append(read_tracked(inputs, &files)),
             Some(Ok(Err(error))) => walked.notices.push(format!(
@@ -154,23 +148,10 @@ fn read_folders(inputs: &Inputs, walked: &mut Walked) {
     }
 }
 
-fn walk(inputs: &Inputs, in_repository: bool) -> Walked {
+fn walk(inputs: &Inputs) -> Walked {
     let working_dir = &inputs.options.working_dir;
-    let excluded = inputs.excluded.clone();
-    let walker = WalkBuilder::new(working_dir)
-        // Files for other tools; git does not know them.
-        .ignore(false)
-        // A checkout without `.git`, as CodeBuild makes it, has its `.gitignore` files all the same. What is above it
-        // is then nobody's business: a `.gitignore` of `*` in a home directory would hide everything.
-        .require_git(in_repository)
-        .parents(in_repository)
-        .filter_entry(move |entry| {
-            let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
-            entry.depth() == 0 || !excluded.matched(entry.path(), is_dir).is_ignore()
-        })
-        .build_parallel();
     let all = Mutex::new(Walked::default());
-    walker.run(|| {
+    git::walker(working_dir, inputs.excluded.clone()).run(|| {
         let mut mine = Collector { all: &all, walked: Walked::default(), tree: Tree::new(working_dir) };
         Box::new(move |entry| {
             mine.visit(inputs, entry);

@@ -8,14 +8,15 @@ use std::{fs, io};
 use camino::{Utf8Path, Utf8PathBuf};
 use hcl_edit::expr::Expression;
 use hcl_edit::structure::Body;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use ignore::{DirEntry, WalkBuilder, WalkState};
+use ignore::gitignore::Gitignore;
+use ignore::{DirEntry, WalkState};
 
 use super::facts::{BackendFile, Facts, Variables, is_unasked};
 use super::lists::{self, FoundList};
 use super::scripts::{self, Script};
 use super::{Obstacle, Options, SurveyError, Tool, foreign, ignored, known};
 use crate::files::{normalize, relative};
+use crate::git;
 use crate::hcl::{
     BackendArguments, ModuleError, ModuleFolder, ModuleReader, Position, SourceError, backend_arguments,
     is_module_file, literal_str, object_key, parse_body,
@@ -68,11 +69,7 @@ pub(super) fn gather(options: &Options) -> Result<Facts, SurveyError> {
 
 /// The configured exclusions, in the words of `.gitignore`.
 fn excluded(working_dir: &Utf8Path, globs: &[String]) -> Result<Gitignore, SurveyError> {
-    let mut builder = GitignoreBuilder::new(working_dir);
-    for glob in globs {
-        builder.add_line(None, glob).map_err(|source| SurveyError::Exclude { glob: glob.clone(), source })?;
-    }
-    builder.build().map_err(|source| SurveyError::Exclude { glob: globs.join(" "), source })
+    git::excluded(working_dir, globs).map_err(|git::BadGlob { glob, source }| SurveyError::Exclude { glob, source })
 }
 
 impl Facts {
@@ -111,17 +108,7 @@ struct Gatherer {
 impl Gatherer {
     /// Walks as `discover` does: hidden files, and those that git ignores, are nobody's.
     fn walk(&self, excluded: Gitignore, sender: &Sender<Fact>) {
-        let in_repository = self.working_dir.ancestors().any(|dir| dir.join(".git").exists());
-        let walker = WalkBuilder::new(&self.working_dir)
-            .ignore(false)
-            .require_git(in_repository)
-            .parents(in_repository)
-            .filter_entry(move |entry| {
-                let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
-                entry.depth() == 0 || !excluded.matched(entry.path(), is_dir).is_ignore()
-            })
-            .build_parallel();
-        walker.run(|| {
+        git::walker(&self.working_dir, excluded).run(|| {
             let sender = sender.clone();
             Box::new(move |entry| {
                 for fact in self.visit(entry) {

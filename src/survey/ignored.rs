@@ -14,11 +14,7 @@ use crate::git;
 /// are none: `discover`, whose notices are shown beside the survey, says so.
 pub(super) fn tracked(working_dir: &Utf8Path, excluded: &Gitignore) -> Vec<Utf8PathBuf> {
     let files = git::top_level(working_dir).and_then(|_| git::tracked_but_ignored(working_dir).ok());
-    let is_read = |file: &Utf8PathBuf| {
-        !file.components().any(|part| part.as_str().starts_with('.'))
-            && !excluded.matched_path_or_any_parents(file, false).is_ignore()
-    };
-    files.unwrap_or_default().into_iter().filter(is_read).collect()
+    files.unwrap_or_default().into_iter().filter(|file| git::is_visible(file, excluded)).collect()
 }
 
 /// Variable files and backend files that are there and were not read, because a pattern ignores them.

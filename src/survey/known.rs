@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::SurveyError;
 use super::facts::{Known, KnownAccount};
 use super::words;
+use crate::git;
 use crate::hcl::{Entries, parse_yaml};
 use crate::model::{AccountId, AccountListSpec, RuleSpec};
 
@@ -59,8 +60,8 @@ pub(super) fn read(working_dir: &Utf8Path, named: &BTreeMap<String, AccountId>) 
         (known.layouts, known.lists) = (settings.layouts, settings.accounts);
     }
     // As `discover` has it: the nearest one, up to the top of the repository.
-    let top = working_dir.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(working_dir);
-    let folders = working_dir.ancestors().take_while(|dir| dir.starts_with(top));
+    let top = git::top_level(working_dir).unwrap_or_else(|| working_dir.to_owned());
+    let folders = working_dir.ancestors().take_while(|dir| dir.starts_with(&top));
     let found = folders.map(|dir| first(dir, ACCOUNTS)).find_map(Result::transpose).transpose()?;
     if let Some((path, text)) = found {
         let accounts: AccountsFile = parse_yaml(path, &text)?;

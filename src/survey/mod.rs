@@ -115,7 +115,7 @@ pub struct Survey {
     pub foreign: Vec<Foreign>,
     /// What the files do not say.
     pub open: Vec<Open>,
-    /// What cannot be run as it is: a backend of another kind, a profile in a backend block.
+    /// What cannot be run as it is: a backend of another kind, keys in a backend block.
     pub obstacles: Vec<Obstacle>,
     /// What a person should know.
     pub notices: Vec<String>,
