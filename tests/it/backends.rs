@@ -163,15 +163,20 @@ fn a_role_that_cannot_be_taken_stops_the_run() {
         .assert_says(&["backend.hcl:1: the backend file sets `assume_role_with_web_identity"]);
 }
 
+/// Two deployments in one bucket, each with a role of its own for it.
+fn by_two_roles(fleet: &Fleet, bucket: &Bucket) {
+    for env in ["dev", "prod"] {
+        let role = role(&format!("{ROLE}-{env}"));
+        add(fleet, env, &format!("{}{role}", place(bucket, &format!("{env}.tfstate"))), "");
+    }
+}
+
 /// Two deployments of one bucket may have two roles: each is reached by its own, and each has one lock.
 #[test]
 fn two_roles_share_a_bucket() {
     let (fleet, proxy) = envs();
     let bucket = of_prod(&fleet);
-    for env in ["dev", "prod"] {
-        let role = role(&format!("{ROLE}-{env}"));
-        add(&fleet, env, &format!("{}{role}", place(&bucket, &format!("{env}.tfstate"))), "");
-    }
+    by_two_roles(&fleet, &bucket);
     fleet.apply().run().assert_code(0);
     // The role that is for one of them may write what is the other's no more than the other way round.
     let key_of = |env: &str| {
@@ -197,10 +202,7 @@ fn two_roles_share_a_bucket() {
 fn a_fleet_of_two_roles_is_adopted_by_each() {
     let (fleet, proxy) = envs();
     let bucket = of_prod(&fleet);
-    for env in ["dev", "prod"] {
-        let role = role(&format!("{ROLE}-{env}"));
-        add(&fleet, env, &format!("{}{role}", place(&bucket, &format!("{env}.tfstate"))), "");
-    }
+    by_two_roles(&fleet, &bucket);
     fleet.apply().run().assert_code(0);
     for record in kept(&bucket, "owners/") {
         bucket.delete(&record);

@@ -98,3 +98,20 @@ fn the_working_directory_is_that_of_the_copy_each_time() {
     assert_ne!(ours, theirs);
     assert_eq!(cwd(), (ours, theirs));
 }
+
+/// What is kept with a plan is compared when it is applied.
+#[test]
+fn a_kept_plan_is_held_against_what_the_module_reads_around_it() {
+    const AROUND: &str = "resource \"terraform_data\" \"around\" {\n  input = file(\"../../templates/motd.txt\")\n}\n";
+    let (plain, one) = first_with(AROUND);
+    let fleet = &plain.fleet;
+    fleet.write("templates/motd.txt", "hello");
+    let run =
+        fleet.plan().arg("--save").summary().run().assert_code(0).summary()["run_id"].as_str().unwrap().to_owned();
+    fleet.write("templates/motd.txt", "another");
+    let refused = fleet.apply().args(["--plan", &run]).run().assert_code(1);
+    refused.assert_says(&["templates/motd.txt has another content than when it was planned"]);
+    assert!(fleet.store().get(one.key).is_none(), "nothing was applied");
+    fleet.write("templates/motd.txt", "hello").apply().args(["--plan", &run]).run().assert_code(0);
+    plain.assert_unchanged(one.call);
+}
