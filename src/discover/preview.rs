@@ -75,7 +75,9 @@ impl PreviewError {
         Some(match self {
             Self::Discover(error) => return error.hint().map(str::to_owned),
             Self::NotNeeded { needed, .. } if needed.is_empty() => {
-                "all accounts are known already; leave the flag out".to_owned()
+                "no deployment looks up an account that is not known already: run it without the flag, and answer what \
+                 it asks"
+                    .to_owned()
             }
             Self::NotNeeded { needed, .. } => format!("accounts are needed for {}", needed.join(", ")),
             Self::Contradicts { .. } => "correct the file, or leave the flag out".to_owned(),
