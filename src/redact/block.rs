@@ -101,8 +101,12 @@ impl KeyBlocks {
             let (_, end) = first(marker, &joined).filter(|found| found.0 < before.len() && found.1 > before.len())?;
             Some(end - before.len())
         };
+        // Four dashes are a marker too, which a fifth one behind them does not make two of.
+        let counted = |marker: &Regex| first(marker, &before).is_some();
         if let Some(end) = crosses(&BEGIN) {
-            self.begin(source, LONGEST_BLOCK);
+            if !counted(&BEGIN) {
+                self.begin(source, LONGEST_BLOCK);
+            }
             let mask = Mask::PrivateKey.as_str();
             let Some((_, behind)) = first(&END, &content[end..]) else {
                 return Some(Some(Cow::Owned(format!("{source}{mask}"))));
@@ -112,7 +116,9 @@ impl KeyBlocks {
             return Some(Some(Cow::Owned(format!("{source}{mask}{rest}"))));
         }
         if let Some(end) = crosses(&END).filter(|_| self.left > 0) {
-            self.close(source);
+            if !counted(&END) {
+                self.close(source);
+            }
             return Some(self.rest(&content[end..]));
         }
         self.remember(source, &joined);

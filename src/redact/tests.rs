@@ -316,6 +316,21 @@ fn a_late_line_of_a_key_is_hidden_behind_its_end() {
     assert_eq!(masked(&text), shown);
 }
 
+#[test]
+fn a_marker_without_its_last_dash_ends_one_key() {
+    const MASK: &str = "***REDACTED PRIVATE KEY***";
+    let [[begin_one, first_one, late_one, last_one, end_one], [begin, first, late, last, end]] = KEYS;
+    let source = "module.m[\"0\"].r.x (local-exec): ";
+    let cut = &end_one[..end_one.len() - 1];
+    let lines = [begin_one, first_one, late_one, last_one, cut, "-"].map(|line| format!("{source}{line}")).join("\n");
+    let text = format!("{begin}\n{lines}\n{first}\n{late}\n{last}\n{end}\nPlan: 1 to add\n");
+    assert_eq!(masked(&text), format!("{MASK}\n{source}{MASK}\nPlan: 1 to add\n"));
+    // A beginning without its last dash begins one: no other is open at its end, so that short words are shown.
+    let cut = &begin_one[..begin_one.len() - 1];
+    let lines = [cut, "-", first_one, end_one, "ok"].map(|line| format!("{source}{line}")).join("\n");
+    assert_eq!(masked(&lines), format!("{source}{MASK}\n{source}{MASK}\n{source}ok"));
+}
+
 /// How the lines of one key are printed.
 fn printed(key: usize) -> impl Strategy<Value = Vec<String>> {
     let source = format!("module.m[\"{key}\"].r.x (local-exec): ");

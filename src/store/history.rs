@@ -212,9 +212,9 @@ pub async fn history(store: &dyn ReadStore, key: &BackendKey, limit: usize) -> R
     }
     history.older += snapshots.len().saturating_sub(limit);
     history.moments.extend(snapshots.into_iter().take(limit).map(Moment::from));
-    // The present one comes first: the snapshot of its apply is a little younger.
-    let order = |m: &Moment| (m.kind == MomentKind::Current, m.time, std::cmp::Reverse(m.kind));
-    history.moments.sort_by(|a, b| (order(b), &b.id).cmp(&(order(a), &a.id)));
+    // The present one comes first: the snapshot of its apply is a little younger. What is of the same second keeps its
+    // order: only the store knows which of two versions was first.
+    history.moments.sort_by_key(|m| std::cmp::Reverse((m.kind == MomentKind::Current, m.time)));
     Ok(history)
 }
 
@@ -386,8 +386,9 @@ fn of_object(current: Option<Entry>, versions: Vec<ObjectVersion>) -> Vec<(Momen
     found
 }
 
+/// The copies, of one second the last one first: names end with the run, and runs are numbered by time.
 fn of_copies(kind: MomentKind, key: &BackendKey, entries: Vec<Entry>) -> Vec<(Moment, Place)> {
-    let copies = entries.into_iter().filter_map(|entry| {
+    let copies = entries.into_iter().rev().filter_map(|entry| {
         let name = copy_name(kind, key, &entry.key)?;
         let (time, run) = split_name(name)?;
         let mut moment = Moment::new(format!("{kind}:{name}"), kind, time, entry.size);

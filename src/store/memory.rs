@@ -31,7 +31,9 @@ impl MemoryStore {
     /// Notes what a key holds now; called while the objects are locked.
     fn remember(&self, key: &str, bytes: Option<&[u8]>) {
         if let Some(history) = &self.history {
-            let kept = (bytes.map(<[u8]>::to_vec), Timestamp::now());
+            // S3 knows seconds.
+            let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+            let kept = (bytes.map(<[u8]>::to_vec), now);
             history.lock().unwrap().entry(key.to_owned()).or_default().push(kept);
         }
     }
@@ -59,8 +61,9 @@ fn tag(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
+/// Ids that say nothing of their order, as those of S3: hashes.
 fn version_id(at: usize) -> String {
-    format!("v{at}")
+    tag(&at.to_be_bytes())
 }
 
 fn matches(if_match: Option<&str>) -> Precondition {

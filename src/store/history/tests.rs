@@ -53,6 +53,30 @@ async fn everything_of_a_key_is_listed_newest_first() {
 }
 
 #[tokio::test]
+async fn moments_of_one_second_are_in_the_order_of_their_writing() {
+    let store = MemoryStore::versioned();
+    let second = "2025-01-31T23:59:58Z".parse().unwrap();
+    let mut runs = Vec::new();
+    for serial in 1..=20 {
+        store.put(key().as_str(), state(serial, 1).into(), Precondition::Always).await.unwrap();
+        let now = store.get(key().as_str()).await.unwrap().unwrap();
+        runs.insert(0, RunId::new());
+        backup(&store, &now, &key(), runs[0], second).await.unwrap();
+    }
+    let found = history(&store, &key(), 30).await.unwrap().moments;
+    let of = |kind| found.iter().filter(move |moment| moment.kind == kind);
+    let versions: Vec<u64> = of(MomentKind::Version).map(|moment| moment.content.as_ref().unwrap().serial).collect();
+    assert_eq!(versions, (1..20).rev().collect::<Vec<u64>>());
+    let backups: Vec<&str> = of(MomentKind::Backup).map(|moment| moment.run.as_deref().unwrap()).collect();
+    assert_eq!(backups, runs.iter().map(RunId::to_string).collect::<Vec<_>>());
+    // The newest are those that are read.
+    let few = history(&store, &key(), 2).await.unwrap().moments;
+    let of = |kind| few.iter().filter(move |moment| moment.kind == kind);
+    assert_eq!(of(MomentKind::Version).map(|m| m.content.as_ref().unwrap().serial).collect::<Vec<_>>(), [19, 18]);
+    assert_eq!(of(MomentKind::Backup).map(|m| m.run.clone().unwrap()).collect::<Vec<_>>(), backups[..2]);
+}
+
+#[tokio::test]
 async fn every_id_can_be_read_and_others_not() {
     let (store, run, place) = bed().await;
     for moment in history(&store, &key(), 10).await.unwrap().moments {
