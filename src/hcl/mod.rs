@@ -17,7 +17,7 @@ use hcl_edit::structure::Body;
 pub use lock_file::{LockedProvider, locked_providers};
 pub use module::{
     AssumesRole, BackendArguments, BackendBlock, ModuleDir, ModuleError, ModuleFolder, ModuleReader, ProviderBlock,
-    RootModule, Setting, VersionConstraint, backend_arguments, is_module_file, object_key,
+    RootModule, Setting, VersionConstraint, backend_arguments, is_module_file, object_key, variable_reference,
 };
 pub use outward::{NotTaken, OutwardRead, WrittenOutward};
 pub use reads::Readers;

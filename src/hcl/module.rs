@@ -524,7 +524,8 @@ pub fn object_key(key: &ObjectKey) -> Option<&str> {
 }
 
 /// The name in `var.NAME`, where that is all.
-pub(super) fn variable_reference(expression: &Expression) -> Option<String> {
+#[must_use]
+pub fn variable_reference(expression: &Expression) -> Option<String> {
     let traversal = expression.as_traversal()?;
     let of_variables = traversal.expr.as_variable().is_some_and(|name| name.as_str() == "var");
     match (&traversal.operators[..], of_variables) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::clues::Saying;
 use super::lists::FoundList;
 use super::scripts::Script;
 use super::{Obstacle, Tool};
@@ -24,6 +25,8 @@ pub(super) struct Facts {
     pub backends: BTreeMap<Utf8PathBuf, BackendFile>,
     /// Lists of accounts.
     pub lists: Vec<FoundList>,
+    /// What is said of accounts, in the order of files and lines.
+    pub sayings: Vec<Saying>,
     /// What calls Terraform.
     pub scripts: Vec<Script>,
     /// Files of other tools.

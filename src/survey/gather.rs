@@ -11,6 +11,7 @@ use hcl_edit::structure::Body;
 use ignore::gitignore::Gitignore;
 use ignore::{DirEntry, WalkState};
 
+use super::clues::{self, Saying};
 use super::facts::{BackendFile, Facts, Variables, is_unasked};
 use super::lists::{self, FoundList};
 use super::scripts::{self, Script};
@@ -35,6 +36,7 @@ pub(super) enum Fact {
     Variables(Utf8PathBuf, Variables),
     Backend(Utf8PathBuf, BackendFile),
     List(FoundList),
+    Saying(Saying),
     Script(Script),
     Foreign(Tool, Utf8PathBuf),
     /// A folder that another tool calls as a module.
@@ -79,6 +81,7 @@ impl Facts {
             Fact::Variables(file, variables) => drop(self.variables.insert(file, variables)),
             Fact::Backend(file, backend) => drop(self.backends.insert(file, backend)),
             Fact::List(list) => self.lists.push(list),
+            Fact::Saying(saying) => self.sayings.push(saying),
             Fact::Script(script) => self.scripts.push(script),
             Fact::Foreign(tool, file) => drop(self.foreign.entry(tool).or_default().insert(file)),
             Fact::Called(folder) => drop(self.called.insert(folder)),
@@ -95,6 +98,7 @@ impl Facts {
         let said = |list: &mut FoundList| known.iter().any(|other| other.file == list.spec.file);
         let said: Vec<FoundList> = self.lists.extract_if(.., said).collect();
         self.known.accounts.extend(said.into_iter().flat_map(|list| list.accounts));
+        self.sayings.sort();
         self.scripts.sort_by(|a, b| a.file.cmp(&b.file));
         self.broken.sort_by(|a, b| (&a.position.path, a.position.line).cmp(&(&b.position.path, b.position.line)));
     }
@@ -181,7 +185,10 @@ impl Gatherer {
     fn folder(&self, path: &Utf8Path, inside: Utf8PathBuf) -> Vec<Fact> {
         match self.modules.look(path) {
             Ok(module) if module.dir.files.is_empty() => Vec::new(),
-            Ok(module) => vec![Fact::Module(inside, module)],
+            Ok(module) => {
+                let sayings = self.sayings(&inside, &module);
+                sayings.into_iter().map(Fact::Saying).chain([Fact::Module(inside, module)]).collect()
+            }
             Err(ModuleError::Source(error)) => vec![self.broken(&error)],
             Err(ModuleError::Read { path, source }) => {
                 vec![broken(&self.inside(&path), 1, &format!("it cannot be read: {source}"))]
@@ -189,6 +196,17 @@ impl Gatherer {
             // Only told by whoever reads the modules that are called, too.
             Err(ModuleError::MissingModule { .. }) => Vec::new(),
         }
+    }
+
+    /// What the files of a module say of accounts. Few say anything, so that few are parsed once more.
+    fn sayings(&self, folder: &Utf8Path, module: &ModuleFolder) -> Vec<Saying> {
+        let files = module.dir.files.iter().filter(|file| file.extension() != Some("json"));
+        let of = |file: &Utf8PathBuf| {
+            let text = read(file).ok().filter(|text| clues::may_say(text))?;
+            let body = parse_body(file, &text).ok()?;
+            Some(clues::of_module(folder, &self.inside(file), &text, &body))
+        };
+        files.filter_map(of).flatten().collect()
     }
 
     fn file(&self, path: &Utf8Path, inside: Utf8PathBuf) -> Vec<Fact> {
@@ -220,13 +238,15 @@ impl Gatherer {
             let variables = json.unwrap_or_default().into_iter().map(|(name, value)| (name, scalar(&value)));
             return vec![Fact::Variables(file, variables.collect())];
         }
-        match parse_body(&file, text) {
-            Ok(body) => match as_backend(&file, text, &body) {
-                Some(backend) => vec![Fact::Backend(file, backend)],
-                None => vec![Fact::Variables(file, values(&body, text))],
-            },
-            Err(error) => vec![self.broken(&error)],
+        let body = match parse_body(&file, text) {
+            Ok(body) => body,
+            Err(error) => return vec![self.broken(&error)],
+        };
+        if let Some(backend) = as_backend(&file, text, &body) {
+            return vec![Fact::Backend(file, backend)];
         }
+        let sayings = clues::of_variables(&file, text, &body).into_iter().map(Fact::Saying);
+        sayings.chain([Fact::Variables(file.clone(), values(&body, text))]).collect()
     }
 
     /// A file of any name that may be a partial backend configuration, and is one only if it says so.

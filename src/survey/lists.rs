@@ -44,7 +44,7 @@ pub(super) fn find(file: &Utf8Path, text: &str) -> Vec<FoundList> {
 }
 
 /// Whether twelve digits stand alone somewhere.
-fn has_account_id(text: &str) -> bool {
+pub(super) fn has_account_id(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() == 12)
 }
 

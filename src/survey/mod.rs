@@ -5,6 +5,7 @@
 //! [`Open`] question with the flag that answers it; nothing is guessed.
 
 mod backends;
+mod clues;
 mod facts;
 mod fields;
 mod foreign;
@@ -28,6 +29,8 @@ use camino::Utf8PathBuf;
 
 use crate::hcl::{Position, SourceError};
 use crate::model::{AccountId, AccountListSpec, RuleSpec};
+
+pub use clues::{Clue, Clues};
 
 /// What to look at, and what a person has answered.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +120,8 @@ pub struct Survey {
     pub open: Vec<Open>,
     /// What cannot be run as it is: a backend of another kind, keys in a backend block.
     pub obstacles: Vec<Obstacle>,
+    /// What the files say of accounts, for a person to check.
+    pub clues: Clues,
     /// What a person should know.
     pub notices: Vec<String>,
     /// What of that has to be left out of the rules, in the words of `.gitignore`: root modules whose states are in backends

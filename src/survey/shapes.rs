@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::clues::Clues;
 use super::facts::{Facts, is_unasked};
 use super::paths::{self, Group, Names};
 use super::rules::{self, Context, Made, Question};
@@ -27,6 +28,7 @@ pub(super) fn tell(facts: &Facts, options: &Options) -> Survey {
     let names = Names::of(facts);
     let chosen = options.answers.fields.get("root_module").map(|root| Utf8Path::new(root.trim_end_matches('/')));
     let mut units = units::find(facts, chosen);
+    let clues = Clues::told(facts, &units);
     let known = Known::of(facts);
     units.all.retain(|unit| !known.takes(unit) && rules::is_plain(&unit.path, unit.is_file));
     let working_dir = options.working_dir.canonicalize_utf8().unwrap_or_else(|_| options.working_dir.clone());
@@ -52,6 +54,7 @@ pub(super) fn tell(facts: &Facts, options: &Options) -> Survey {
         foreign: foreign::told(&facts.foreign),
         open: questions,
         obstacles,
+        clues,
         notices: foreign::terramate(facts).into_iter().collect(),
         exclude: units.excluded(),
         ignored: facts.ignored.iter().cloned().collect(),

@@ -8,13 +8,16 @@ use serde::Serialize;
 use crate::config::{Settings, StateSettings};
 use crate::discover::{Field, Lack, NeededAccount, Preview, Problem};
 use crate::files::relative;
-use crate::survey::{Obstacle, Open, Survey};
+use crate::model::AccountId;
+use crate::survey::{Clue, Clues, Obstacle, Open, Survey};
 
 /// All of it.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Missing {
     /// Lines to add, by the file that they belong to.
     pub lines: Vec<Lines>,
+    /// What the files say of these accounts, for a person to check.
+    pub clues: Vec<Said>,
     /// Several accounts that fit.
     pub ambiguous: Vec<Ambiguous>,
     /// Fields that nothing sets, each with what it is needed for.
@@ -44,6 +47,16 @@ pub(super) struct Lines {
     pub within: String,
     /// The accounts, each with its line and what it is needed for.
     pub accounts: Vec<NeededAccount>,
+}
+
+/// An account id that the files say.
+#[derive(Debug, Serialize)]
+pub(super) struct Said {
+    /// The word that the account is looked up by, or the file or folder that lacks one.
+    pub about: String,
+    /// What they say.
+    #[serde(flatten)]
+    pub clue: Clue,
 }
 
 /// An account that is one of several.
@@ -96,6 +109,7 @@ impl Missing {
         };
         preview.problems.iter().for_each(|problem| all.problem(problem));
         all.leave_to_questions();
+        all.clues = all.clues(&survey.clues);
         if survey.shapes.is_empty() && !survey.obstacles.is_empty() && settings.layouts.is_empty() {
             // Nothing can be proposed: what files lack that nobody proposes anything for is beside the point.
             all.fields.clear();
@@ -115,6 +129,26 @@ impl Missing {
             files.retain(|file| !places.contains(file));
         }
         self.fields.retain(|_, files| !files.is_empty());
+    }
+
+    /// What is said of accounts that are missing.
+    fn clues(&self, clues: &Clues) -> Vec<Said> {
+        let needed = self.lines.iter().flat_map(|lines| &lines.accounts);
+        let needed = needed.map(|need| (need.value.as_str(), clues.of(&need.value, &need.files)));
+        let asked = self.questions.iter().filter(|question| question.flag.contains("--set account_id"));
+        let lacking = self.fields.get(Field::AccountId.as_str()).into_iter().flatten();
+        let places: BTreeSet<&Utf8PathBuf> = asked.flat_map(|question| &question.places).chain(lacking).collect();
+        let places = places.into_iter().map(|place| (place.as_str(), clues.of("", [place])));
+        let all = needed.chain(places);
+        all.flat_map(|(about, clues)| clues.into_iter().map(|clue| Said { about: about.to_owned(), clue })).collect()
+    }
+
+    /// The one id that the files say of an account, and of no other.
+    pub(super) fn said(&self, about: &str) -> Option<&AccountId> {
+        let (own, others): (Vec<&Said>, Vec<&Said>) = self.clues.iter().partition(|said| said.about == about);
+        let id = &own.first()?.clue.id;
+        let same = |said: &&Said| said.clue.id == *id;
+        (own.iter().all(same) && !others.iter().any(same)).then_some(id)
     }
 
     fn problem(&mut self, problem: &Problem) {

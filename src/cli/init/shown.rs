@@ -7,12 +7,13 @@ use camino::Utf8PathBuf;
 
 use super::super::args::InitArgs;
 use super::Found;
-use super::missing::{Lines, Missing, Told, flag_of};
+use super::missing::{Lines, Missing, Said, Told, flag_of};
 use super::proposal::describe;
 use super::write::Done;
 use crate::discover::Previewed;
 use crate::model::{AccountId, AccountName};
 use crate::report::{columns, deployments};
+use crate::survey::Clue;
 use crate::text;
 
 /// How many deployments the table has.
@@ -169,6 +170,13 @@ fn missing(found: &Found) -> String {
         let places = if one.places.is_empty() { String::new() } else { format!(" ({})", named(&one.places)) };
         parts.push(format!("{}{places}\n    {}\n", text::block(&one.what), text::line(&one.flag)));
     }
+    if !missing.clues.is_empty() {
+        let mut part = "Account ids that the files name; check that they are the right ones:\n\n".to_owned();
+        for Said { about, clue: Clue { id, file, line, what } } in &missing.clues {
+            push(&mut part, "  ", &format!("{about}: {id}, {what} in {file}:{line}"));
+        }
+        parts.push(part);
+    }
     if missing.state_bucket {
         let hint = "No backend names the bucket of the states. To tfleet.yaml (or set TF_STATE_BUCKET):\n\n\
                     state: {bucket: <bucket>, region: <region of the bucket>}\n";
@@ -261,9 +269,16 @@ fn next(found: &Found, args: &InitArgs, done: Option<&Done>) -> String {
         steps.push("add the lines above to tfleet.yaml".to_owned());
     }
     let accounts = account_flags(missing);
+    let comment = match accounts.as_str() {
+        "" => "",
+        flags if flags.contains("=ID") => "   # with the id of each account",
+        _ => "   # if these are the accounts",
+    };
     if done.is_none() && (new_file || !accounts.is_empty() || !found.preview.given.is_empty()) {
-        let ids = if accounts.is_empty() { "" } else { "   # with the id of each account" };
-        steps.push(format!("tfleet init{place}{}{accounts} --write{ids}", given(args)));
+        steps.push(format!("tfleet init{place}{}{accounts} --write{comment}", given(args)));
+    } else if !accounts.is_empty() {
+        // What else was given is in the file that was written.
+        steps.push(format!("tfleet init{place}{accounts} --write{comment}"));
     }
     if accounts.is_empty() && !missing.lines.is_empty() {
         steps.push("write the accounts down, as above".to_owned());
@@ -282,15 +297,18 @@ fn next(found: &Found, args: &InitArgs, done: Option<&Done>) -> String {
     format!("Next:\n\n{}", steps.concat())
 }
 
-/// The flags that say the accounts, where that is shorter than writing them down; a list of another form takes none.
+/// The flags that say the accounts, where that is shorter than writing them down; a list of another form takes none. An id
+/// is filled in where the files name one, and that for no other account.
 fn account_flags(missing: &Missing) -> String {
     let needs: Vec<_> = missing.lines.iter().flat_map(|lines| &lines.accounts).collect();
     if needs.len() > NAMED || missing.lines.iter().any(|lines| !lines.own_form) {
         return String::new();
     }
-    let flags =
-        needs.iter().map(|need| ["--account".to_owned(), text::shell_word(&format!("{}=ID", need.value))].join(" "));
-    flags.flat_map(|flag| [" ".to_owned(), flag]).collect()
+    let flag = |word: &str| {
+        let id = missing.said(word).map_or("ID", AccountId::as_str);
+        ["--account".to_owned(), text::shell_word(&format!("{word}={id}"))].join(" ")
+    };
+    needs.iter().flat_map(|need| [" ".to_owned(), flag(&need.value)]).collect()
 }
 
 /// The flags that were given, as they have to be given again.

@@ -99,6 +99,26 @@ fn accounts_that_are_missing_are_lines_to_paste() {
 }
 
 #[test]
+fn ids_that_the_files_name_are_shown_and_filled_in_where_there_is_one_for_each() {
+    let tree = Tree::of_example("environments");
+    let ids = |dev: &str, prod: &str| {
+        tree.write("envs/dev/account.tf", &format!("locals {{\n  accounts = {{ dev = \"{dev}\" }}\n}}\n"));
+        tree.write("envs/prod/account.tf", &format!("provider \"aws\" {{\n  allowed_account_ids = [{prod}]\n}}\n"));
+        let clues =
+            survey::read(&survey::Options { working_dir: tree.dir.clone(), ..Default::default() }).unwrap().clues;
+        tree.shown(Survey { clues, ..survey(Kind::Environments, ENVIRONMENTS) }, &[])
+    };
+    let next = |text: &str| text.lines().find(|line| line.contains("1. tfleet init")).unwrap().trim().to_owned();
+    let text = ids("111111111111", "\"333333333333\"");
+    insta::assert_snapshot!("environments_with_clues", text);
+    let unclear = ids("111111111111", "\"333333333333\", \"444444444444\"");
+    let flags = "1. tfleet init --account dev=111111111111 --account prod=ID --write   # with the id of each account";
+    assert_eq!(next(&unclear), flags, "{unclear}");
+    let shared = ids("111111111111", "\"111111111111\"");
+    assert!(next(&shared).contains(" --account dev=ID --account prod=ID "), "{shared}");
+}
+
+#[test]
 fn lines_for_a_list_of_the_repositorys_own_form_are_in_its_words() {
     let tree = Tree::of_example("account-list");
     let mut survey =

@@ -65,8 +65,8 @@ pub struct Recorded {
 
 /// Records what was applied: `manifest`, whose files `read` reads by their paths in it.
 ///
-/// The caller holds tfleet's lock of the key. Contents come first, then the manifest, then the index, so that whatever is
-/// missing after a failure, the index leads to nothing that is not there.
+/// The caller holds tfleet's lock of the key. The index comes after contents and manifest, so that whatever is missing after
+/// a failure, it leads to nothing that is not there.
 pub async fn record_snapshot(
     store: &dyn StateStore,
     new: &NewSnapshot,
@@ -91,8 +91,8 @@ pub async fn record_snapshot(
     if newest.is_none_or(|newest| newest.manifest != sha256) {
         let there = listed(store, &loaded).await?;
         let contents = Contents::of_snapshots();
-        files_written = contents.keep_files(store, &manifest.files, &there, &read, uploaded).await?;
-        contents.keep(store, json).await?;
+        let files = contents.keep_files(store, &manifest.files, &there, &read, uploaded);
+        (files_written, _) = tokio::try_join!(files, contents.keep(store, json))?;
     }
     let entry = add_entry(store, &manifest.key, new.entry(manifest, sha256), loaded).await?;
     Ok(Recorded { entry, new: true, files_written })

@@ -294,3 +294,67 @@ fn files_that_name_their_accounts_are_those_of_the_built_in_rule() {
     assert_eq!(tree.rules(), ["tfvars"]);
     assert_eq!(tree.open(), [""; 0]);
 }
+
+#[test]
+fn account_ids_in_provider_blocks_and_maps_are_clues() {
+    let root = |more: &str| format!("{}{more}\n", keyed("x"));
+    let provider = |what: &str| root(&format!("provider \"aws\" {{\n  region = \"us-east-1\"\n  {what}\n}}"));
+    let role = |arn: &str| provider(&format!("assume_role {{\n    role_arn = {arn}\n  }}"));
+    let dev = "envs/dev/main.tf:10";
+    let values = "envs/dev/terraform.tfvars:3";
+    for (module, variables, expected) in [
+        (provider("allowed_account_ids = [\"111111111111\"]"), "", format!("111111111111 `allowed_account_ids` {dev}")),
+        (
+            role("\"arn:aws-us-gov:iam::111111111111:role/a/b\""),
+            "",
+            "111111111111 the role of the provider envs/dev/main.tf:11".to_owned(),
+        ),
+        (
+            role("var.deployer"),
+            "deployer = \"arn:aws:iam::111111111111:role/a\"\n",
+            format!("111111111111 `deployer` {values}"),
+        ),
+        (
+            role("\"arn:aws:iam::${var.target}:role/${var.project}\""),
+            "target = \"111111111111\"\n",
+            format!("111111111111 `target` {values}"),
+        ),
+        (
+            provider("allowed_account_ids = [var.target]"),
+            "target = \"111111111111\"\n",
+            format!("111111111111 `target` {values}"),
+        ),
+        (
+            root("locals {\n  ids = {\n    dev = \"111111111111\"\n    prod = \"2\"\n  }\n}"),
+            "",
+            format!("111111111111 `dev` in a map {dev}"),
+        ),
+        (
+            root(
+                "variable \"roles\" {\n  default = {\n    \"dev\" = { name = \"a\", role = \"arn:aws:iam::111111111111:role/a\" }\n  }\n}",
+            ),
+            "",
+            format!("111111111111 `dev` in a map {dev}"),
+        ),
+        (root(""), "ids = { dev = \"111111111111\" }\n", format!("111111111111 `dev` in a map {values}")),
+        // Other accounts than that of the deployment, or nothing that is known.
+        (provider("alias = \"dns\"\n  allowed_account_ids = [\"111111111111\"]"), "", String::new()),
+        (
+            root(
+                "locals {\n  owner = \"111111111111\"\n  ids = { prod = \"111111111111\", \"${a}\" = \"111111111111\" }\n}",
+            ),
+            "",
+            String::new(),
+        ),
+        (root("locals {\n  ids = { dev = { a = \"111111111111\", b = \"222222222222\" } }\n}"), "", String::new()),
+        (role("var.deployer"), "other = \"arn:aws:iam::111111111111:role/a\"\n", String::new()),
+        (role("\"arn:aws:iam::${local.id}:role/a\""), "", String::new()),
+    ] {
+        let tree = Tree::new(&[("envs/dev/main.tf", &module), ("envs/prod/main.tf", &root(""))]);
+        let tree = tree.file("envs/dev/terraform.tfvars", &format!("{REGION}{variables}"));
+        let clues = tree.survey().clues.of("dev", [&"envs/dev".into()]);
+        let told = clues.iter().map(|clue| format!("{} {} {}:{}", clue.id, clue.what, clue.file, clue.line));
+        assert_eq!(told.collect::<Vec<_>>().join("; "), expected, "{module}{variables}");
+        assert!(tree.survey().clues.of("staging", [&"envs/prod".into()]).is_empty());
+    }
+}

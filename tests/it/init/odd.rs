@@ -118,6 +118,26 @@ fn an_environment_that_no_account_has_is_a_line_to_add() {
 }
 
 #[test]
+fn ids_that_provider_blocks_name_are_shown_and_never_taken_unasked() {
+    let repository = environments(&["dev", "prod"]);
+    for (env, id) in ENVIRONMENTS {
+        let provider = format!(
+            "provider \"aws\" {{\n  assume_role {{\n    role_arn = \"arn:aws:iam::{id}:role/deploy\"\n  }}\n}}\n"
+        );
+        repository.write(&format!("envs/{env}/provider.tf"), &provider);
+    }
+    let done = repository.init().arg("--write").run().assert_code(2);
+    let done = done
+        .assert_says(&["dev: 111111111111, the role of the provider in envs/dev/provider.tf:3", "<account id of dev>"]);
+    assert!(!repository.0.repo("accounts.yaml").exists(), "nobody has said it");
+    let flags = done.stdout.lines().find_map(|line| line.trim().strip_prefix("1. tfleet init ")).unwrap();
+    let flags = flags.split("   #").next().unwrap().split_whitespace();
+    // What comes next is what it says, also where the settings are written already.
+    repository.init().args(flags).run().assert_code(0);
+    assert_eq!(repository.fleet()[0], "shop/dev.tfstate dev 111111111111 us-east-1 envs/dev");
+}
+
+#[test]
 fn accounts_in_a_form_that_takes_no_lines_are_left_and_told() {
     let repository = environments(&["dev"]);
     let accounts = "accounts: {\"222222222222\": {account_name: other}}\n";
