@@ -171,6 +171,8 @@ pub struct ModuleDir {
     pub uses_workspace: bool,
     /// Names with which it compares that workspace.
     pub workspace_names: BTreeSet<String>,
+    /// Names under which it looks up that workspace in maps that it writes out.
+    pub workspace_keys: BTreeSet<String>,
     /// The outputs it declares.
     pub outputs: BTreeSet<String>,
     /// Its calls of modules that are not local folders: their sources.
@@ -274,6 +276,7 @@ struct Reader {
     backend: Option<BackendBlock>,
     required_versions: Vec<VersionConstraint>,
     local_calls: Vec<LocalCall>,
+    maps: workspace::Maps,
     in_override: bool,
 }
 
@@ -290,6 +293,7 @@ impl Reader {
                 defaults: BTreeMap::new(),
                 uses_workspace: false,
                 workspace_names: BTreeSet::new(),
+                workspace_keys: BTreeSet::new(),
                 outputs: BTreeSet::new(),
                 remote_sources: Vec::new(),
                 outward: Vec::new(),
@@ -300,6 +304,7 @@ impl Reader {
             backend: None,
             required_versions: Vec::new(),
             local_calls: Vec::new(),
+            maps: workspace::Maps::default(),
             in_override: false,
         }
     }
@@ -315,7 +320,7 @@ impl Reader {
         let body = parse_body(path, &text)?;
         // Few ask for it, and looking through every expression has a price.
         if text.contains("terraform.workspace") {
-            workspace::look(&body, &mut self.dir);
+            workspace::look(&body, &mut self.dir, &mut self.maps);
         }
         self.dir.outward.extend(outward::of_body(path, &text, &body));
         for block in body.blocks() {
@@ -333,8 +338,12 @@ impl Reader {
             ("variable", Some(name)) => {
                 if let Some(default) = block.body.get_attribute("default") {
                     self.dir.defaults.insert(name.clone(), Setting::of(&default.value));
+                    self.maps.take("var", &name, &default.value);
                 }
                 self.dir.variables.insert(name);
+            }
+            ("locals", _) => {
+                block.body.attributes().for_each(|local| self.maps.take("local", local.key.as_str(), &local.value));
             }
             ("output", Some(name)) => {
                 self.dir.outputs.insert(name);
@@ -428,6 +437,7 @@ impl Reader {
         self.used_providers.extend(self.dir.providers.iter().map(|p| p.name.clone()));
         self.dir.uses_aws = self.declared_aws_names.iter().any(|name| self.used_providers.contains(name));
         self.dir.aws_names = self.declared_aws_names;
+        self.dir.workspace_keys = self.maps.keys();
         self.dir
     }
 }

@@ -53,12 +53,20 @@ pub(super) fn find(facts: &Facts, named: &Named<'_>) -> Workspaces {
         said.extend(dir.workspace_names.iter().cloned());
     }
     said.remove("default");
-    let fitting: Vec<&str> = COMMON.into_iter().filter(|template| fits(named, template, &said)).collect();
+    let keys: BTreeSet<String> = dirs.iter().flat_map(|dir| dir.workspace_keys.iter().cloned()).collect();
+    let by_keys = said.is_empty() && !keys.is_empty();
+    let fits = |template: &&str| {
+        let Some(given) = rendered(named, template) else { return false };
+        // Every name that is said is given; a map may have more names than that.
+        said.is_subset(&given) && (!by_keys || given.is_subset(&keys))
+    };
+    let fitting: Vec<&str> = COMMON.into_iter().filter(fits).collect();
     let uses = dirs.iter().any(|dir| dir.uses_workspace) || calls.iter().any(|(_, call)| call.workspace.is_some());
     match fitting[..] {
-        [only] if !said.is_empty() => {
-            let all: Vec<&str> = said.iter().map(String::as_str).collect();
-            let place = because.unwrap_or_else(|| "the module compares its workspace".to_owned());
+        [only] if !said.is_empty() || by_keys => {
+            let all: Vec<&str> = if by_keys { &keys } else { &said }.iter().map(String::as_str).collect();
+            let what = if by_keys { "looks up its workspace in a map" } else { "compares its workspace" };
+            let place = because.unwrap_or_else(|| format!("the module {what}"));
             Workspaces::Named(only.to_owned(), format!("{place}: {}", all.join(", ")))
         }
         _ if uses => Workspaces::Unknown,
@@ -74,19 +82,12 @@ pub(super) fn calls<'f>(facts: &'f Facts, roots: &BTreeSet<&Utf8Path>) -> Vec<(&
     all.filter(|(script, call)| some.iter().any(|root| called_in(script, call, root))).collect()
 }
 
-/// Whether every name is one that the template gives, and no two deployments of a root module get the same.
-fn fits(named: &Named<'_>, template: &str, said: &BTreeSet<String>) -> bool {
-    let rendered: Vec<Option<(String, &Utf8Path)>> = named
-        .units
-        .iter()
-        .map(|unit| {
-            Some((super::backends::render(named, unit, template)?.into_string(), unit.path.unit.root.as_path()))
-        })
-        .collect();
-    let all: Option<Vec<_>> = rendered.into_iter().collect();
-    let Some(all) = all else { return false };
-    let distinct: BTreeSet<_> = all.iter().collect();
-    distinct.len() == all.len() && said.iter().all(|name| all.iter().any(|(text, _)| text == name))
+/// The names that a template gives; `None` if one cannot be told, or two deployments of a root module get the same.
+fn rendered(named: &Named<'_>, template: &str) -> Option<BTreeSet<String>> {
+    let render = |unit: &Known<'_>| Some(super::backends::render(named, unit, template)?.into_string());
+    let of = |unit| Some((render(unit)?, unit.path.unit.root.as_path()));
+    let all: BTreeSet<(String, &Utf8Path)> = named.units.iter().map(of).collect::<Option<_>>()?;
+    (all.len() == named.units.len()).then(|| all.into_iter().map(|(name, _)| name).collect())
 }
 
 /// A word of a script as a template of fields.

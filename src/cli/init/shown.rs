@@ -172,8 +172,10 @@ fn missing(found: &Found) -> String {
     }
     if !missing.clues.is_empty() {
         let mut part = "Account ids that the files name; check that they are the right ones:\n\n".to_owned();
-        for Said { about, clue: Clue { id, file, line, what } } in &missing.clues {
-            push(&mut part, "  ", &format!("{about}: {id}, {what} in {file}:{line}"));
+        for same in missing.clues.chunk_by(|one, next| one.about == next.about && one.clue.id == next.clue.id) {
+            let Said { about, clue: Clue { id, file, line, what } } = &same[0];
+            let more = if same.len() == 1 { String::new() } else { format!(" and {} more", same.len() - 1) };
+            push(&mut part, "  ", &format!("{about}: {id}, {what} in {file}:{line}{more}"));
         }
         parts.push(part);
     }
@@ -270,6 +272,7 @@ fn next(found: &Found, args: &InitArgs, done: Option<&Done>) -> String {
     }
     let accounts = account_flags(missing);
     let comment = match accounts.as_str() {
+        _ if !missing.questions.is_empty() => "   # and the flags that answer what is asked above",
         "" => "",
         flags if flags.contains("=ID") => "   # with the id of each account",
         _ => "   # if these are the accounts",

@@ -276,6 +276,17 @@ fn workspaces_are_named_by_scripts_pipelines_and_comparisons() {
         |name: &str| vec![format!("app path=app/env/{{environment}}.tfvars root=app workspace={name} by=environment")];
     let asks = "locals {\n  a = terraform.workspace == \"prod\" ? 1 : 2\n}\n";
     assert_eq!(with(asks).rules(), rule("{environment}"));
+    let looked_up = |keys: &str, by: &str| {
+        with(&format!("locals {{\n  sizes = {{ {keys} }}\n}}\nresource \"x\" \"y\" {{\n  size = {by}\n}}\n")).rules()
+    };
+    let index = "local.sizes[terraform.workspace]";
+    assert_eq!(looked_up("default = 0, dev = 1, prod = 2, test = 3", index), rule("{environment}"));
+    assert_eq!(
+        looked_up("shop-dev = 1, shop-prod = 2", "lookup(local.sizes, terraform.workspace, 1).y"),
+        rule("{project}-{environment}")
+    );
+    let unknown = ["app path=app/env/{environment}.tfvars root=app by=environment"];
+    assert_eq!(looked_up("dev = 1", index), unknown, "prod is called something else");
     let positional = "cd app\nterraform workspace select shop-$1\nterraform plan -var-file=env/$1.tfvars\n";
     assert_eq!(with("").file("run.sh", positional).rules(), rule("{project}-{environment}"));
     let pipeline =
