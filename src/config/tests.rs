@@ -99,7 +99,7 @@ fn path_style_follows_the_endpoint() {
         ("https://s3.example.com", false),
         ("https://minio:9000", false),
     ] {
-        assert_eq!(has_no_subdomains(url), expected, "{url}");
+        assert_eq!(merge::has_no_subdomains(url), expected, "{url}");
     }
 }
 
