@@ -1,5 +1,6 @@
 //! How tfleet itself reaches a bucket: as Terraform's backend does, with the same role.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
@@ -226,4 +227,19 @@ fn role_settings(settings: &Settings, access: &BackendAccess, role: &BackendRole
         sts_endpoint: access.sts_endpoint.clone(),
         policy: role.policy.clone(),
     })
+}
+
+/// In one bucket, the record of one state must not take the place of another's: their names have no bucket in them.
+pub fn distinct_records<'a>(deployments: impl IntoIterator<Item = &'a Deployment>) -> Result<(), Failure> {
+    let mut named: HashMap<_, &Deployment> = HashMap::new();
+    for deployment in deployments {
+        let name = (&deployment.account_name, &deployment.project, &deployment.region, &deployment.state.key);
+        if let Some(other) = named.insert(name, deployment) {
+            return Err(Failure::new("two deployments would have one audit record in the bucket of `audit`")
+                .because(format!("{} and {} differ in their buckets alone", other.name, deployment.name))
+                .next(format!("take one after the other: --deployment '{}'", other.name))
+                .next("or give one of them another project or key"));
+        }
+    }
+    Ok(())
 }

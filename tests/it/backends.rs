@@ -424,3 +424,34 @@ fn one_bucket_has_all_audit_records() {
     let one = fleet.plain("audit").args(["list", "--bucket", &first.name]).run().assert_code(0);
     one.assert_says(&["No audit record matches"]);
 }
+
+/// Two states in two buckets that nothing else tells apart are not recorded in one: the one record would take the other's
+/// place.
+#[test]
+fn states_that_differ_in_their_buckets_alone_have_no_records_in_one() {
+    let fleet = Fleet::s3();
+    let (first, second, audit) = (fleet.moto().bucket(), fleet.moto().bucket(), fleet.moto().bucket());
+    let of_one = ENVS.replace("account_by: environment", "").replace("{region:", "{account_name: wkld-dev, region:");
+    fleet.write("accounts.yaml", ACCOUNTS).settings(&of_one);
+    fs::remove_file(fleet.repo("main.tf")).unwrap();
+    add(&fleet, "blue", &place(&first, "shop.tfstate"), "");
+    add(&fleet, "green", &place(&second, "shop.tfstate"), "");
+    fleet.apply().run().assert_code(0);
+    fleet.settings(&format!("audit:\n  bucket: {}", audit.name));
+    let states = [&first, &second].map(|bucket| format!("s3://{}/shop.tfstate", bucket.name));
+    let refused = ["two deployments would have one audit record in the bucket of `audit`", &states[0], &states[1]];
+    fleet.apply().run().assert_code(3).assert_says(&refused);
+
+    // Each takes over the state of the other.
+    add(&fleet, "blue", &place(&second, "shop.tfstate"), "");
+    add(&fleet, "green", &place(&first, "shop.tfstate"), "");
+    let take_over = |more: &[&str]| fleet.plain("state").args(["adopt", "--take-over"]).args(more.to_vec()).run();
+    take_over(&["--project", "shop"]).assert_code(3).assert_says(&refused);
+    take_over(&["--project", "shop", "--dry-run"]).assert_code(0);
+    assert_eq!(audit.list("audit-logs/"), Vec::<String>::new());
+    // One after the other, as the hint says.
+    for state in &states {
+        take_over(&["--deployment", state]).assert_code(0).assert_says(&["taken over"]);
+    }
+    assert_eq!(audit.list("audit-logs/").len(), 2, "{:#?}", audit.list("audit-logs/"));
+}

@@ -26,6 +26,7 @@ use crate::store::{Inventory, ReadStore as _, StoreError, Wanted, inventory, lis
 use claimed::{Looked, chain};
 
 use super::desk::{Desk, Home};
+use super::reach::distinct_records;
 
 /// How many states are looked at, or records written, at a time.
 const CONCURRENT: usize = 16;
@@ -77,6 +78,10 @@ impl<'a> Adopting<'a> {
     ///
     /// A store that cannot be opened at all is an error; what is wrong in one that can is in its part of the result.
     pub async fn run(&self) -> Result<(Adoption, Vec<String>), Failure> {
+        // Only who takes over leaves records of it.
+        if self.settings.audit.is_some() && self.how.take_over && !self.how.dry_run {
+            distinct_records(self.selected)?;
+        }
         let mut stores = Vec::new();
         for (bucket, deployments) in self.stores() {
             stores.push(self.survey(bucket, &deployments).await?);

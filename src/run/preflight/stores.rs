@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::Request;
 use crate::config::{S3Settings, StateSettings};
 use crate::event::Failure;
-use crate::model::{Action, Deployment, StateAddress};
+use crate::model::{Action, StateAddress};
 use crate::redact::Redactor;
-use crate::run::reach::Reach;
+use crate::run::reach::{Reach, distinct_records};
 use crate::saga::Credentials;
 use crate::store::{LocalStore, LockTable, Outbox, ReadOnlyState, ReadStore, StateStore, StoreError, Stores};
 use crate::workspace::{BackendSettings, plan_backend};
@@ -76,7 +76,7 @@ pub(super) async fn open_stores(
     }
     // What looks for drift records nothing.
     if let Some(audit) = request.settings.audit.as_ref().filter(|_| request.action != Action::Drift) {
-        check_names(request)?;
+        distinct_records(request.deployments.iter().map(|deployment| &**deployment))?;
         stores.keep_audit_in(tried(&Reach::of_audit(s3, audit), credentials).await?);
     }
     Ok(stores)
@@ -97,21 +97,6 @@ async fn tried(reach: &Reach, credentials: &Credentials) -> Result<Arc<dyn State
             })
         }
     }
-}
-
-/// In one bucket, the record of one state must not take the place of another's: their names have no bucket in them.
-fn check_names(request: &Request<'_>) -> Result<(), Failure> {
-    let mut named: HashMap<_, &Deployment> = HashMap::new();
-    for deployment in request.deployments {
-        let name = (&deployment.account_name, &deployment.project, &deployment.region, &deployment.state.key);
-        if let Some(other) = named.insert(name, deployment) {
-            return Err(Failure::new("two deployments would have one audit record in the bucket of `audit`")
-                .because(format!("{} and {} differ in their buckets alone", other.name, deployment.name))
-                .next("run them one after the other: name one of them with --deployment")
-                .next("or give one of them another project or key"));
-        }
-    }
-    Ok(())
 }
 
 /// The lock tables of the selected deployments.
