@@ -106,6 +106,12 @@ impl<'a> UiMessage<'a> {
         self.diagnostic.as_ref().map_or(Cow::Borrowed(&self.message), |d| Cow::Owned(d.text()))
     }
 
+    /// Whether it says that Terraform takes the state's lock, and does not have it yet.
+    #[must_use]
+    pub fn acquires_lock(&self) -> bool {
+        self.kind == "state_lock_acquire"
+    }
+
     /// The first line and the detail of an error that stops Terraform.
     #[must_use]
     pub fn error(&self) -> Option<String> {

@@ -1,21 +1,18 @@
 //! Apply and destroy: the command that changes things, and what its output tells.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::output::Recorder;
 use super::scribe::Scribe;
+use super::terraform_lock::{LockProbe, LockWait};
 use super::{Ended, Saga};
 use crate::event::{Failure, Outcome, RunEvent};
 use crate::execute::{ApplyRecord, ErrorText, Exit, Output, ProcessError, Spec, Stop, UiMessage, args, run};
-use crate::journal::Fact;
-use crate::model::{Action, BackendKey};
-use crate::store::TerraformLocks;
+use crate::model::Action;
 
 /// How an apply ended, and what it said before.
 pub(super) struct Applied {
@@ -68,6 +65,7 @@ impl Saga<'_> {
             record: Arc::default(),
             stray: ErrorText::default(),
             probe: LockProbe::new(self),
+            waiting: LockWait::new(self),
             events: self.ctx.events.clone(),
             deployment: self.deployment.name.clone(),
             scribe: self.scribe.clone(),
@@ -146,6 +144,7 @@ struct Sink<'a> {
     record: Arc<Mutex<ApplyRecord>>,
     stray: ErrorText,
     probe: LockProbe,
+    waiting: LockWait,
     events: UnboundedSender<RunEvent>,
     deployment: String,
     scribe: Scribe,
@@ -162,6 +161,11 @@ impl Output for Sink<'_> {
             self.recorder.line(line);
             return;
         };
+        if message.acquires_lock() {
+            self.waiting.start();
+        } else {
+            self.waiting.over();
+        }
         let started = self.record.lock().is_ok_and(|mut record| {
             record.take(&message);
             record.started
@@ -185,63 +189,10 @@ impl Output for Sink<'_> {
 
     fn ended(&mut self) {
         self.probe.ended();
+        self.waiting.over();
     }
 
     fn pause(&mut self) {
         self.recorder.pause();
-    }
-}
-
-/// How long until the lock is looked at again where it could not be read.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
-
-/// Reads the id of Terraform's lock while Terraform holds it, so that this very lock, and no other, may be released
-/// if Terraform dies with it.
-struct LockProbe {
-    target: Option<(TerraformLocks, BackendKey, Scribe)>,
-    ended: Arc<AtomicBool>,
-    reading: Option<JoinHandle<Option<String>>>,
-}
-
-impl LockProbe {
-    fn new(saga: &Saga<'_>) -> Self {
-        let locks = saga.locks_with_file || saga.lock_table.is_some();
-        let target = locks.then(|| (saga.terraform_locks(), saga.deployment.state.key.clone(), saga.scribe.clone()));
-        Self { target, ended: Arc::default(), reading: None }
-    }
-
-    fn start(&mut self) {
-        let Some((locks, key, scribe)) = self.target.take() else { return };
-        let ended = Arc::clone(&self.ended);
-        self.reading = Some(tokio::spawn(async move {
-            // The store may be away just now; Terraform holds its lock for as long as it works.
-            let id = loop {
-                if let Ok(Some(id)) = locks.id(&key).await {
-                    break id;
-                }
-                tokio::time::sleep(LOOK_AGAIN).await;
-            };
-            // Once Terraform is gone, the lock may be somebody else's.
-            if ended.load(Ordering::SeqCst) {
-                return None;
-            }
-            scribe.learn(Fact::TerraformLock { id: id.clone() });
-            Some(id)
-        }));
-    }
-
-    /// What is read from here on may be somebody else's.
-    fn ended(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
-        self.target = None;
-    }
-
-    async fn finish(mut self) -> Option<String> {
-        self.ended();
-        let reading = self.reading?;
-        if !reading.is_finished() {
-            reading.abort();
-        }
-        reading.await.ok()?
     }
 }

@@ -40,6 +40,7 @@ mod state;
 mod steps;
 mod surroundings;
 mod task;
+mod terraform_lock;
 mod workspace;
 
 use std::sync::Arc;

@@ -79,6 +79,24 @@ fn terraforms_own_lock_is_respected() {
     assert!(fleet.bucket().list("locks/").is_empty());
 }
 
+/// Terraform itself is silent while it waits. Whoever looks at a run that does not get on is told why.
+#[test]
+fn whose_lock_terraform_waits_for_is_said_while_it_waits() {
+    let fleet = Fleet::s3();
+    let deploy = Deploy::new("a");
+    fleet.deploy(&deploy);
+    let lock = format!("{}.tflock", deploy.key());
+    let content =
+        r#"{"ID":"6b1a1d0e","Operation":"OperationTypeApply","Who":"ann@laptop","Created":"2026-01-01T00:00:00Z"}"#;
+    fleet.bucket().put(&lock, content.as_bytes());
+    let mut run = fleet.apply().args(["--lock-timeout", "120s"]).spawn();
+    run.wait_for_output("waiting for Terraform's lock in s3://");
+    fleet.bucket().delete(&lock);
+    let done = run.wait().assert_code(0);
+    done.assert_says(&["taken for OperationTypeApply by ann@laptop at 2026-01-01T00:00:00Z (id 6b1a1d0e)"]);
+    fleet.apply().run().assert_code(0).assert_silent_on(&["waiting for Terraform's lock"]);
+}
+
 /// DESIGN 3 and issue 3: `tfleet state unlock` asks for the lock's id, and never removes the lock of a living run.
 #[test]
 fn a_lock_is_removed_by_its_id_alone_and_not_while_its_holder_lives() {
