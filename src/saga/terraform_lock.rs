@@ -19,7 +19,7 @@ use crate::store::{TerraformLock, TerraformLocks};
 /// How long until a lock is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// After so many looks, a lock that was taken since Terraform began is taken for one that it waits for.
+/// After so many looks, a lock is told of that was taken since Terraform began.
 const SURE: u32 = 8;
 
 /// Where the locks are, if there are any.
@@ -106,8 +106,7 @@ impl LockWait {
         let (events, deployment, redactor, began) =
             (self.events.clone(), self.deployment.clone(), self.redactor.take(), self.began);
         self.telling = Some(tokio::spawn(async move {
-            let lock = other(&locks, &key, began).await;
-            let text = format!("waiting for {} (id {})", lock.describe(), lock.id);
+            let text = waits_for(&locks, &key, began).await;
             let text = redactor.map_or_else(|| text.clone(), |redactor| redactor.text(&text));
             // Nobody listens any more only when the run itself is over.
             let _ = events.send(RunEvent::Notice { deployment: Some(deployment), text });
@@ -126,17 +125,52 @@ impl Drop for LockWait {
     }
 }
 
-/// The lock that Terraform waits for. One that was taken since it `began` may be its own, of which a slow store has not
-/// told it yet.
-async fn other(locks: &TerraformLocks, key: &BackendKey, began: Timestamp) -> TerraformLock {
+/// Says whose lock Terraform waits for.
+async fn waits_for(locks: &TerraformLocks, key: &BackendKey, began: Timestamp) -> String {
     let mut times = 0;
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
         times += 1;
         let found = locks.find(key).await.unwrap_or_default();
-        let is_older = |lock: &TerraformLock| lock.created.parse::<Timestamp>().is_ok_and(|created| created < began);
-        if let Some(lock) = found.into_iter().find(|lock| times > SURE || is_older(lock)) {
-            return lock;
+        if let Some(text) = told(&found, began, times > SURE) {
+            return text;
         }
+    }
+}
+
+/// What is to be said of the locks that were `found`. One that was taken since Terraform `began` may be its own, of which a
+/// slow store has not told it yet, or which it has while it works without a word.
+fn told(found: &[TerraformLock], began: Timestamp, is_late: bool) -> Option<String> {
+    let is_older = |lock: &&TerraformLock| lock.created.parse::<Timestamp>().is_ok_and(|created| created < began);
+    let shown = |lock: &TerraformLock| format!("{} (id {})", lock.describe(), lock.id);
+    if let Some(lock) = found.iter().find(is_older) {
+        return Some(format!("waiting for {}", shown(lock)));
+    }
+    let lock = found.first().filter(|_| is_late)?;
+    Some(format!("silent since it asked for its lock: {}, which may be its own", shown(lock)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Precondition, StateStore};
+
+    #[tokio::test]
+    async fn a_lock_that_may_be_its_own_is_told_late_and_as_that() {
+        let key = BackendKey::new("a/terraform.tfstate").unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let lock =
+            br#"{"ID":"6b1a","Operation":"OperationTypeApply","Who":"ann@laptop","Created":"2026-01-01T00:00:00Z"}"#;
+        store.put("a/terraform.tfstate.tflock", lock.to_vec().into(), Precondition::Always).await.unwrap();
+        let found = TerraformLocks::new(store, true, None).find(&key).await.unwrap();
+        let lock = "Terraform's lock in memory/a/terraform.tfstate.tflock, taken for OperationTypeApply by ann@laptop at \
+                    2026-01-01T00:00:00Z (id 6b1a)";
+        let (before, after) = ("2025-12-31T23:59:59Z".parse().unwrap(), "2026-01-01T00:00:01Z".parse().unwrap());
+        assert_eq!(told(&found, after, false), Some(format!("waiting for {lock}")));
+        assert_eq!(told(&found, before, false), None);
+        let late = format!("silent since it asked for its lock: {lock}, which may be its own");
+        assert_eq!(told(&found, before, true), Some(late));
+        assert_eq!(told(&[], before, true), None);
     }
 }
