@@ -75,9 +75,11 @@ pub fn backend_file(path: &Utf8Path, text: &str) -> Result<BackendArguments, Sou
     parse_body(path, text).map(|body| backend_arguments(&body, text))
 }
 
-/// The line, from 1, on which a parsed thing begins.
+/// The line, from 1, on which a thing begins that was parsed from `text`.
 #[must_use]
 pub fn line_of(text: &str, thing: &impl Span) -> usize {
+    // Places are counted from behind the mark that the parser does not see.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let at = thing.span().map_or(0, |span| span.start).min(text.len());
     text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1
 }

@@ -490,8 +490,6 @@ pub struct BackendArguments {
 /// Reads the arguments of a backend from the body that `text` was parsed to.
 #[must_use]
 pub fn backend_arguments(body: &Body, text: &str) -> BackendArguments {
-    // Places are counted from behind the mark that the parser does not see.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut all = BackendArguments::default();
     let mut add = |name: String, setting: Setting, line: usize| {
         all.lines.insert(name.clone(), line);

@@ -40,42 +40,55 @@ pub struct Clues {
 impl Clues {
     /// What is said of an account that is called `word`, or is that of the deployments in these files or folders.
     #[must_use]
-    pub fn of<'a>(&self, word: &str, units: impl IntoIterator<Item = &'a Utf8PathBuf>) -> BTreeSet<Clue> {
+    pub fn of<'a>(&self, word: Option<&str>, units: impl IntoIterator<Item = &'a Utf8PathBuf>) -> BTreeSet<Clue> {
         let of_units = units.into_iter().filter_map(|unit| self.of_units.get(unit));
-        of_units.chain(self.of_words.get(word)).flatten().cloned().collect()
+        of_units.chain(word.and_then(|word| self.of_words.get(word))).flatten().cloned().collect()
     }
 
     /// Puts together what was read.
     pub(super) fn told(facts: &Facts, units: &Units) -> Self {
         let mut all = Self::default();
-        for unit in &units.all {
-            let clues = facts.sayings.iter().filter_map(|saying| match saying {
-                Saying::Provider { folder, clue } if *folder == unit.root => Some(vec![clue.clone()]),
-                Saying::Variable { folder, name } if *folder == unit.root => Some(values(facts, unit, name)),
-                _ => None,
-            });
-            let clues: BTreeSet<Clue> = clues.flatten().collect();
-            if !clues.is_empty() {
-                all.of_units.insert(unit.path.clone(), clues);
+        let mut said = Said::default();
+        for saying in &facts.sayings {
+            match saying {
+                Saying::Provider { folder, clue } => said.providers.entry(folder).or_default().push(clue),
+                Saying::Variable { folder, name } => said.variables.entry(folder).or_default().push(name),
+                Saying::Value { variable, clue } => drop(said.values.insert((&clue.file, variable), clue)),
+                Saying::Word { word, clue } => drop(all.of_words.entry(word.clone()).or_default().insert(clue.clone())),
             }
         }
-        for saying in &facts.sayings {
-            if let Saying::Word { word, clue } = saying {
-                all.of_words.entry(word.clone()).or_default().insert(clue.clone());
+        for unit in &units.all {
+            let clues = said.of(facts, unit);
+            if !clues.is_empty() {
+                all.of_units.insert(unit.path.clone(), clues);
             }
         }
         all
     }
 }
 
-/// What a variable is for a unit: in its own file, or in those that Terraform loads unasked.
-fn values(facts: &Facts, unit: &Unit, variable: &str) -> Vec<Clue> {
-    let unasked = facts.unasked(&unit.root);
-    let said = facts.sayings.iter().filter_map(|saying| match saying {
-        Saying::Value { variable: name, clue } if name == variable => Some(clue),
-        _ => None,
-    });
-    said.filter(|clue| clue.file == unit.path || unasked.contains(&clue.file.as_path())).cloned().collect()
+/// The sayings by what they are about.
+#[derive(Default)]
+struct Said<'f> {
+    /// By the folder of the root module.
+    providers: BTreeMap<&'f Utf8Path, Vec<&'f Clue>>,
+    /// By the same.
+    variables: BTreeMap<&'f Utf8Path, Vec<&'f str>>,
+    /// By file and variable.
+    values: BTreeMap<(&'f Utf8Path, &'f str), &'f Clue>,
+}
+
+impl Said<'_> {
+    /// A variable counts that stands in the unit's own file, or in those that Terraform loads unasked.
+    fn of(&self, facts: &Facts, unit: &Unit) -> BTreeSet<Clue> {
+        let providers = self.providers.get(unit.root.as_path()).into_iter().flatten().copied();
+        let names = self.variables.get(unit.root.as_path()).map_or(&[][..], Vec::as_slice);
+        let files = if names.is_empty() { Vec::new() } else { facts.unasked(&unit.root) };
+        let files = files.into_iter().chain([unit.path.as_path()]);
+        let values =
+            files.flat_map(|file| names.iter().filter_map(move |name| self.values.get(&(file, *name)).copied()));
+        providers.chain(values).cloned().collect()
+    }
 }
 
 /// What one place of a file says.

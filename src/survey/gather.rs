@@ -272,7 +272,12 @@ fn read(path: &Utf8Path) -> io::Result<String> {
     if fs::metadata(path)?.len() > LONGEST {
         return Err(io::Error::other("it is larger than 512 KiB"));
     }
-    fs::read_to_string(path)
+    let mut text = fs::read_to_string(path)?;
+    // A mark that editors leave at the beginning; no parser that comes after has a use for it.
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }
 
 /// As what a file is read, by its name.

@@ -134,11 +134,11 @@ impl Missing {
     /// What is said of accounts that are missing.
     fn clues(&self, clues: &Clues) -> Vec<Said> {
         let needed = self.lines.iter().flat_map(|lines| &lines.accounts);
-        let needed = needed.map(|need| (need.value.as_str(), clues.of(&need.value, &need.files)));
-        let asked = self.questions.iter().filter(|question| question.flag.contains("--set account_id"));
+        let needed = needed.map(|need| (need.value.as_str(), clues.of(Some(&need.value), &need.files)));
+        let asked = self.questions.iter().filter(|question| question.flag.contains("--set account_"));
         let lacking = self.fields.get(Field::AccountId.as_str()).into_iter().flatten();
         let places: BTreeSet<&Utf8PathBuf> = asked.flat_map(|question| &question.places).chain(lacking).collect();
-        let places = places.into_iter().map(|place| (place.as_str(), clues.of("", [place])));
+        let places = places.into_iter().map(|place| (place.as_str(), clues.of(None, [place])));
         let all = needed.chain(places);
         all.flat_map(|(about, clues)| clues.into_iter().map(|clue| Said { about: about.to_owned(), clue })).collect()
     }

@@ -348,6 +348,11 @@ fn account_ids_in_provider_blocks_and_maps_are_clues() {
             format!("111111111111 `dev` in a map {dev}"),
         ),
         (root(""), "ids = { dev = \"111111111111\" }\n", format!("111111111111 `dev` in a map {values}")),
+        (
+            format!("\u{feff}{}", provider("allowed_account_ids = [\"111111111111\"]")),
+            "",
+            format!("111111111111 `allowed_account_ids` {dev}"),
+        ),
         // Other accounts than that of the deployment, or nothing that is known.
         (provider("alias = \"dns\"\n  allowed_account_ids = [\"111111111111\"]"), "", String::new()),
         (
@@ -363,9 +368,9 @@ fn account_ids_in_provider_blocks_and_maps_are_clues() {
     ] {
         let tree = Tree::new(&[("envs/dev/main.tf", &module), ("envs/prod/main.tf", &root(""))]);
         let tree = tree.file("envs/dev/terraform.tfvars", &format!("{REGION}{variables}"));
-        let clues = tree.survey().clues.of("dev", [&"envs/dev".into()]);
+        let clues = tree.survey().clues.of(Some("dev"), [&"envs/dev".into()]);
         let told = clues.iter().map(|clue| format!("{} {} {}:{}", clue.id, clue.what, clue.file, clue.line));
         assert_eq!(told.collect::<Vec<_>>().join("; "), expected, "{module}{variables}");
-        assert!(tree.survey().clues.of("staging", [&"envs/prod".into()]).is_empty());
+        assert!(tree.survey().clues.of(Some("staging"), [&"envs/prod".into()]).is_empty());
     }
 }

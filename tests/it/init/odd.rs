@@ -137,6 +137,24 @@ fn ids_that_provider_blocks_name_are_shown_and_never_taken_unasked() {
     assert_eq!(repository.fleet()[0], "shop/dev.tfstate dev 111111111111 us-east-1 envs/dev");
 }
 
+/// Where neither path nor variables name an account, a question asks for it; what the files say stands beside that, too.
+#[test]
+fn ids_stand_beside_a_question_for_the_account() {
+    let repository = Repository::new();
+    for (name, id) in [("orders", "111111111111"), ("search", "333333333333")] {
+        let root = format!(
+            "terraform {{\n  backend \"s3\" {{\n    bucket = \"b\"\n    key = \"{name}\"\n    region = \"us-east-1\"\n  }}\n}}\n\
+             provider \"aws\" {{\n  region = \"us-east-1\"\n  allowed_account_ids = [\"{id}\"]\n}}\n"
+        );
+        repository.write(&format!("stacks/{name}/main.tf"), &root);
+    }
+    repository.init().run().assert_code(2).assert_says(&[
+        "in which account are these?",
+        "stacks/orders: 111111111111, `allowed_account_ids` in stacks/orders/main.tf:10",
+        "stacks/search: 333333333333",
+    ]);
+}
+
 #[test]
 fn accounts_in_a_form_that_takes_no_lines_are_left_and_told() {
     let repository = environments(&["dev"]);
